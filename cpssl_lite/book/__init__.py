@@ -1,0 +1,1 @@
+"""How it is told: notebook runner, claims, figures, provenance."""

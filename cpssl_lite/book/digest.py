@@ -1,0 +1,132 @@
+"""What an executed notebook depends on, as one digest: run again only when it changed."""
+
+import ast
+import hashlib
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from cpssl_lite.files import sha256
+
+PACKAGE = Path(__file__).resolve().parents[1]
+# A new release of these may change a number or a picture.
+LIBRARIES = ("numpy", "pandas", "scipy", "scikit-learn", "torch", "timm", "matplotlib")
+
+
+def modules_used(source: str, package: Path = PACKAGE) -> list[Path]:
+    """Files of the package that `source` imports, directly or through other modules.
+
+    Imports inside functions count. Data files of a room (weights, cards, recipes) count as
+    soon as one module of that room is imported.
+
+    Examples
+    --------
+    >>> [p.name for p in modules_used("from cpssl_lite.files import sha256")]
+    ['__init__.py', 'errors.py', 'files.py']
+    """
+    seen: set[Path] = set()
+    queue = [source]
+    while queue:
+        for name in _imports(queue.pop(), package.name):
+            for file in _files(name, package):
+                if file not in seen:
+                    seen.add(file)
+                    if file.suffix == ".py":
+                        queue.append(file.read_text(encoding="utf-8"))
+    return sorted(seen)
+
+
+def _imports(source: str, package: str) -> set[str]:
+    """Dotted names under `package` that a piece of Python imports."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return {name for name in names if name.split(".")[0] == package}
+
+
+def _files(name: str, package: Path) -> Iterable[Path]:
+    """The module's file, its parents' ``__init__`` and the data files of its room."""
+    path = package.parent
+    parts = name.split(".")
+    for part in parts:
+        path = path / part
+        if (path / "__init__.py").is_file():
+            yield path / "__init__.py"
+            if path != package:
+                yield from (f for f in path.rglob("*") if f.suffix in (".yaml", ".safetensors"))
+        elif path.with_suffix(".py").is_file():
+            yield path.with_suffix(".py")
+            return
+        else:
+            return
+
+
+def data_digest(path: str | Path) -> str:
+    """Digest of one input: a file by its bytes, a folder by its files' names, sizes and times.
+
+    A screen is thousands of images; reading them all would cost more than the notebook
+    saves, so a folder is recognised as changed as soon as one file was written again.
+    """
+    path = Path(path)
+    if path.is_file():
+        return sha256(path)
+    files = sorted(f for f in path.rglob("*") if f.is_file() and not f.name.startswith("."))
+    lines = [f"{f.relative_to(path)} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in files]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def inputs_named(parameters: Mapping[str, Any], root: Path) -> dict[str, Path]:
+    """Files and folders that the parameters name: paths, or data sets under ``data/``."""
+    found = {}
+    for text in _texts(list(parameters.values())):
+        # An empty name would be the root itself, and so would a lone dot.
+        for candidate in (root / text, root / "data" / text):
+            if text.strip("./") and len(text) < 4096 and "\n" not in text and candidate.exists():
+                found[text] = candidate
+                break
+    return found
+
+
+def _texts(value: Any) -> Iterable[str]:
+    if isinstance(value, str):
+        # A list of tables may come as one text with commas.
+        yield from dict.fromkeys([value, *(part.strip() for part in value.split(","))])
+    elif isinstance(value, Mapping):
+        yield from (text for item in value.values() for text in _texts(item))
+    elif isinstance(value, list | tuple):
+        yield from (text for item in value for text in _texts(item))
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that numbers depend on."""
+    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for library in ("cpssl_lite", *LIBRARIES):
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def code_digest(source: str, parameters: Mapping[str, Any], root: Path) -> str:
+    """Digest of notebook source, parameters, package modules used and library versions."""
+    parts = [source, json.dumps(parameters, sort_keys=True, default=str), str(versions())]
+    files = modules_used(source)
+    if any(file.name == "claims.py" for file in files):
+        files.append(root / "book" / "claims.yml")
+    parts += [f"{f.name} {sha256(f)}" for f in files if f.is_file()]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def input_digest(parameters: Mapping[str, Any], root: Path) -> str:
+    """Digest of every file or folder that the parameters name."""
+    inputs = inputs_named(parameters, root)
+    lines = [f"{name} {data_digest(path)}" for name, path in sorted(inputs.items())]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

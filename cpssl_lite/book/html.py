@@ -1,0 +1,59 @@
+"""Small escaped HTML pieces that notebooks show: a string that Jupyter renders, and a table."""
+
+from collections.abc import Sequence
+from html import escape
+
+
+class Html(str):
+    """HTML text that Jupyter shows as HTML. Whoever makes one has escaped its parts."""
+
+    def _repr_html_(self) -> str:
+        return str(self)
+
+
+def cell(value: object) -> str:
+    """One value for a table: HTML pieces stay, everything else is escaped.
+
+    Examples
+    --------
+    >>> cell("a < b"), cell(0.123456), cell(Html("<b>x</b>"))
+    ('a &lt; b', '0.123', '<b>x</b>')
+    """
+    if isinstance(value, Html):
+        return str(value)
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return escape(str(value))
+
+
+def table(
+    header: Sequence[str], rows: Sequence[Sequence[object]], caption: str = "", kind: str = ""
+) -> Html:
+    """Build a table with a heading cell for every column and row, in a box that scrolls.
+
+    Parameters
+    ----------
+    header
+        Column names; none may be empty, or a screen reader has nothing to say.
+    rows
+        Cells by row; the first cell of a row is its heading.
+    caption
+        Shown above the table.
+    kind
+        Extra CSS class.
+    """
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
+    body = "".join(
+        f'<tr><th scope="row">{cell(first)}</th>'
+        + "".join(f"<td>{cell(value)}</td>" for value in rest)
+        + "</tr>"
+        for first, *rest in rows
+    )
+    title = f"<caption>{escape(caption)}</caption>" if caption else ""
+    # tabindex: a box that scrolls must be reachable with the keyboard.
+    label = escape(caption or "table", quote=True)
+    return Html(
+        f'<div class="cpssl-scroll" role="region" aria-label="{label}" tabindex="0">'
+        f'<table class="cpssl-table {escape(kind, quote=True)}">{title}'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )

@@ -1,0 +1,177 @@
+"""Notebook sources: py:percent files, and the one cell in them that holds the parameters."""
+
+import ast
+import difflib
+import io
+import json
+import tokenize
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+
+from cpssl_lite.errors import InputError
+from cpssl_lite.files import atomic_path
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One name that a reader may change: its default and the comment behind it."""
+
+    name: str
+    default: Any
+    help: str
+
+
+class PercentHandler:
+    """Let plain ``papermill notebooks/NN_x.py out.ipynb -p seed 9`` read py:percent sources.
+
+    Papermill finds this class by the entry point ``papermill.io`` for every path that starts
+    with ``notebooks/``; other files under that prefix are read and written as they are.
+    """
+
+    def read(self, path: str) -> str:
+        """Return the notebook as JSON text."""
+        if str(path).endswith(".py"):
+            return nbformat.writes(read_percent(path))
+        return Path(path).read_text(encoding="utf-8")
+
+    def write(self, buf: str, path: str) -> None:
+        """Write notebook JSON (papermill's own output when it is put beside the sources)."""
+        with atomic_path(path) as scratch:
+            scratch.write_text(buf, encoding="utf-8")
+
+    def listdir(self, path: str) -> list[str]:
+        """List a folder, the way papermill asks for it."""
+        return [str(entry) for entry in sorted(Path(path).iterdir())]
+
+    def pretty_path(self, path: str) -> str:
+        """Name the path in papermill's log."""
+        return str(path)
+
+
+def read_percent(path: str | Path) -> nbformat.NotebookNode:
+    """Read a py:percent source as a notebook that names a Python kernel.
+
+    Raises
+    ------
+    InputError
+        The file is not there or is not valid Python in percent form.
+    """
+    try:
+        notebook = jupytext.read(str(path), fmt="py:percent")
+    except OSError as error:
+        raise InputError(f"{path}: notebook cannot be read ({error.strerror})") from error
+    notebook.metadata["kernelspec"] = {
+        "display_name": "Python 3",
+        "language": "python",
+        "name": "python3",
+    }
+    notebook.metadata["language_info"] = {"name": "python"}
+    # Random cell ids would make two runs of one notebook differ.
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number:03d}"
+    return notebook
+
+
+def read_parameters(notebook: nbformat.NotebookNode, name: str) -> dict[str, Parameter]:
+    """Names, defaults and help of the cell tagged ``parameters`` (empty without one).
+
+    Raises
+    ------
+    InputError
+        A default is not a plain literal: it could neither be typed nor put in a table.
+    """
+    tagged = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
+    if not tagged:
+        return {}
+    source = tagged[0].source
+    comments = {
+        token.start[0]: token.string.lstrip("# ").strip()
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type == tokenize.COMMENT
+    }
+    found = {}
+    for statement in ast.parse(source).body:
+        if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+            target, value = statement.targets[0], statement.value
+        elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
+            target, value = statement.target, statement.value
+        else:
+            continue
+        if not isinstance(target, ast.Name):
+            continue
+        try:
+            default = ast.literal_eval(value)
+        except ValueError as error:
+            raise InputError(
+                f"{name}: default of parameter {target.id} must be a plain literal, "
+                f"got {ast.unparse(value)}"
+            ) from error
+        text = comments.get(statement.end_lineno or statement.lineno, "")
+        found[target.id] = Parameter(target.id, default, text)
+    return found
+
+
+def check_parameters(
+    given: Mapping[str, Any], allowed: Mapping[str, Parameter], notebook: str
+) -> dict[str, Any]:
+    """Given parameters with the types of their defaults.
+
+    Text (as it comes from the command line) is parsed by the type of the default: a text
+    default stays text, numbers are read as numbers, lists and dicts as JSON.
+
+    Raises
+    ------
+    InputError
+        A name that the notebook does not have, or a value that does not fit its default.
+    """
+    checked = {}
+    for name, value in given.items():
+        if name not in allowed:
+            near = difflib.get_close_matches(name, allowed, n=1)
+            hint = f", did you mean {near[0]}?" if near else "."
+            raise InputError(
+                f"{notebook}: no parameter named {name}{hint} "
+                f"Allowed: {', '.join(allowed) or 'none'}"
+            )
+        checked[name] = _fit(value, allowed[name].default, f"{notebook}: parameter {name}")
+    return checked
+
+
+def _fit(value: Any, default: Any, where: str) -> Any:
+    """`value` as the type of `default`, or an InputError that names both."""
+    if isinstance(default, str):
+        if isinstance(value, str | Path):
+            return str(value)
+        raise InputError(f"{where} must be text like {default!r}, got {value!r}")
+    if isinstance(value, str):
+        value = _parse(value, default, where)
+    if default is None or (isinstance(value, type(default)) and type(value) is not bool):
+        return value
+    if isinstance(default, bool) and isinstance(value, bool):
+        return value
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(default, tuple) and isinstance(value, list):
+        return tuple(value)
+    kind = type(default).__name__
+    raise InputError(f"{where} must be {kind} like {default!r}, got {value!r}")
+
+
+def _parse(text: str, default: Any, where: str) -> Any:
+    """Read command-line text as JSON, with Python's spelling of true, false and none."""
+    plain = {"true": True, "false": False, "none": None}.get(text.lower(), ...)
+    if plain is not ...:
+        return plain
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        if default is None:
+            return text
+        kind = type(default).__name__
+        wanted = "JSON" if isinstance(default, dict | list | tuple) else kind
+        raise InputError(f"{where} must be {wanted} like {default!r}, got {text!r}") from error

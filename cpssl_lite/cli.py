@@ -1,0 +1,343 @@
+"""The front door: a thin command per step. Imports happen inside, so that --help is instant."""
+
+import json
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cpssl_lite import __version__
+from cpssl_lite.errors import InputError
+
+CONVENTION = click.Choice(["paper", "released"])
+OUT = click.Path(path_type=Path)
+
+
+def roles(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that name the columns of a table that has other names than ours."""
+    for name, what in [
+        ("control", "negative controls: a column with negcon in it, or COLUMN=VALUE"),
+        ("source", "laboratory"),
+        ("plate", "plate"),
+        ("batch", "experimental batch"),
+        ("perturbation", "perturbation"),
+    ]:
+        command = click.option(f"--{name}", metavar="COLUMN", help=f"Column: {what}.")(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, package_name="cpssl_lite")
+def cli() -> None:
+    """Cell Painting profiles without segmentation, step by step.
+
+    \b
+    A whole run on the simulated screen:
+      cpssl data simulate lite -o data/lite
+      cpssl extract data/lite/images.parquet -o raw.parquet
+      cpssl normalize raw.parquet -o profiles.parquet
+      cpssl evaluate profiles.parquet -o metrics.json
+    """
+
+
+@cli.group()
+def data() -> None:
+    """Data sets: list, simulate, prepare."""
+
+
+@data.command("list")
+def data_list() -> None:
+    """List the data sets that have a manifest.
+
+    \b
+    Example:
+      cpssl data list
+    """
+    from cpssl_lite.data.manifests import list_manifests
+
+    for item in list_manifests():
+        click.echo(f"{item['name']:<22} {item.get('kind', ''):<10} {item.get('title', '')}")
+
+
+@data.command("simulate")
+@click.argument("dataset", default="lite")
+@click.option("-o", "--out", type=OUT, help="Folder to write [default: data/DATASET].")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--workers", default=2, show_default=True, help="Processes.")
+@click.option("-p", "parameters", multiple=True, metavar="NAME=VALUE", help="Screen parameter.")
+def data_simulate(
+    dataset: str, out: Path | None, seed: int, workers: int, parameters: tuple[str, ...]
+) -> None:
+    """Draw a simulated screen (lite, lite-train, tiny).
+
+    \b
+    Example:
+      cpssl data simulate lite -o data/lite --seed 1 -p batch_strength=2
+    """
+    from cpssl_lite.data.simulate import simulate
+
+    values = {name: _number(value) for name, value in _pairs(parameters).items()}
+    table = simulate(dataset, out or Path("data") / dataset, seed=seed, workers=workers, **values)
+    click.echo(table)
+
+
+@data.command("prepare")
+@click.argument("table", type=OUT)
+@click.option("-o", "--out", type=OUT, required=True, help="Folder to write.")
+@click.option("--low", default=0.01, show_default=True, help="Low percentile (released code: 0.1).")
+@click.option("--high", default=99.9, show_default=True, help="High percentile.")
+@click.option("--workers", default=2, show_default=True, help="Processes.")
+def data_prepare(table: Path, out: Path, low: float, high: float, workers: int) -> None:
+    """Merge single-channel images into scaled 5-channel TIFFs with their Otsu threshold.
+
+    \b
+    Example:
+      cpssl data prepare load_data.csv.gz -o data/mine
+    """
+    from cpssl_lite.data.prepare import prepare
+
+    click.echo(prepare(table, out, low=low, high=high, workers=workers))
+
+
+@cli.command()
+@click.argument("method", type=click.Choice(["dino", "mae", "simclr"]))
+@click.argument("table", type=OUT)
+@click.option("-o", "--out", type=OUT, required=True, help="Folder for checkpoints and curves.")
+@click.option("--config", type=OUT, help="YAML with recipe values to change, or a recipe's name.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--devices", default=1, show_default=True)
+@click.option("--nodes", default=1, show_default=True)
+def train(
+    method: str, table: Path, out: Path, config: Path | None, seed: int, devices: int, nodes: int
+) -> None:
+    """Train a self-supervised network on an image table. The same command resumes.
+
+    \b
+    Example:
+      cpssl train dino data/lite-train/images.parquet -o runs/dino
+    """
+    from cpssl_lite.models.train import train as run_training
+
+    path = run_training(method, table, out, config=config, seed=seed, devices=devices, nodes=nodes)
+    click.echo(path)
+
+
+@cli.command()
+@click.argument("image_table", type=OUT)
+@click.option("-o", "--out", type=OUT, required=True, help="Profile table to write (Parquet).")
+@click.option("--checkpoint", type=OUT, help="Network [default: the shipped DINO for `lite`].")
+@click.option("--random-weights", is_flag=True, help="Same network, fresh random weights.")
+@click.option("--seed", default=0, show_default=True, help="Seed of --random-weights.")
+@click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
+@click.option("--convention", type=CONVENTION, help="paper: mean of field means. released: theirs.")
+@click.option("--batch-size", default=64, show_default=True, help="Crops per batch.")
+@click.option("--device", help="cpu or cuda [default: cuda where there is one].")
+def extract(
+    image_table: Path,
+    out: Path,
+    checkpoint: Path | None,
+    random_weights: bool,
+    seed: int,
+    precision: str,
+    convention: str | None,
+    batch_size: int,
+    device: str | None,
+) -> None:
+    """Write raw well profiles. The same command resumes with the first missing plate.
+
+    By default all crops of a well count alike, as in the released code.
+
+    \b
+    Example:
+      cpssl extract data/lite/images.parquet --checkpoint dino.safetensors -o raw.parquet
+    """
+    from cpssl_lite.images.table import read_image_table
+    from cpssl_lite.models.checkpoints import DEFAULT, load_encoder, random_like
+    from cpssl_lite.profiles.extract import extract as run_extraction
+
+    images = read_image_table(image_table)
+    encoder = load_encoder(checkpoint or DEFAULT, convention=convention or "paper")
+    if random_weights:
+        encoder = random_like(encoder, seed)
+    run_extraction(
+        images,
+        encoder,
+        out,
+        convention=convention,
+        precision=precision,
+        batch_size=batch_size,
+        device=device,
+    )
+    click.echo(out)
+
+
+@cli.command()
+@click.argument("profiles", type=OUT, nargs=-1, required=True)
+@click.option("-o", "--out", type=OUT, required=True, help="Profile table to write (Parquet).")
+@click.option("--method", default="sphere+mad_robustize", show_default=True)
+@roles
+def normalize(profiles: tuple[Path, ...], out: Path, method: str, **names: str | None) -> None:
+    """Normalise well profiles: variance filter, then the steps of --method in their order.
+
+    Steps: sphere (ZCA-cor on all negative controls), mad_robustize (per plate), standardize
+    (per plate, on its negative controls); joined by +; or none. Several tables are read as one.
+
+    \b
+    Example:
+      cpssl normalize raw.parquet -o profiles.parquet --method sphere+mad_robustize
+    """
+    from cpssl_lite.files import check_writable, sha256
+    from cpssl_lite.profiles.normalize import normalize as run_normalize
+    from cpssl_lite.profiles.table import assign_roles, read_profiles, write_profiles
+    from cpssl_lite.provenance import provenance
+
+    check_writable(out)
+    table = assign_roles(read_profiles(profiles), **names)
+    inputs = {str(path): sha256(path) for path in profiles}
+    record = provenance("normalize", method=method, inputs=inputs, roles=names)
+    write_profiles(run_normalize(table, method=method), out, record)
+    click.echo(out)
+
+
+@cli.command()
+@click.argument("profiles", nargs=-1, required=True)
+@click.option("-o", "--out", type=OUT, required=True, help="METRICS.json to write.")
+@click.option("--label", metavar="COLUMN", help="Column: target, gene family, ... to match.")
+@click.option("--convention", type=CONVENTION, default="paper", show_default=True)
+@roles
+def evaluate(
+    profiles: tuple[str, ...],
+    out: Path,
+    label: str | None,
+    convention: str,
+    **names: str | None,
+) -> None:
+    """Measure reproducibility and biological relevance of normalised profiles.
+
+    Each table is one profile, named by its file (well_features.csv: by its folder) or as
+    NAME=PATH.
+
+    \b
+    Example:
+      cpssl evaluate dino.parquet CellProfiler=cp.parquet -o metrics.json --label Metadata_Target
+    """
+    from cpssl_lite.evaluate import evaluate as run_evaluate
+    from cpssl_lite.files import atomic_path, check_writable
+    from cpssl_lite.profiles.table import assign_roles, read_profiles
+
+    check_writable(out)
+    results: dict[str, dict[str, float | None]] = {}
+    for name, path in _named(profiles).items():
+        table = assign_roles(read_profiles(path), label=label, **names)
+        numbers = run_evaluate(table, label=label, convention=convention)
+        # JSON has no NaN: a number that is not defined on these data is null.
+        results[name] = {k: None if v != v else v for k, v in numbers.items()}
+        click.echo(name)
+        for metric, value in numbers.items():
+            click.echo(f"  {metric:<24} {value:.4g}")
+    with atomic_path(out) as scratch:
+        scratch.write_text(json.dumps(results, indent=1) + "\n")
+
+
+@cli.command()
+@click.argument("checkpoint", type=OUT)
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def inspect(checkpoint: Path, as_json: bool) -> None:
+    """Say what a checkpoint file is: format, method, architecture, channels, input rule.
+
+    \b
+    Example:
+      cpssl inspect checkpoint0200.pth --json
+    """
+    from cpssl_lite.models.checkpoints import inspect_checkpoint
+
+    facts = inspect_checkpoint(checkpoint)
+    if as_json:
+        click.echo(json.dumps(facts, indent=1, default=str))
+    else:
+        for key, value in facts.items():
+            click.echo(f"{key:<16} {value}")
+
+
+@cli.command()
+@click.argument("notebook")
+@click.option("-p", "parameters", multiple=True, metavar="NAME=VALUE", help="Notebook parameter.")
+@click.option("-o", "--out", type=OUT, help="Executed notebook [default: book/executed/].")
+@click.option("--force", is_flag=True, help="Run even when nothing has changed.")
+def run(notebook: str, parameters: tuple[str, ...], out: Path | None, force: bool) -> None:
+    """Re-execute a chapter with other parameters (unknown names are an error).
+
+    \b
+    Example:
+      cpssl run ssl_comparison -p seed=1 -o mine.ipynb
+    """
+    from cpssl_lite.book.runner import run_notebook
+
+    click.echo(run_notebook(notebook, _pairs(parameters), out=out, force=force))
+
+
+@cli.command()
+@click.option("-o", "--out", type=OUT, default=Path("html"), show_default=True)
+@click.option("--force", is_flag=True, help="Run every notebook, changed or not.")
+def book(out: Path, force: bool) -> None:
+    """Run every notebook that has changed and render the book.
+
+    \b
+    Example:
+      cpssl book
+    """
+    from cpssl_lite.book.build import make_book
+
+    click.echo(make_book(out, force=force))
+
+
+def _pairs(items: tuple[str, ...]) -> dict[str, str]:
+    """NAME=VALUE strings as a dictionary."""
+    for item in items:
+        if "=" not in item:
+            raise InputError(f"-p {item}: expected NAME=VALUE")
+    return dict(item.split("=", 1) for item in items)
+
+
+def _number(value: str) -> Any:
+    """A number where it reads as one, else the string."""
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError:
+        return value
+
+
+def _named(items: tuple[str, ...]) -> dict[str, Path]:
+    """Name each profile table: NAME=PATH, else the file's stem, else its folder's name."""
+    named: dict[str, Path] = {}
+    for item in items:
+        name, _, path = item.rpartition("=") if not Path(item).exists() else ("", "", item)
+        file = Path(path)
+        stem = file.name.removesuffix(".gz").rsplit(".", 1)[0]
+        if not name:  # the authors call every table well_features.csv, in a folder per method
+            taken = stem in named or stem == "well_features"
+            name = file.resolve().parent.name if taken else stem
+        if name in named:
+            raise InputError(f"two tables are called {name!r}; name them as NAME=PATH")
+        named[name] = file
+    return named
+
+
+def main() -> None:
+    """Run the command line; bad input is one line on stderr and exit status 2."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("cpssl_lite").setLevel(logging.INFO)
+    try:
+        code = cli.main(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.ClickException as error:
+        message, code = error.format_message(), 2
+    except InputError as error:
+        message, code = str(error), 2
+    except (KeyboardInterrupt, click.Abort):
+        message, code = "stopped; the same command goes on from here", 130
+    click.echo(f"cpssl: {' '.join(message.split())}", err=True)
+    sys.exit(code)

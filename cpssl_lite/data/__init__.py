@@ -1,0 +1,1 @@
+"""Where data come from: manifests, the simulated screen, preparation of raw images."""

@@ -1,0 +1,72 @@
+"""Whole files or none: atomic writes and digests, used by every step that leaves a file."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cpssl_lite.errors import InputError
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a scratch path beside `path`; move it into place only if the block succeeds.
+
+    A reader sees the old file or the new one, never half of it. The folder is created.
+    The scratch name keeps the suffix, so that writers which look at it still work.
+
+    Raises
+    ------
+    InputError
+        The folder cannot be created or written, or the disk is full.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> target = Path(tempfile.mkdtemp()) / "a" / "numbers.txt"
+    >>> with atomic_path(target) as scratch:
+    ...     _ = scratch.write_text("1 2 3")
+    >>> target.read_text(), len(list(target.parent.iterdir()))
+    ('1 2 3', 1)
+    """
+    path = Path(path)
+    scratch = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield scratch
+        os.replace(scratch, path)
+    except OSError as error:
+        about = error.filename and Path(os.fsdecode(error.filename))
+        if about and about not in (scratch, path, *path.parents):
+            raise  # some other file that the block was reading
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        if path.parent.is_dir():
+            scratch.unlink(missing_ok=True)
+
+
+def check_writable(path: str | Path) -> None:
+    """Fail now, not after hours of work, when `path` cannot be written.
+
+    Raises
+    ------
+    InputError
+        The folder cannot be created or written, or `path` is a folder.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; give the name of a file to write")
+    trial = path.with_name(f".{path.name}.{os.getpid()}.trial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        trial.touch()
+        trial.unlink()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def sha256(path: str | Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes, read in blocks."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

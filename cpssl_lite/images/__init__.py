@@ -1,0 +1,1 @@
+"""Pixels: read, merge to five channels, scale, Otsu, crops, augmentations."""

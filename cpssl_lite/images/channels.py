@@ -1,0 +1,59 @@
+"""The five stains of Cell Painting, always selected by name.
+
+Projects store them in different orders (this paper: Mito, AGP, RNA, ER, DNA; others begin with
+AGP or DNA), so a position says nothing.
+"""
+
+from collections.abc import Sequence
+
+from cpssl_lite.errors import InputError
+
+CHANNELS: tuple[str, ...] = ("Mito", "AGP", "RNA", "ER", "DNA")
+"""Canonical order: that of the authors' merged images."""
+
+# What other screens call the same stains, lower case and without an "Orig" in front.
+_ALIASES = {name.lower(): name for name in CHANNELS} | {
+    "hoechst": "DNA",
+    "ersyto": "ER",
+    "ersytobleed": "RNA",
+    "ph_golgi": "AGP",
+}
+
+
+def canonical_channel(name: str) -> str | None:
+    """Canonical name of a channel, or None if it is none of the five (brightfield, say).
+
+    Case and a leading ``Orig`` (JUMP's load_data columns) do not matter.
+
+    Examples
+    --------
+    >>> canonical_channel("OrigDNA"), canonical_channel("mito"), canonical_channel("Brightfield")
+    ('DNA', 'Mito', None)
+    """
+    key = name.strip().lower()
+    return _ALIASES.get(key, _ALIASES.get(key.removeprefix("orig")))
+
+
+def channel_indices(available: Sequence[str], wanted: Sequence[str] = CHANNELS) -> list[int]:
+    """Positions in `available` of the channels in `wanted`, by name.
+
+    Raises
+    ------
+    InputError
+        A wanted channel is missing, or there twice. The message lists both sides.
+
+    Examples
+    --------
+    >>> channel_indices(["DNA", "ER", "RNA", "AGP", "Mito"], ["Mito", "DNA"])
+    [4, 0]
+    """
+    names = [canonical_channel(name) or name for name in available]
+    indices = []
+    for name in wanted:
+        if names.count(canonical_channel(name) or name) != 1:
+            raise InputError(
+                f"channel {name} is needed once, found {names.count(canonical_channel(name) or name)}"
+                f" times; wanted: {', '.join(wanted)}; available: {', '.join(available) or 'none'}"
+            )
+        indices.append(names.index(canonical_channel(name) or name))
+    return indices

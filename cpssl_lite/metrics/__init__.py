@@ -1,0 +1,1 @@
+"""Numbers: arrays in, a number or an array out."""

@@ -1,0 +1,1 @@
+"""Networks: ViT backbones, self-supervised objectives, training, checkpoints."""

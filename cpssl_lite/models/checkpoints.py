@@ -1,0 +1,192 @@
+"""One loader for all checkpoints: it recognises the file and knows what goes with it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from cpssl_lite.errors import InputError
+from cpssl_lite.files import atomic_path, sha256
+from cpssl_lite.models import formats_authors, formats_public
+from cpssl_lite.models.encoder import Encoder, fresh_copy
+from cpssl_lite.models.formats import Found, infer_shape, load_strictly, tensors_of
+from cpssl_lite.models.formats_authors import Convention
+from cpssl_lite.models.reading import read_checkpoint
+from cpssl_lite.models.vit import ARCHITECTURES, Shape, ViT
+
+__all__ = [
+    "DEFAULT",
+    "Encoder",
+    "inspect_checkpoint",
+    "load_encoder",
+    "random_like",
+    "save_encoder",
+]
+
+DEFAULT = Path(__file__).parent / "weights" / "dino_lite.safetensors"
+_CARD_KEY = "cpssl_card"
+_INPUT_KEYS = ("channels", "crop_size", "heads", "mean", "sd", "pooling")
+
+
+def load_encoder(path: str | Path = DEFAULT, convention: Convention = "paper") -> Encoder:
+    """Load a checkpoint as an encoder, whatever its format.
+
+    Architecture, patch, channels and image size are read off the tensors; pooling and
+    normalisation follow from the format. A YAML file of the same name beside a foreign
+    checkpoint may state them under `input` (channels, crop_size, heads, mean, sd, pooling).
+
+    Parameters
+    ----------
+    path
+        This project's safetensors; the authors' DINO, MAE or SimCLR; timm or Hugging Face
+        safetensors; Facebook DINO; per-channel models; block-chunked Cell-DINO.
+    convention
+        "released" copies what the authors' inference does even where it looks unintended:
+        it leaves out the qkv biases of their MAE ViT-S.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read safely, its format is not known, or any tensor of the
+        backbone is missing, unexpected or misshapen.
+    """
+    path = Path(path)
+    content, metadata = read_checkpoint(path)
+    found, card = _recognise(path, content, metadata, convention)
+    shape = infer_shape(found.tensors, str(path), found.heads)
+    network: torch.nn.Module
+    if found.tokens_of_all_channels:
+        network = formats_public.ChannelAgnosticViT(shape)
+    else:
+        network = ViT(shape)
+        wanted = 1 if found.per_channel else len(found.channels)
+        if shape.in_channels not in (wanted, 3 if found.per_channel else wanted):
+            raise InputError(
+                f"{path}: the network takes {shape.in_channels} channels, "
+                f"{len(found.channels)} are named ({', '.join(found.channels)}); "
+                f"name them in {path.with_suffix('.yaml')} under input: channels"
+            )
+    load_strictly(network, found.tensors, str(path))
+    card = {
+        **card,
+        "format": found.format,
+        "method": found.method,
+        "architecture": name_of(shape),
+        "shape": shape._asdict(),
+        "convention": convention,
+        "pooling": found.pooling,
+        "per_channel": found.per_channel,
+        "dropped": found.dropped,
+        "notes": found.notes,
+        "file": path.name,
+        "sha256": sha256(path),
+    }
+    return Encoder(
+        network,
+        card,
+        channels=found.channels,
+        crop_size=found.crop_size or shape.image_size,
+        pooling=found.pooling,
+        mean=found.mean,
+        sd=found.sd,
+        per_channel=found.per_channel,
+    ).eval()
+
+
+def random_like(encoder: Encoder, seed: int = 0) -> Encoder:
+    """The same architecture and input rules with fresh random weights: the baseline."""
+    return fresh_copy(encoder, seed)
+
+
+def save_encoder(path: str | Path, network: ViT, card: dict[str, Any]) -> Path:
+    """Write backbone weights as safetensors, with the card inside and as YAML beside.
+
+    `card["input"]` must hold channels, crop_size, heads, mean, sd and pooling.
+    """
+    from safetensors.torch import save_file
+
+    path = Path(path)
+    state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
+    with atomic_path(path) as scratch:
+        save_file(state, scratch, metadata={_CARD_KEY: json.dumps(card)})
+    with atomic_path(path.with_suffix(".yaml")) as scratch:
+        beside = {"file": path.name, "sha256": sha256(path), **card}
+        scratch.write_text(yaml.safe_dump(beside, sort_keys=False, allow_unicode=True))
+    return path
+
+
+def inspect_checkpoint(path: str | Path, convention: Convention = "paper") -> dict[str, Any]:
+    """What the loader recognised in a file, as plain values (for `cpssl inspect`)."""
+    encoder = load_encoder(path, convention)
+    rule = {"normalisation": "each channel of each crop to mean 0 and variance 1"}
+    if not encoder.per_crop_norm:
+        rule = {"mean": encoder.mean.flatten().tolist(), "sd": encoder.sd.flatten().tolist()}
+    return {
+        **encoder.card,
+        "channels": list(encoder.channels),
+        "crop_size": encoder.crop_size,
+        "n_features": encoder.n_features,
+        "n_parameters": sum(p.numel() for p in encoder.parameters()),
+        **rule,
+    }
+
+
+def name_of(shape: Shape) -> str:
+    """The usual name of an architecture, or its numbers.
+
+    >>> name_of(Shape(width=384, depth=12, heads=6)), name_of(Shape(width=48, depth=2, heads=3))
+    ('vit_small_patch16', 'vit_48x2x3_patch16')
+    """
+    for name, known in ARCHITECTURES.items():
+        if (known.width, known.depth, known.heads, known.patch) == shape[:4]:
+            return name
+    return f"vit_{shape.width}x{shape.depth}x{shape.heads}_patch{shape.patch}"
+
+
+def _recognise(
+    path: Path, content: dict[str, Any], metadata: dict[str, str], convention: Convention
+) -> tuple[Found, dict[str, Any]]:
+    if _CARD_KEY in metadata:
+        card = json.loads(metadata[_CARD_KEY])
+        found = Found("cpssl_lite", card.get("method", "unknown"), tensors_of(content))
+        _apply_input(found, card.get("input", {}), path)
+        return found, card
+    readers = (
+        formats_authors.dino,
+        formats_authors.mae,
+        formats_authors.simclr,
+        *formats_public.READERS,
+    )
+    for reader in readers:
+        result = reader(content, convention)
+        if result is not None:
+            return result, _sidecar(path, result)
+    raise InputError(
+        f"{path}: format not recognised (top-level keys: {', '.join(map(str, list(content)[:6]))}); "
+        "known: cpssl_lite, the authors' DINO, MAE and SimCLR, timm, Facebook DINO, uniDINO, "
+        "MorphEm, OpenPhenom, Cell-DINO"
+    )
+
+
+def _sidecar(path: Path, found: Found) -> dict[str, Any]:
+    """Apply `input` of the YAML file beside a foreign checkpoint, and return the file."""
+    beside = path.with_suffix(".yaml")
+    if not beside.is_file():
+        return {}
+    card = yaml.safe_load(beside.read_text())
+    if not isinstance(card, dict) or not isinstance(card.get("input", {}), dict):
+        raise InputError(f"{beside}: expected a mapping with `input`, got {type(card).__name__}")
+    _apply_input(found, card.get("input", {}), beside)
+    return card
+
+
+def _apply_input(found: Found, given: dict[str, Any], source: Path) -> None:
+    unknown = sorted(set(given) - set(_INPUT_KEYS))
+    if unknown:
+        raise InputError(
+            f"{source}: unknown key {unknown[0]} under input (allowed: {', '.join(_INPUT_KEYS)})"
+        )
+    for key, value in given.items():
+        setattr(found, key, tuple(value) if isinstance(value, list) else value)

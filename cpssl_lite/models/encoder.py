@@ -1,0 +1,118 @@
+"""An encoder: crops in, features out, with the input rules that belong to the weights."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from cpssl_lite.images.channels import CHANNELS
+from cpssl_lite.models.vit import Pooling, ViT, build_vit
+
+# Of the released code (see its inference): used there for all three methods, even though
+# DINO and SimCLR were trained with others.
+RELEASED_MEAN = (0.12528631, 0.17596765, 0.14736995, 0.13445823, 0.08349566)
+RELEASED_SD = (0.12594905, 0.15605405, 0.16031352, 0.15751939, 0.15773378)
+# Of the released training scripts of DINO and SimCLR.
+TRAINED_MEAN = (0.13849893, 0.18710597, 0.1586524, 0.15757588, 0.08674719)
+TRAINED_SD = (0.13005716, 0.15461144, 0.15929441, 0.16021383, 0.16686504)
+
+
+class Encoder(nn.Module):
+    """A network with its input rules.
+
+    Attributes
+    ----------
+    channels
+        Channel names, in the order in which crops must give them.
+    crop_size
+        Side of the crops in pixels that the weights were trained for.
+    n_features
+        Length of a crop's feature vector.
+    card
+        What is known about the weights: format, method, architecture, sha256, ...
+    """
+
+    mean: torch.Tensor
+    sd: torch.Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        card: dict[str, Any],
+        *,
+        channels: tuple[str, ...] = CHANNELS,
+        crop_size: int = 224,
+        pooling: Pooling = "cls",
+        mean: tuple[float, ...] | None = RELEASED_MEAN,
+        sd: tuple[float, ...] | None = RELEASED_SD,
+        per_channel: bool = False,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.card = card
+        self.channels = tuple(channels)
+        self.crop_size = crop_size
+        self.pooling: Pooling = pooling
+        self.per_crop_norm = mean is None or sd is None
+        self.per_channel = per_channel
+        for name, values in (("mean", mean), ("sd", sd)):
+            values = (0.0,) if values is None else values
+            self.register_buffer(name, torch.tensor(values).reshape(1, -1, 1, 1), persistent=False)
+        width = int(network.embed_dim)  # type: ignore[arg-type]
+        self.n_features = width * len(self.channels) if per_channel else width
+
+    def normalise(self, crops: torch.Tensor) -> torch.Tensor:
+        """Intensities 0..1 to what the network expects, (n, C, s, s) both."""
+        if self.per_crop_norm:  # each channel of each crop to mean 0, variance 1
+            sd, mean = torch.std_mean(crops, dim=(2, 3), keepdim=True, correction=0)
+            return (crops - mean) / (sd + 1e-7)
+        return (crops - self.mean) / self.sd
+
+    def embed(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalised crops (n, C, s, s) to features (n, n_features)."""
+        if self.per_channel:  # (n, C, s, s) -> (n * C, 1, s, s) -> (n, C * d)
+            x = x.flatten(0, 1).unsqueeze(1)
+        pooled = self.network.pooled(x, self.pooling)  # type: ignore[operator]
+        return pooled.reshape(-1, self.n_features)
+
+    def forward(self, crops: torch.Tensor) -> torch.Tensor:
+        """Crops with intensities 0..1, (n, C, s, s) float32, to features (n, n_features).
+
+        Raises
+        ------
+        ValueError
+            The number of channels is not `len(self.channels)`.
+        """
+        if crops.ndim != 4 or crops.shape[1] != len(self.channels):
+            raise ValueError(
+                f"crops have shape {tuple(crops.shape)}, expected (n, {len(self.channels)}, s, s) "
+                f"with channels {', '.join(self.channels)}"
+            )
+        return self.embed(self.normalise(crops))
+
+
+def fresh_copy(encoder: Encoder, seed: int) -> Encoder:
+    """The same architecture and input rules with fresh random weights."""
+    network = encoder.network
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if isinstance(network, ViT):
+            fresh: nn.Module = build_vit(network.shape)
+        else:
+            fresh = type(network)(network.shape)
+    rules = {
+        "channels": encoder.channels,
+        "crop_size": encoder.crop_size,
+        "pooling": encoder.pooling,
+        "per_channel": encoder.per_channel,
+    }
+    card = {
+        **{k: encoder.card[k] for k in ("architecture", "shape") if k in encoder.card},
+        "format": "random weights",
+        "method": "random",
+        "seed": seed,
+        "like_sha256": encoder.card.get("sha256"),
+    }
+    copy = Encoder(fresh, card, **rules)
+    copy.mean, copy.sd, copy.per_crop_norm = encoder.mean, encoder.sd, encoder.per_crop_norm
+    return copy.eval()

@@ -1,0 +1,87 @@
+"""Read checkpoint files without ever running what is in them."""
+
+import argparse
+import json
+import pickle
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from cpssl_lite.errors import InputError
+
+
+def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Read a safetensors or PyTorch file into nested dictionaries of tensors.
+
+    What a file is, its first bytes say, not its name: OpenPhenom's `.safetensors` is a
+    PyTorch pickle. Pickles are read by PyTorch's restricted unpickler, which builds tensors
+    and plain containers only, plus `argparse.Namespace` (where the authors keep arguments).
+
+    Returns
+    -------
+    content
+        The top level of a PyTorch file, or the tensors of a safetensors file.
+    metadata
+        The string metadata of a safetensors file, else empty.
+
+    Raises
+    ------
+    InputError
+        No such file, not a checkpoint, cut off, or it holds something that would run code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such checkpoint file")
+    try:
+        with open(path, "rb") as file:
+            head = file.read(9)
+        if is_safetensors(head, path.stat().st_size):
+            return _read_safetensors(path)
+        return _read_pickle(path), {}
+    except PermissionError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def is_safetensors(head: bytes, size: int) -> bool:
+    """True if a file starts as safetensors do: a header length, then a JSON object."""
+    return len(head) == 9 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < size
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise InputError(f"{path}: broken safetensors file ({error})") from error
+
+
+def _read_pickle(path: Path) -> dict[str, Any]:
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, AttributeError) as error:
+        # The unpickler names the offending object; only that name is worth a reader's time.
+        found = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if found:
+            raise InputError(
+                f"{path}: refused, it asks to run {found[1]} on opening; only tensors and plain "
+                "values are read (export the weights as safetensors)"
+            ) from error
+        raise InputError(f"{path}: refused, not a file of plain tensors") from error
+    except (RuntimeError, EOFError, zipfile.BadZipFile, ValueError, KeyError) as error:
+        raise InputError(
+            f"{path}: not a checkpoint or cut off ({str(error).splitlines()[0][:120]})"
+        ) from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds a {type(content).__name__}, expected a dictionary")
+    return content
+
+
+def arguments(content: dict[str, Any]) -> dict[str, Any]:
+    """The training arguments that a PyTorch checkpoint carries, as a dictionary."""
+    args = content.get("args", {})
+    return vars(args) if isinstance(args, argparse.Namespace) else {}

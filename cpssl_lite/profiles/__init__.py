@@ -1,0 +1,1 @@
+"""Tables of wells: extraction, aggregation, normalisation, feature selection."""

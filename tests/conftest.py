@@ -1,0 +1,28 @@
+"""Fixtures that every test folder uses."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = Path(os.environ.get("CPSSL_SHARED", ROOT.parent / "shared"))
+
+
+def _shared(part: str) -> Path:
+    folder = SHARED / part
+    if not folder.is_dir():
+        pytest.skip(f"needs the reference data folder {part} (set CPSSL_SHARED)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def parity() -> Path:
+    """Inputs with the outputs that the authors' code gave on them."""
+    return _shared("parity")
+
+
+@pytest.fixture(scope="session")
+def real() -> Path:
+    """Real Cell Painting images, profiles and metadata."""
+    return _shared("real")

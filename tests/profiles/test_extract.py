@@ -1,0 +1,177 @@
+"""Extraction against a plain loop, and what happens when something is wrong."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from cpssl_lite.errors import InputError
+from cpssl_lite.images.channels import CHANNELS
+from cpssl_lite.images.crops import cut, foreground_share, grid, select
+from cpssl_lite.images.table import read_image_table
+from cpssl_lite.images.tiff import write_merged
+from cpssl_lite.profiles.extract import extract
+from cpssl_lite.profiles.table import feature_columns, read_profiles, read_provenance
+
+SIZE = 32
+
+
+class Moments(torch.nn.Module):
+    """Stands in for a network: mean and mean square of each channel of a crop."""
+
+    channels = CHANNELS
+    crop_size = SIZE
+    n_features = 10
+
+    def __init__(self, name: str = "moments"):
+        super().__init__()
+        self.card = {"method": name, "sha256": name}
+        self.calls = 0
+
+    def forward(self, crops):
+        self.calls += len(crops)
+        return torch.cat([crops.mean((2, 3)), crops.square().mean((2, 3))], dim=1)
+
+
+@pytest.fixture
+def screen(tmp_path):
+    """Two plates of three wells with two fields of 2 x 3 crops; some crops hold no cell."""
+    generator = np.random.default_rng(0)
+    rows = []
+    for plate in ("P1", "P2"):
+        for well in ("A01", "A02", "B01"):
+            for site in ("1", "2"):
+                pixels = generator.integers(0, 2000, (5, 70, 100), dtype=np.uint16)
+                pixels[4] = 0
+                for row, column in generator.integers(0, (2, 3), (3, 2)):
+                    pixels[4, row * SIZE + 5 : row * SIZE + 20, column * SIZE : column * SIZE + 9] = (
+                        40000 + generator.integers(0, 9000)
+                    )
+                file = f"{plate}_{well}_{site}.tif"
+                write_merged(tmp_path / file, pixels, 0.5)
+                rows.append(
+                    {
+                        "Metadata_Source": "s1",
+                        "Metadata_Batch": "b1",
+                        "Metadata_Plate": plate,
+                        "Metadata_Well": well,
+                        "Metadata_Site": site,
+                        "Metadata_Perturbation": "DMSO" if well == "A01" else f"cpd{well}",
+                        "FileName_Merged": file,
+                    }
+                )
+    table = tmp_path / "images.csv"
+    pd.DataFrame(rows).to_csv(table, index=False)
+    return table
+
+
+def plain_loop(images):
+    """One field at a time, every crop through the network, empty ones left out afterwards."""
+    import tifffile
+
+    network, fields = Moments(), {}
+    for _, row in images.iterrows():
+        pixels = tifffile.imread(row["FileName_Merged"]).astype(np.float32) / 65535
+        corners = grid(*pixels.shape[1:], SIZE)
+        features = network(torch.from_numpy(cut(pixels, corners, SIZE))).numpy()
+        kept = select(foreground_share(pixels[4], 0.5, corners, SIZE))
+        fields.setdefault((row["Metadata_Plate"], row["Metadata_Well"]), []).append(features[kept])
+    return fields
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+def test_equals_the_plain_loop(screen, tmp_path, batch_size):
+    images = read_image_table(screen)
+    expected = plain_loop(images)
+    assert len({len(f) for wells in expected.values() for f in wells}) > 1, "fields must differ"
+
+    pooled = read_profiles(
+        extract(images, Moments(), tmp_path / "pooled.parquet", batch_size=batch_size)
+    )
+    of_fields = read_profiles(
+        extract(images, Moments(), tmp_path / "fields.parquet", convention="paper")
+    )
+    for table, average in [
+        (pooled, lambda wells: np.concatenate(wells).mean(axis=0)),
+        (of_fields, lambda wells: np.mean([field.mean(axis=0) for field in wells], axis=0)),
+    ]:
+        assert len(table) == 6
+        for _, row in table.iterrows():
+            wells = expected[row["Metadata_Plate"], row["Metadata_Well"]]
+            np.testing.assert_allclose(
+                row[feature_columns(table)].to_numpy(float), average(wells), rtol=1e-5
+            )
+            assert row["Metadata_Crops"] == str(sum(map(len, wells)))
+            assert row["Metadata_Fields"] == "2"
+
+
+def test_crops_without_cells_never_reach_the_network(screen, tmp_path):
+    images = read_image_table(screen)
+    network = Moments()
+    extract(images, network, tmp_path / "out.parquet")
+    kept = sum(len(field) for wells in plain_loop(images).values() for field in wells)
+    assert network.calls == kept < len(images) * 6
+
+
+def test_resumes_with_the_first_missing_plate(screen, tmp_path):
+    images = read_image_table(screen)
+    out = tmp_path / "out" / "out.parquet"
+    broken = images.copy()
+    last = broken.index[broken["Metadata_Plate"] == "P2"][-1]
+    whole_file = tmp_path / images.loc[last, "FileName_Merged"]
+    content = whole_file.read_bytes()
+    whole_file.write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match=whole_file.name):
+        extract(images, Moments(), out)
+    assert not out.exists()
+    assert len(list(out.parent.rglob("*.parquet"))) == 1, "the finished plate waits"
+
+    whole_file.write_bytes(content)
+    network = Moments()
+    extract(images, network, out)
+    reference = extract(images, Moments(), tmp_path / "reference.parquet")
+    pd.testing.assert_frame_equal(read_profiles(out), read_profiles(reference))
+    only_p2 = images[images["Metadata_Plate"] == "P2"]
+    kept = sum(len(field) for wells in plain_loop(only_p2).values() for field in wells)
+    assert network.calls == kept, "the first plate was not computed again"
+    assert sorted(path.name for path in out.parent.iterdir()) == ["out.parquet"]
+
+    again = Moments()
+    extract(images, again, out)
+    assert again.calls == 0, "a finished table is not computed again"
+    other = Moments("another checkpoint")
+    extract(images, other, out)
+    assert other.calls > 0, "another network's features are not taken for this one's"
+    assert read_provenance(out)["checkpoint"]["method"] == "another checkpoint"
+
+
+def test_bad_input_is_one_clear_line(screen, tmp_path):
+    images = read_image_table(screen)
+    out = tmp_path / "out.parquet"
+
+    missing = images.assign(FileName_Merged=[*images["FileName_Merged"][:-1], "/nowhere/x.tif"])
+    with pytest.raises(InputError, match=r"/nowhere/x.tif: no such image \(1 of 12"):
+        extract(missing, Moments(), out)
+
+    two = images.assign(Metadata_Perturbation=[str(i) for i in range(len(images))])
+    with pytest.raises(InputError, match="2 different perturbations"):
+        extract(two, Moments(), out)
+
+    class NotANumber(Moments):
+        def forward(self, crops):
+            return super().forward(crops) * float("nan")
+
+    with pytest.raises(InputError, match="NaN.*plate s1_b1_P1 well A01"):
+        extract(images, NotANumber(), out)
+
+    write_merged(images["FileName_Merged"].iloc[1], np.zeros((5, 80, 100), np.uint16), 0.5)
+    with pytest.raises(InputError, match="80 x 100 px, but earlier fields .* 70 x 100"):
+        extract(images, Moments(), out)
+
+    blocked = tmp_path / "a_file"
+    blocked.touch()
+    with pytest.raises(InputError, match="cannot be written"):
+        extract(images, Moments(), blocked / "out.parquet")
+    with pytest.raises(InputError, match="convention 'theirs'"):
+        extract(images, Moments(), out, convention="theirs")
+    assert not out.exists()
