@@ -77,7 +77,7 @@ def data_simulate(
     Example:
       cpssl data simulate lite -o data/lite --seed 1 -p batch_strength=2
     """
-    from cpssl_lite.data.simulate import simulate
+    from cpssl_lite.data.simulate.screen import simulate
 
     values = {name: _number(value) for name, value in _pairs(parameters).items()}
     table = simulate(dataset, out or Path("data") / dataset, seed=seed, workers=workers, **values)

@@ -9,15 +9,6 @@ from typing import Any
 
 # The libraries whose version can change a number.
 LIBRARIES = ("cpssl_lite", "torch", "timm", "numpy", "scipy", "pandas", "scikit-learn")
-    "cpssl_lite",
-    "torch",
-    "timm",
-    "numpy",
-    "scipy",
-    "pandas",
-    "scikit-learn",
-    "umap-learn",
-)
 
 
 @cache

@@ -3,17 +3,15 @@
 import ast
 import hashlib
 import json
-import sys
 from collections.abc import Iterable, Mapping
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from cpssl_lite.files import sha256
+from cpssl_lite.provenance import versions
 
 PACKAGE = Path(__file__).resolve().parents[1]
-# A new release of these may change a number or a picture.
-LIBRARIES = ("numpy", "pandas", "scipy", "scikit-learn", "torch", "timm", "matplotlib")
 
 
 def modules_used(source: str, package: Path = PACKAGE) -> list[Path]:
@@ -69,12 +67,15 @@ def _files(name: str, package: Path) -> Iterable[Path]:
 
 
 def data_digest(path: str | Path) -> str:
-    """Digest of one input: a file by its bytes, a folder by its files' names, sizes and times.
+    """Digest of one input: a file by its bytes, a data set by its ``dataset.yaml``.
 
-    A screen is thousands of images; reading them all would cost more than the notebook
-    saves, so a folder is recognised as changed as soon as one file was written again.
+    That file holds the digests of all images and tables of a simulated or prepared data
+    set. A folder without one is known by its files' names, sizes and times: reading
+    thousands of images would cost more than the notebook saves.
     """
     path = Path(path)
+    if path.is_dir() and (path / "dataset.yaml").is_file():
+        path = path / "dataset.yaml"
     if path.is_file():
         return sha256(path)
     files = sorted(f for f in path.rglob("*") if f.is_file() and not f.name.startswith("."))
@@ -104,24 +105,16 @@ def _texts(value: Any) -> Iterable[str]:
         yield from (text for item in value for text in _texts(item))
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that numbers depend on."""
-    found = {"python": ".".join(map(str, sys.version_info[:3]))}
-    for library in ("cpssl_lite", *LIBRARIES):
-        try:
-            found[library] = version(library)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
 def code_digest(source: str, parameters: Mapping[str, Any], root: Path) -> str:
     """Digest of notebook source, parameters, package modules used and library versions."""
-    parts = [source, json.dumps(parameters, sort_keys=True, default=str), str(versions())]
+    # A new matplotlib may change a picture, the others a number.
+    libraries = versions() | {"matplotlib": version("matplotlib")}
+    parts = [source, json.dumps(parameters, sort_keys=True, default=str), str(libraries)]
     files = modules_used(source)
     if any(file.name == "claims.py" for file in files):
         files.append(root / "book" / "claims.yml")
-    parts += [f"{f.name} {sha256(f)}" for f in files if f.is_file()]
+    # By name and folder, not by place: a checkout that was moved is still unchanged.
+    parts += [f"{f.parent.name}/{f.name} {sha256(f)}" for f in files if f.is_file()]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

@@ -30,25 +30,30 @@ class PercentHandler:
     """Let plain ``papermill notebooks/NN_x.py out.ipynb -p seed 9`` read py:percent sources.
 
     Papermill finds this class by the entry point ``papermill.io`` for every path that starts
-    with ``notebooks/``; other files under that prefix are read and written as they are.
+    with ``notebooks/`` and uses the class itself, never an instance; other files under that
+    prefix are read and written as they are.
     """
 
-    def read(self, path: str) -> str:
+    @staticmethod
+    def read(path: str) -> str:
         """Return the notebook as JSON text."""
         if str(path).endswith(".py"):
             return nbformat.writes(read_percent(path))
         return Path(path).read_text(encoding="utf-8")
 
-    def write(self, buf: str, path: str) -> None:
+    @staticmethod
+    def write(buf: str, path: str) -> None:
         """Write notebook JSON (papermill's own output when it is put beside the sources)."""
         with atomic_path(path) as scratch:
             scratch.write_text(buf, encoding="utf-8")
 
-    def listdir(self, path: str) -> list[str]:
+    @staticmethod
+    def listdir(path: str) -> list[str]:
         """List a folder, the way papermill asks for it."""
         return [str(entry) for entry in sorted(Path(path).iterdir())]
 
-    def pretty_path(self, path: str) -> str:
+    @staticmethod
+    def pretty_path(path: str) -> str:
         """Name the path in papermill's log."""
         return str(path)
 

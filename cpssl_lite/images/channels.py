@@ -50,10 +50,11 @@ def channel_indices(available: Sequence[str], wanted: Sequence[str] = CHANNELS) 
     names = [canonical_channel(name) or name for name in available]
     indices = []
     for name in wanted:
-        if names.count(canonical_channel(name) or name) != 1:
+        found = [i for i, other in enumerate(names) if other == (canonical_channel(name) or name)]
+        if len(found) != 1:
             raise InputError(
-                f"channel {name} is needed once, found {names.count(canonical_channel(name) or name)}"
-                f" times; wanted: {', '.join(wanted)}; available: {', '.join(available) or 'none'}"
+                f"channel {name} is needed once, found {len(found)} times;"
+                f" wanted: {', '.join(wanted)}; available: {', '.join(available) or 'none'}"
             )
-        indices.append(names.index(canonical_channel(name) or name))
+        indices += found
     return indices

@@ -13,7 +13,7 @@ def scale_intensities(image: NDArray, low: float = 0.01, high: float = 99.9) -> 
 
     The defaults are those of the paper's Methods; the released code uses 0.1 and 99.9. Percentiles
     are NumPy's (linear between neighbours). A channel whose two percentiles are equal, such as a
-    constant one, becomes zeros, as it holds nothing to see.
+    constant one, becomes zeros, as it holds nothing to see (the released code gives NaN there).
 
     Parameters
     ----------
@@ -36,28 +36,28 @@ def scale_intensities(image: NDArray, low: float = 0.01, high: float = 99.9) -> 
     scaled = np.empty(planes.shape, np.float32)
     for plane, out in zip(planes, scaled, strict=True):
         if plane.dtype == np.uint16:
-            bottom, top = _percentiles_uint16(plane, low, high)
-            # One answer per grey level, then a look-up: ten times faster than per-pixel arithmetic.
-            table = _stretch(np.arange(GREY_LEVELS + 1, dtype=np.float32), bottom, top)
-            np.take(table, plane, out=out)
+            ends = _percentiles_uint16(plane, low, high)
+        elif np.isfinite(plane).all():
+            ends = np.percentile(plane, [low, high]).tolist()
         else:
-            if not np.isfinite(plane).all():
-                raise InputError("the image holds NaN or infinite values; scaling needs finite ones")
-            bottom, top = np.percentile(plane, [low, high])
-            out[:] = _stretch(plane.astype(np.float32), bottom, top)
+            raise InputError("the image holds NaN or infinite values; scaling needs finite ones")
+        bottom, top = map(np.float32, ends)
+        if bottom == top:
+            out[:] = 0
+            continue
+        # In place, a plane at a time: it stays in the processor's cache.
+        out[:] = plane
+        np.clip(out, bottom, top, out=out)
+        out -= bottom
+        out /= top - bottom
     return scaled.reshape(image.shape)
 
 
 def to_uint16(image: NDArray) -> NDArray[np.uint16]:
     """0..1 to 0..65535, rounded; values outside are clipped."""
-    return (np.clip(image, 0, 1) * np.float32(GREY_LEVELS) + np.float32(0.5)).astype(np.uint16)
-
-
-def _stretch(values: NDArray[np.float32], bottom: float, top: float) -> NDArray[np.float32]:
-    if bottom == top:
-        return np.zeros_like(values)
-    bottom, top = np.float32(bottom), np.float32(top)
-    return (np.clip(values, bottom, top) - bottom) / (top - bottom)
+    levels = image * np.float32(GREY_LEVELS)
+    levels += np.float32(0.5)
+    return np.clip(levels, 0, GREY_LEVELS, out=levels).astype(np.uint16)
 
 
 def _percentiles_uint16(plane: NDArray[np.uint16], *percents: float) -> list[float]:

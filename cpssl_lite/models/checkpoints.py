@@ -1,6 +1,7 @@
 """One loader for all checkpoints: it recognises the file and knows what goes with it."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,20 +10,23 @@ import yaml
 
 from cpssl_lite.errors import InputError
 from cpssl_lite.files import atomic_path, sha256
+from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.models import formats_authors, formats_public
-from cpssl_lite.models.encoder import Encoder, fresh_copy
-from cpssl_lite.models.formats import Found, infer_shape, load_strictly, tensors_of
+from cpssl_lite.models.encoder import RELEASED_MEAN, RELEASED_SD, Encoder, fresh_copy
+from cpssl_lite.models.formats import Found, infer_shape, load_strictly, shorten, tensors_of
 from cpssl_lite.models.formats_authors import Convention
 from cpssl_lite.models.reading import read_checkpoint
-from cpssl_lite.models.vit import ARCHITECTURES, Shape, ViT
+from cpssl_lite.models.vit import ARCHITECTURES, Pooling, Shape, ViT, build_vit
 
 __all__ = [
     "DEFAULT",
     "Encoder",
+    "input_rules",
     "inspect_checkpoint",
     "load_encoder",
     "random_like",
     "save_encoder",
+    "write_untrained",
 ]
 
 DEFAULT = Path(__file__).parent / "weights" / "dino_lite.safetensors"
@@ -56,13 +60,9 @@ def load_encoder(path: str | Path = DEFAULT, convention: Convention = "paper") -
     content, metadata = read_checkpoint(path)
     found, card = _recognise(path, content, metadata, convention)
     shape = infer_shape(found.tensors, str(path), found.heads)
-    network: torch.nn.Module
-    if found.tokens_of_all_channels:
-        network = formats_public.ChannelAgnosticViT(shape)
-    else:
-        network = ViT(shape)
-        wanted = 1 if found.per_channel else len(found.channels)
-        if shape.in_channels not in (wanted, 3 if found.per_channel else wanted):
+    network = (formats_public.ChannelAgnosticViT if found.tokens_of_all_channels else ViT)(shape)
+    if not (found.per_channel or found.tokens_of_all_channels):
+        if shape.in_channels != len(found.channels):
             raise InputError(
                 f"{path}: the network takes {shape.in_channels} channels, "
                 f"{len(found.channels)} are named ({', '.join(found.channels)}); "
@@ -117,10 +117,43 @@ def save_encoder(path: str | Path, network: ViT, card: dict[str, Any]) -> Path:
     return path
 
 
+def write_untrained(
+    path: str | Path, architecture: str = "vit_lite_patch16", seed: int = 0
+) -> Path:
+    """Write a checkpoint with fresh random weights, for trying the steps that need a file."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = build_vit(architecture)
+    card = {
+        "method": "untrained",
+        "seed": seed,
+        "input": input_rules(network.shape, RELEASED_MEAN, RELEASED_SD),
+    }
+    return save_encoder(path, network, card)
+
+
+def input_rules(
+    shape: Shape,
+    mean: Sequence[float],
+    sd: Sequence[float],
+    pooling: Pooling = "cls",
+    channels: Sequence[str] = CHANNELS,
+) -> dict[str, Any]:
+    """The `input` part of a card: what crops must be like and how tokens become a feature."""
+    return {
+        "channels": list(channels),
+        "crop_size": shape.image_size,
+        "heads": shape.heads,
+        "mean": [float(value) for value in mean],
+        "sd": [float(value) for value in sd],
+        "pooling": pooling,
+    }
+
+
 def inspect_checkpoint(path: str | Path, convention: Convention = "paper") -> dict[str, Any]:
     """What the loader recognised in a file, as plain values (for `cpssl inspect`)."""
     encoder = load_encoder(path, convention)
-    rule = {"normalisation": "each channel of each crop to mean 0 and variance 1"}
+    rule: dict[str, Any] = {"normalisation": "each channel of each crop to mean 0 and variance 1"}
     if not encoder.per_crop_norm:
         rule = {"mean": encoder.mean.flatten().tolist(), "sd": encoder.sd.flatten().tolist()}
     return {
@@ -163,8 +196,9 @@ def _recognise(
         result = reader(content, convention)
         if result is not None:
             return result, _sidecar(path, result)
+    keys = shorten([str(key) for key in content])
     raise InputError(
-        f"{path}: format not recognised (top-level keys: {', '.join(map(str, list(content)[:6]))}); "
+        f"{path}: format not recognised (top-level keys: {keys}); "
         "known: cpssl_lite, the authors' DINO, MAE and SimCLR, timm, Facebook DINO, uniDINO, "
         "MorphEm, OpenPhenom, Cell-DINO"
     )

@@ -62,16 +62,21 @@ class Encoder(nn.Module):
         self.n_features = width * len(self.channels) if per_channel else width
 
     def normalise(self, crops: torch.Tensor) -> torch.Tensor:
-        """Intensities 0..1 to what the network expects, (n, C, s, s) both."""
+        """Intensities 0..1 to what the network expects.
+
+        (n, C, s, s) both, or (n * C, k, s, s) for a network that sees one stain at a time, k
+        times over.
+        """
+        if self.per_channel:
+            k = int(self.network.shape.in_channels)  # type: ignore[union-attr,arg-type]
+            crops = crops.flatten(0, 1).unsqueeze(1).expand(-1, k, -1, -1)
         if self.per_crop_norm:  # each channel of each crop to mean 0, variance 1
             sd, mean = torch.std_mean(crops, dim=(2, 3), keepdim=True, correction=0)
             return (crops - mean) / (sd + 1e-7)
         return (crops - self.mean) / self.sd
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
-        """Normalised crops (n, C, s, s) to features (n, n_features)."""
-        if self.per_channel:  # (n, C, s, s) -> (n * C, 1, s, s) -> (n, C * d)
-            x = x.flatten(0, 1).unsqueeze(1)
+        """Normalised crops, as `normalise` gives them, to features (n, n_features)."""
         pooled = self.network.pooled(x, self.pooling)  # type: ignore[operator]
         return pooled.reshape(-1, self.n_features)
 
@@ -99,20 +104,21 @@ def fresh_copy(encoder: Encoder, seed: int) -> Encoder:
         if isinstance(network, ViT):
             fresh: nn.Module = build_vit(network.shape)
         else:
-            fresh = type(network)(network.shape)
-    rules = {
-        "channels": encoder.channels,
-        "crop_size": encoder.crop_size,
-        "pooling": encoder.pooling,
-        "per_channel": encoder.per_channel,
-    }
-    card = {
+            fresh = type(network)(network.shape)  # type: ignore[arg-type]
+    card: dict[str, Any] = {
         **{k: encoder.card[k] for k in ("architecture", "shape") if k in encoder.card},
         "format": "random weights",
         "method": "random",
         "seed": seed,
         "like_sha256": encoder.card.get("sha256"),
     }
-    copy = Encoder(fresh, card, **rules)
+    copy = Encoder(
+        fresh,
+        card,
+        channels=encoder.channels,
+        crop_size=encoder.crop_size,
+        pooling=encoder.pooling,
+        per_channel=encoder.per_channel,
+    )
     copy.mean, copy.sd, copy.per_crop_norm = encoder.mean, encoder.sd, encoder.per_crop_norm
     return copy.eval()

@@ -32,8 +32,9 @@ def dino(content: dict[str, Any], convention: Convention) -> Found | None:
         return None
     tensors, dropped = split(tensors_of(content["teacher"]), "backbone.", drop=("head.",))
     patches = tensors.get("patch_embed.proj.weight")
-    if patches is not None and patches.shape[1] != 5:
-        return None
+    foreign = any(".ls1." in name or name.startswith("mask_token") for name in tensors)
+    if foreign or (patches is not None and patches.shape[1] != 5):
+        return None  # DINO for photographs or for single channels, DINOv2
     return _found("DINO", tensors=tensors, dropped=dropped, notes=[_TRAINED_ELSEWHERE])
 
 

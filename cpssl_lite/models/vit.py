@@ -1,9 +1,10 @@
 """Vision transformers over image crops with any number of channels, on timm's blocks."""
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from timm.models.vision_transformer import VisionTransformer
+from torch import nn
 from torch.nn import functional as F
 
 Pooling = Literal["cls", "patch_mean", "patch_mean_before_norm"]
@@ -53,8 +54,12 @@ class ViT(VisionTransformer):
             dynamic_img_size=True,
         )
         self.shape = shape
+        if shape.registers:  # as in DINOv2, registers have no position
+            side = shape.image_size // shape.patch
+            self.pos_embed = nn.Parameter(torch.randn(1, 1 + side * side, shape.width) * 0.02)
 
     def _pos_embed(self, x: torch.Tensor) -> torch.Tensor:
+        assert self.cls_token is not None
         n, height, width, d = x.shape  # (n, h, w, d) patch tokens
         position = self.positions(height, width)  # (1, 1 + h * w, d)
         x = x.reshape(n, height * width, d) + position[:, 1:]
@@ -64,6 +69,7 @@ class ViT(VisionTransformer):
 
     def positions(self, height: int, width: int) -> torch.Tensor:
         """Position embeddings for a grid of height x width patches, (1, 1 + h * w, d)."""
+        assert self.pos_embed is not None
         side = self.patch_embed.grid_size[0]
         if (height, width) == (side, side):
             return self.pos_embed
@@ -80,12 +86,8 @@ class ViT(VisionTransformer):
         patches = x[:, self.num_prefix_tokens :]
         return (patches if pooling == "patch_mean_before_norm" else self.norm(patches)).mean(dim=1)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Normalised crops (n, C, s, s) to class-token features (n, d)."""
-        return self.pooled(x)
 
-
-def build_vit(architecture: str | Shape, drop_path: float = 0.0, **changes: int) -> ViT:
+def build_vit(architecture: str | Shape, drop_path: float = 0.0, **changes: Any) -> ViT:
     """Make a ViT with fresh random weights.
 
     Parameters

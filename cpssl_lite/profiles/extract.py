@@ -206,7 +206,7 @@ def _crops_with_cells(field: Field, size: int, channels: int) -> np.ndarray:
     corners = grid(height, width, size)
     dna = field.pixels[field.channels.index("DNA")]
     otsu = field.otsu if field.otsu is not None else otsu_threshold(dna / np.float32(65535))
-    share = foreground_share(dna, otsu * 65535, corners, size)
+    share = foreground_share(dna, otsu, corners, size)
     return cut(field.pixels[:channels], corners[select(share)], size)
 
 

@@ -1,0 +1,30 @@
+# Each target needs Python 3.11+ and make, nothing else: it makes .venv and installs into it.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.installed
+# A folder with real images; the data page shows them beside the simulated ones.
+REAL ?= $(wildcard ../shared/real)
+
+.PHONY: book test bench checkpoints clean
+
+book: $(READY)  ## simulate the screen, run what changed, render to html/
+	CPSSL_REAL=$(REAL) $(BIN)/cpssl book
+
+test: $(READY)  ## style, types, tests
+	$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy && $(BIN)/pytest
+
+bench: $(READY)  ## measurements, as ratios side by side in one run
+	set -e; for script in benchmarks/[!_]*.py; do $(BIN)/python "$$script"; done
+
+checkpoints: $(READY)  ## train the network that the package ships, again
+	$(BIN)/cpssl data simulate lite-train
+	$(BIN)/cpssl train dino data/lite-train/images.parquet -o runs/dino_lite --config dino_lite
+	cp runs/dino_lite/dino_lite.safetensors runs/dino_lite/dino_lite.yaml cpssl_lite/models/weights/
+
+clean:  ## remove what `make book` made; .venv and runs/ stay
+	rm -rf html book/executed data/lite
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[book,test]'
+	touch $@

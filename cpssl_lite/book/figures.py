@@ -1,0 +1,214 @@
+"""One look for every figure: method colours, a plain style, five channels as one picture."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from cpssl_lite.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, which stay apart in all common forms of colour blindness, for
+# methods that learn; greys of different lightness for those that cannot know anything.
+COLORS = {
+    "DINO": "#0072B2",
+    "MAE": "#E69F00",
+    "SimCLR": "#009E73",
+    "Transfer": "#CC79A7",
+    "CellProfiler": "#D55E00",
+    "Random weights": "#39424B",
+    "Random features": "#75808A",
+    "Shuffled labels": "#C3CAD1",
+}
+# The second cue beside colour, for print and for those who cannot tell the colours.
+MARKERS = {
+    "DINO": "o",
+    "MAE": "s",
+    "SimCLR": "^",
+    "Transfer": "D",
+    "CellProfiler": "P",
+    "Random weights": "v",
+    "Random features": "X",
+    "Shuffled labels": "*",
+}
+# For methods that only the reader has (their own checkpoints).
+SPARE_COLORS = ("#56B4E9", "#7B4EA3", "#8C6D1F", "#A3293D")
+SPARE_MARKERS = ("h", "<", ">", "p")
+
+# How each stain is coloured in a composite (red, green, blue shares).
+CHANNEL_COLORS = {
+    "Mito": (1.0, 0.25, 0.35),
+    "AGP": (1.0, 0.62, 0.1),
+    "RNA": (0.75, 0.9, 0.2),
+    "ER": (0.1, 0.8, 0.55),
+    "DNA": (0.3, 0.45, 1.0),
+}
+CHANNEL_WORDS = "Mito red, AGP orange, RNA yellow, ER green, DNA blue"
+
+# Inches. Every figure is as wide as a page's text, so letters have one size throughout.
+WIDTH = 6.4
+
+
+class _Field(Protocol):
+    """Pixels with the names of their channels (what `images.tiff.Field` offers)."""
+
+    @property
+    def pixels(self) -> np.ndarray: ...
+
+    @property
+    def channels(self) -> tuple[str, ...]: ...
+
+
+def style() -> None:
+    """Set the book's style for all figures of this session (and sharp images in Jupyter)."""
+    import matplotlib as mpl
+    from cycler import cycler
+
+    mpl.rcParams.update(
+        {
+            "figure.figsize": (WIDTH, 3.4),
+            "figure.dpi": 110,
+            "figure.constrained_layout.use": True,
+            "figure.facecolor": "white",
+            "savefig.facecolor": "white",
+            "axes.prop_cycle": cycler(color=[*COLORS.values(), *SPARE_COLORS]),
+            "axes.facecolor": "none",
+            "axes.edgecolor": "#6B7785",
+            "axes.labelcolor": "#26303A",
+            "axes.titlesize": 10.5,
+            "axes.titleweight": "semibold",
+            "axes.titlelocation": "left",
+            "axes.labelsize": 10,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.axisbelow": True,
+            "axes.grid": True,
+            "grid.color": "#DDE2E7",
+            "grid.linewidth": 0.6,
+            "text.color": "#26303A",
+            "xtick.color": "#4B5763",
+            "ytick.color": "#4B5763",
+            "xtick.labelsize": 9,
+            "ytick.labelsize": 9,
+            "legend.frameon": False,
+            "legend.fontsize": 9,
+            "lines.linewidth": 1.8,
+            "lines.markersize": 6,
+            "image.cmap": "cividis",
+            "image.interpolation": "nearest",
+            "font.family": "DejaVu Sans",
+            "font.size": 10,
+        }
+    )
+    try:
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+    except ImportError:
+        return
+    # The exact canvas rather than a tight box: all figures keep one width.
+    set_matplotlib_formats("retina", bbox_inches=None)
+
+
+def color(method: str) -> str:
+    """Colour of a method; a name that nobody knows always gets the same spare colour.
+
+    Architecture and data in the name do not change the colour ("DINO ViT-S" is DINO's).
+
+    Examples
+    --------
+    >>> color("DINO"), color("DINO ViT-S") == color("DINO")
+    ('#0072B2', True)
+    """
+    return _pick(method, COLORS, SPARE_COLORS)
+
+
+def marker(method: str) -> str:
+    """Marker of a method, the second cue beside its colour."""
+    return _pick(method, MARKERS, SPARE_MARKERS)
+
+
+def _pick(method: str, known: dict[str, str], spare: Sequence[str]) -> str:
+    for name in known:
+        if method.lower().replace("_", " ").startswith(name.lower()):
+            return known[name]
+    # Not hash(): it differs from run to run.
+    return spare[sum(method.encode()) % len(spare)]
+
+
+def tag(figure: "Figure", data: str = "simulated") -> None:
+    """Write on the figure what its data are: "simulated", or "real data: NAME".
+
+    Parameters
+    ----------
+    figure
+        A figure whose common x label is free: the tag takes that place, below the axes,
+        so that it never covers a point.
+    data
+        ``simulated`` or the name of the real data set.
+    """
+    simulated = data == "simulated"
+    figure.supxlabel(
+        "simulated data" if simulated else f"real data: {data}",
+        x=0.995,
+        ha="right",
+        fontsize=8,
+        color="#7A3E00" if simulated else "#0B4F2E",
+        bbox={
+            "boxstyle": "round,pad=0.35",
+            "facecolor": "#FDF1E3" if simulated else "#E6F4EC",
+            "edgecolor": "none",
+        },
+    )
+
+
+def composite(
+    field: _Field | np.ndarray,
+    channels: Sequence[str] | None = None,
+    low: float = 1.0,
+    high: float = 99.7,
+) -> np.ndarray:
+    """Draw five channels as one RGB picture, in the colours of `CHANNEL_COLORS`.
+
+    Parameters
+    ----------
+    field
+        A `Field`, or pixels (C, H, W) with `channels` given.
+    channels
+        Names of the channels, needed with plain pixels.
+    low, high
+        Percentiles that become black and full colour, for each channel.
+
+    Returns
+    -------
+    uint8 (H, W, 3)
+
+    Raises
+    ------
+    InputError
+        Channels without a colour, or names that do not fit the pixels.
+    """
+    pixels = field if isinstance(field, np.ndarray) else field.pixels
+    if channels is None:
+        channels = () if isinstance(field, np.ndarray) else field.channels
+    if pixels.ndim != 3 or len(channels) != len(pixels):
+        raise InputError(f"composite: {pixels.shape} pixels with channels {tuple(channels)}")
+    unknown = [name for name in channels if name not in CHANNEL_COLORS]
+    if unknown:
+        raise InputError(f"composite: no colour for {unknown}, there are {list(CHANNEL_COLORS)}")
+    picture = np.zeros((*pixels.shape[1:], 3), np.float32)
+    for plane, name in zip(pixels, channels, strict=True):
+        bottom, top = np.percentile(plane, (low, high))
+        scaled = np.clip((plane - bottom) / max(float(top - bottom), 1e-9), 0, 1)
+        # The square root lifts faint cytoplasm; half strength keeps five stains from white.
+        picture += 0.55 * np.sqrt(scaled)[..., None] * np.asarray(CHANNEL_COLORS[name])
+    return (np.clip(picture, 0, 1) * 255).astype(np.uint8)
+
+
+def show_image(axes: Any, image: np.ndarray, title: str = "") -> None:
+    """Show an image without axes, ticks or grid."""
+    axes.imshow(image, cmap="gray" if image.ndim == 2 else None)
+    axes.set(xticks=[], yticks=[], title=title)
+    axes.grid(False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)

@@ -1,0 +1,80 @@
+"""Check a rendered page without a browser: images, links and anchors."""
+
+from functools import cache
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+# Pages that the theme makes and that have no prose.
+MADE = {"search.html", "genindex.html", "py-modindex.html"}
+
+
+class _Page(HTMLParser):
+    """Collect what the checks look at: anchors, links, images, the length of the article."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.anchors: set[str] = set()
+        self.links: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+        self.words = 0
+        self.forwards = False
+        self._article = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        if values.get("id"):
+            self.anchors.add(str(values["id"]))
+        if tag == "a" and values.get("href"):
+            self.links.append(str(values["href"]))
+        if tag == "meta" and values.get("http-equiv") == "Refresh":
+            self.forwards = True
+        if tag == "article":
+            self._article += 1
+        if tag == "img" and self._article:
+            self.images.append(values)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "article":
+            self._article -= 1
+
+    def handle_data(self, data: str) -> None:
+        if self._article:
+            self.words += len(data.split())
+
+
+@cache
+def _read(page: Path, modified: int) -> _Page:
+    parsed = _Page()
+    parsed.feed(page.read_text(encoding="utf-8"))
+    return parsed
+
+
+def read_page(page: Path) -> _Page:
+    """Parse a page once for every version of its file."""
+    return _read(page, page.stat().st_mtime_ns)
+
+
+def check_page(page: Path, html: Path) -> list[str]:
+    """Say what is wrong with one page of the book under `html`, a line for each problem."""
+    name = page.relative_to(html).as_posix()
+    parsed = read_page(page)
+    problems = []
+    if name not in MADE and parsed.words < 20 and not parsed.forwards:
+        problems.append(f"{name}: has no text")
+    for image in parsed.images:
+        source, alt = image.get("src") or "", image.get("alt")
+        # Sphinx puts the file's name where an author gave no text.
+        if not alt or alt in (source, Path(source).name) or source.endswith(alt):
+            problems.append(f"{name}: image {source} has no alternative text")
+    for link in parsed.links:
+        target = urlsplit(link)
+        if target.scheme or target.netloc:
+            continue
+        file = (page.parent / unquote(target.path)).resolve() if target.path else page
+        if not file.is_file():
+            problems.append(f"{name}: link to {link}, which is not there")
+        elif target.fragment and file.suffix == ".html":
+            if unquote(target.fragment) not in read_page(file).anchors:
+                problems.append(f"{name}: link to {link}, which has no such anchor")
+    return problems

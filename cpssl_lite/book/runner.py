@@ -1,0 +1,266 @@
+"""Run notebooks: parameters checked, unchanged ones skipped, whole files or none."""
+
+import json
+import logging
+import os
+import re
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from cpssl_lite.book.digest import code_digest, input_digest
+from cpssl_lite.book.percent import check_parameters, read_parameters, read_percent
+from cpssl_lite.book.where import find_notebook, find_root, list_notebooks, output_path
+from cpssl_lite.errors import InputError
+from cpssl_lite.files import atomic_path
+
+logger = logging.getLogger(__name__)
+
+KERNEL = "cpssl-run"
+ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+class NotebookFailed(RuntimeError):
+    """A cell raised; the message holds the cell and the end of its traceback."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one notebook in `run_all`."""
+
+    name: str
+    path: Path | None
+    seconds: float
+    status: str  # "ran", "unchanged" or "failed"
+    message: str = ""
+
+
+def run_notebook(
+    name: str | Path,
+    parameters: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    force: bool = False,
+    root: str | Path | None = None,
+) -> Path:
+    """Execute one notebook and return the path of the executed ``.ipynb``.
+
+    Nothing is run when the executed notebook is there already and its source, parameters,
+    the package modules it uses and the files it names are unchanged. The kernel is this
+    Python, its working directory is the repository root.
+
+    Parameters
+    ----------
+    name
+        ``ssl_comparison``, ``02_ssl_comparison`` or a path to a py:percent file.
+    parameters
+        Values by name; text is read by the type of the default (see `check_parameters`).
+    out
+        Executed notebook; default ``book/executed/`` for the defaults, ``runs/`` otherwise.
+    force
+        Run even if nothing changed.
+    root
+        Repository root, found from the current folder by default.
+
+    Raises
+    ------
+    InputError
+        Unknown notebook or parameter, or a notebook that refused its input.
+    NotebookFailed
+        A cell raised; what was run is kept beside as ``*.failed.ipynb``.
+    """
+    return _run(name, parameters or {}, out, force, find_root(root), threads=None)[0]
+
+
+def _run(
+    name: str | Path,
+    parameters: Mapping[str, Any],
+    out: str | Path | None,
+    force: bool,
+    root: Path,
+    threads: int | None,
+) -> tuple[Path, bool]:
+    """Path of the executed notebook, and whether it was run now."""
+    source = find_notebook(name, root)
+    notebook = read_percent(source)
+    allowed = read_parameters(notebook, source.name)
+    given = check_parameters(parameters, allowed, source.name)
+    overrides = {k: v for k, v in given.items() if v != allowed[k].default}
+    values = {k: p.default for k, p in allowed.items()} | overrides
+    target = Path(out).resolve() if out else output_path(source, overrides, root)
+    code = code_digest(source.read_text(encoding="utf-8"), values, root)
+    if not force and _digest_of(target) == [code, input_digest(values, root)]:
+        return target, False
+    started = time.time()
+    run: dict[str, Any] = {
+        "notebook": source.stem,
+        "parameters": values,
+        "overrides": overrides,
+        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+    }
+    failed = target.with_suffix(".failed.ipynb")
+    with atomic_path(target) as scratch:
+        try:
+            executed = _execute(notebook, overrides, scratch, root, run, threads)
+        except NotebookFailed:
+            if scratch.is_file():
+                shutil.move(scratch, failed)
+            raise
+        # Inputs are digested after the run: a notebook may have left its cache among them.
+        run["digest"] = [code, input_digest(values, root)]
+        run["seconds"] = round(time.time() - started, 1)
+        executed.metadata["cpssl"] = run
+        # Papermill notes where it read and wrote; that is this machine's business.
+        executed.metadata.pop("papermill", None)
+        nbformat.write(executed, scratch)
+    failed.unlink(missing_ok=True)
+    return target, True
+
+
+def _execute(
+    notebook: nbformat.NotebookNode,
+    overrides: dict[str, Any],
+    scratch: Path,
+    root: Path,
+    run: dict[str, Any],
+    threads: int | None,
+) -> nbformat.NotebookNode:
+    """Execute with papermill; translate what a cell raised."""
+    # Papermill takes a second to import and is needed only when something runs.
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    # Papermill's four lines a notebook would drown our one.
+    logging.getLogger("papermill").setLevel(logging.WARNING)
+    with _private_kernel(run, threads):
+        try:
+            return papermill.execute_notebook(
+                notebook,
+                # Papermill fills braces in a path as a template.
+                str(scratch).replace("{", "{{").replace("}", "}}"),
+                parameters=overrides,
+                kernel_name=KERNEL,
+                progress_bar=sys.stderr.isatty(),
+                cwd=str(root),
+            )
+        except PapermillExecutionError as error:
+            if error.ename == "InputError":
+                raise InputError(f"{run['notebook']}: {error.evalue}") from error
+            lines = "\n".join(error.traceback or []).splitlines()
+            tail = "\n".join(ANSI.sub("", line) for line in lines[-15:])
+            first = next((s for s in error.source.splitlines() if s.strip()), "")
+            raise NotebookFailed(
+                f"{run['notebook']}: cell [{error.exec_count}] failed (it starts with {first!r})\n"
+                f"{tail}"
+            ) from error
+
+
+@contextmanager
+def _private_kernel(run: dict[str, Any], threads: int | None) -> Iterator[None]:
+    """Offer a kernel that is exactly this Python, whatever kernels the machine has."""
+    with tempfile.TemporaryDirectory(prefix="cpssl-kernel-") as folder:
+        spec = Path(folder) / "kernels" / KERNEL / "kernel.json"
+        spec.parent.mkdir(parents=True)
+        environment = {
+            "CPSSL_RUN": json.dumps(run, default=str),
+            # A reader's own start-up scripts and plot settings must not change a page.
+            "IPYTHONDIR": str(Path(folder) / "ipython"),
+            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        }
+        if threads:
+            environment["OMP_NUM_THREADS"] = str(threads)
+        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        argv.append("--IPKernelApp.log_level=ERROR")
+        spec.write_text(
+            json.dumps(
+                {
+                    "argv": argv,
+                    "display_name": "cpssl",
+                    "language": "python",
+                    "env": environment,
+                }
+            )
+        )
+        before = os.environ.get("JUPYTER_PATH")
+        os.environ["JUPYTER_PATH"] = os.pathsep.join([folder, *([before] if before else [])])
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["JUPYTER_PATH"]
+            else:
+                os.environ["JUPYTER_PATH"] = before
+
+
+def _digest_of(path: Path) -> list[str] | None:
+    """Digest kept in an executed notebook; None if there is no whole one."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["metadata"]["cpssl"]["digest"]
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def run_all(
+    names: Sequence[str] | None = None,
+    workers: int = 1,
+    force: bool = False,
+    root: str | Path | None = None,
+    parameters: Mapping[str, Mapping[str, Any]] | None = None,
+) -> list[Result]:
+    """Run the notebooks of the book, `workers` at a time; one log line for each.
+
+    A notebook that fails does not stop the others: look at `Result.status`.
+
+    Parameters
+    ----------
+    names
+        Notebooks to run, by default all.
+    workers
+        Notebooks at a time, each in a process with its share of the cores.
+    force
+        Run even if nothing changed.
+    root
+        Repository root, found from the current folder by default.
+    parameters
+        Values by notebook stem; the page in the book is made with these.
+    """
+    root = find_root(root)
+    sources = [find_notebook(n, root) for n in names] if names else list_notebooks(root)
+    threads = max(1, (os.cpu_count() or 1) // workers) if workers > 1 else None
+    given = parameters or {}
+    jobs = [(str(s), given.get(s.stem, {}), force, root, threads) for s in sources]
+    if workers == 1 or len(jobs) < 2:
+        return [_report(_run_one(job)) for job in jobs]
+    # Processes, not threads: papermill and the kernel's environment are per process.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        return [_report(result) for result in pool.map(_run_one, jobs)]
+
+
+def _run_one(job: tuple[str, Mapping[str, Any], bool, Path, int | None]) -> Result:
+    """Run one notebook and never raise what belongs to that notebook alone."""
+    source, parameters, force, root, threads = job
+    name, started = Path(source).stem, time.time()
+    out = output_path(Path(source), {}, root)
+    try:
+        path, ran = _run(source, parameters, out, force, root, threads)
+    except (InputError, NotebookFailed) as error:
+        return Result(name, None, time.time() - started, "failed", str(error))
+    return Result(name, path, time.time() - started, "ran" if ran else "unchanged")
+
+
+def _report(result: Result) -> Result:
+    if result.status == "failed":
+        logger.error("%s: failed after %.1f s\n%s", result.name, result.seconds, result.message)
+    else:
+        logger.info("%s: %s, %.1f s", result.name, result.status, result.seconds)
+    return result

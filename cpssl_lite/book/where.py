@@ -1,0 +1,69 @@
+"""Where things are: the repository root, a notebook's source, an executed notebook."""
+
+import json
+import re
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from cpssl_lite.book.digest import PACKAGE
+from cpssl_lite.errors import InputError
+
+
+def find_root(start: str | Path | None = None) -> Path:
+    """Folder that holds ``notebooks/`` and ``book/``: around `start`, else this checkout.
+
+    Raises
+    ------
+    InputError
+        There is none: the package was installed without the repository.
+    """
+    here = Path(start or Path.cwd()).resolve()
+    for folder in (here, *here.parents, PACKAGE.parent):
+        if (folder / "notebooks").is_dir() and (folder / "book").is_dir():
+            return folder
+    raise InputError(f"{here}: no notebooks/ and book/ here; run this in a clone of the repository")
+
+
+def list_notebooks(root: Path) -> list[Path]:
+    """Notebook sources in chapter order."""
+    return sorted((root / "notebooks").glob("[0-9]*.py"))
+
+
+def find_notebook(name: str | Path, root: Path) -> Path:
+    """Source of a notebook named ``ssl_comparison``, ``02_ssl_comparison`` or by its path.
+
+    Raises
+    ------
+    InputError
+        No such notebook; the message lists those there are.
+    """
+    for path in (Path(name), root / name):
+        if path.suffix == ".py" and path.is_file():
+            return path.resolve()
+    wanted = Path(name).stem
+    sources = list_notebooks(root)
+    for path in sources:
+        if wanted in (path.stem, re.sub(r"^\d+_", "", path.stem)):
+            return path
+    names = ", ".join(path.stem for path in sources) or "none"
+    raise InputError(f"{name}: no such notebook. There are: {names}")
+
+
+def output_path(source: Path, overrides: Mapping[str, Any], root: Path) -> Path:
+    """Where a run is kept: the book's own page, or a folder of its own for other parameters.
+
+    A run with other data must not replace the page that the book shows with its defaults.
+
+    Examples
+    --------
+    >>> output_path(Path("notebooks/02_x.py"), {}, Path(".")).as_posix()
+    'book/executed/02_x.ipynb'
+    >>> output_path(Path("notebooks/02_x.py"), {"seed": 9}, Path(".")).as_posix()
+    'runs/02_x-9d3cef61/02_x.ipynb'
+    """
+    if not overrides:
+        return root / "book" / "executed" / f"{source.stem}.ipynb"
+    key = sha256(json.dumps(overrides, sort_keys=True, default=str).encode()).hexdigest()[:8]
+    return root / "runs" / f"{source.stem}-{key}" / f"{source.stem}.ipynb"

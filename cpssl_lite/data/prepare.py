@@ -1,0 +1,230 @@
+"""From raw images to merged five-channel fields with their Otsu threshold."""
+
+import hashlib
+import json
+import logging
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from cpssl_lite.errors import InputError
+from cpssl_lite.files import atomic_path, sha256
+from cpssl_lite.images.channels import CHANNELS
+from cpssl_lite.images.otsu import otsu_threshold
+from cpssl_lite.images.scale import scale_intensities, to_uint16
+from cpssl_lite.images.table import read_image_table
+from cpssl_lite.images.tiff import read_header, read_merged, read_plane, write_merged
+
+log = logging.getLogger(__name__)
+
+
+class _Job(NamedTuple):
+    """One field: where it comes from, where it goes."""
+
+    sources: tuple[str, ...]
+    target: Path
+
+
+def prepare(
+    table: str | Path,
+    out: str | Path,
+    low: float = 0.01,
+    high: float = 99.9,
+    workers: int = 2,
+    channels: Sequence[str] = CHANNELS,
+) -> Path:
+    """Make a merged image of every field of an image table.
+
+    Each channel is clipped at its `low` and `high` percentile and scaled (paper, Methods: 0.01
+    and 99.9; released code: 0.1 and 99.9), then Otsu's threshold is found in the DNA channel.
+
+    Writes ``out/images/<plate>/<plate>_<well>_s<site>.tif``, then ``out/images.parquet`` (the
+    image table of the merged fields) and ``out/images.json`` (how it was made). Every file is
+    whole or not there. A field whose merged image was made from the same files with the same
+    parameters is not made again, so the same call resumes a run that was stopped.
+
+    Parameters
+    ----------
+    table
+        Image table, see `read_image_table`; single-channel or merged fields.
+    workers
+        Processes that work side by side; 1 uses none.
+
+    Returns
+    -------
+    Path of ``out/images.parquet``.
+
+    Raises
+    ------
+    InputError
+        The table or a field cannot be used, fields differ in size, or `out` cannot be written.
+        At the first bad field the run stops; fields that are done stay, the table is not written.
+    """
+    table, out = Path(table), Path(out)
+    if "DNA" not in channels:
+        raise InputError(f"channels must include DNA for Otsu's threshold, got {list(channels)}")
+    fields = read_image_table(table)
+    _check_writable(out)
+    jobs = _jobs(fields, out, channels)
+    make = partial(_make, low=float(low), high=float(high), channels=tuple(channels))
+    provenance = {
+        "made_by": f"cpssl_lite {version('cpssl_lite')} prepare",
+        "table": table.name,
+        "table_sha256": sha256(table),
+        "fields": len(fields),
+        "parameters": {"low": low, "high": high, "channels": list(channels)},
+        "versions": {name: version(name) for name in ("numpy", "tifffile", "imagecodecs")},
+    }
+    _drop_other_table(out, provenance)
+    if workers > 1 and len(jobs) > 1:
+        pool = ProcessPoolExecutor(min(workers, len(jobs)))
+        try:
+            _run(jobs, fields, make, pool.map)
+        finally:
+            pool.shutdown(cancel_futures=True)  # after a failure, do not work through the rest
+    else:
+        _run(jobs, fields, make, map)
+
+    made = fields[[c for c in fields if str(c).startswith("Metadata_")]].copy()
+    made["FileName_Merged"] = [job.target.relative_to(out).as_posix() for job in jobs]
+    made.attrs["provenance"] = provenance  # goes into the Parquet file's own metadata as well
+    with atomic_path(out / "images.json") as scratch:
+        scratch.write_text(json.dumps(provenance, indent=2) + "\n")
+    with atomic_path(out / "images.parquet") as scratch:
+        made.to_parquet(scratch, index=False)
+    return out / "images.parquet"
+
+
+def _run(
+    jobs: list[_Job],
+    fields: pd.DataFrame,
+    make: Callable[[_Job], bool],
+    apply: Callable[..., Iterator[Any]],  # map, or that of a pool: results in the order of jobs
+) -> None:
+    """Check all sizes, then make all fields; one log line a plate where there is no terminal."""
+    plates = fields["Metadata_Plate"].tolist()
+    left, made = Counter(plates), Counter[str]()
+    try:
+        _check_sizes(jobs, apply(_size, jobs))
+        # tqdm's own rule: no bar unless standard error is a terminal.
+        done = tqdm(apply(make, jobs), total=len(jobs), unit="field", disable=None)
+        for plate, new in zip(plates, done, strict=True):
+            left[plate] -= 1
+            made[plate] += new
+            if not left[plate] and not sys.stderr.isatty():
+                total = plates.count(plate)
+                log.info("plate %s: %d of %d fields made anew", plate, made[plate], total)
+    except BrokenProcessPool as error:
+        raise InputError(
+            "a worker process was ended from outside (out of memory?);"
+            " start again with fewer workers, finished fields are kept"
+        ) from error
+
+
+def _jobs(fields: pd.DataFrame, out: Path, channels: Sequence[str]) -> list[_Job]:
+    merged = "FileName_Merged" in fields
+    columns = ["FileName_Merged"] if merged else [f"FileName_{name}" for name in channels]
+    names = fields[["Metadata_Plate", "Metadata_Well", "Metadata_Site"]].map(_safe)
+    targets = [
+        out / "images" / plate / f"{plate}_{well}_s{site}.tif"
+        for plate, well, site in names.itertuples(index=False)
+    ]
+    seen: dict[Path, int] = {}
+    for row, target in enumerate(targets, start=1):
+        if (first := seen.setdefault(target, row)) != row:
+            raise InputError(f"rows {first} and {row} would both be written to {target}")
+    sources = fields[columns].itertuples(index=False, name=None)
+    return [_Job(files, target) for files, target in zip(sources, targets, strict=True)]
+
+
+def _safe(name: str) -> str:
+    """Plate or well as part of a file name: no separators, never hidden, never a step upwards."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", name).lstrip(".") or "_"
+
+
+def _check_writable(out: Path) -> None:
+    try:
+        (out / "images").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error.strerror})") from error
+    if not os.access(out / "images", os.W_OK):
+        raise InputError(f"{out}: cannot be written (permission denied)")
+
+
+def _drop_other_table(out: Path, provenance: dict[str, Any]) -> None:
+    """Remove the table of an earlier run that was made otherwise: its images change under it."""
+    try:
+        same = json.loads((out / "images.json").read_text()) == provenance
+    except (OSError, ValueError):
+        same = False
+    if not same:
+        (out / "images.parquet").unlink(missing_ok=True)
+
+
+def _size(job: _Job) -> tuple[int, ...]:
+    """(H, W) of a field from the header of its first file."""
+    return read_header(job.sources[0])[0][-2:]
+
+
+def _check_sizes(jobs: list[_Job], sizes: Iterator[tuple[int, ...]]) -> None:
+    first: tuple[int, ...] = ()
+    for job, size in zip(jobs, sizes, strict=True):
+        first = first or size
+        if size != first:
+            raise InputError(
+                f"fields of one table must have one size: {jobs[0].sources[0]} is"
+                f" {first[0]} x {first[1]} px, {job.sources[0]} is {size[0]} x {size[1]} px"
+            )
+
+
+def _make(job: _Job, low: float, high: float, channels: tuple[str, ...]) -> bool:
+    """Make one merged image; False if it was there already."""
+    recipe = _recipe(job, low, high, channels)
+    if job.target.is_file():
+        try:
+            if read_header(job.target)[1].get("recipe") == recipe:
+                return False
+        except InputError:
+            pass  # damaged since: make it again
+    if len(job.sources) == 1:
+        pixels = read_merged(job.sources[0], channels).pixels
+    else:
+        pixels = _stack(job.sources)
+    pixels = to_uint16(scale_intensities(pixels, low, high))
+    # From the stored grey levels, so that anybody can find it again from the file.
+    otsu = otsu_threshold(pixels[channels.index("DNA")])
+    write_merged(job.target, pixels, otsu, channels, {"recipe": recipe})
+    return True
+
+
+def _stack(sources: tuple[str, ...]) -> np.ndarray:
+    planes = [read_plane(source) for source in sources]
+    for source, plane in zip(sources, planes, strict=True):
+        if plane.shape != planes[0].shape:
+            raise InputError(
+                f"channels of one field must have one size: {sources[0]} is"
+                f" {planes[0].shape}, {source} is {plane.shape}"
+            )
+    return np.stack(planes)
+
+
+def _recipe(job: _Job, *parameters: Any) -> str:
+    """Digest of the parameters and of the source files (name, size, time): any change shows."""
+    try:
+        stats = [(source, os.stat(source)) for source in job.sources]
+    except OSError as error:
+        raise InputError(f"{error.filename}: no such file") from error
+    files = [(source, stat.st_size, stat.st_mtime_ns) for source, stat in stats]
+    return hashlib.sha256(json.dumps([files, parameters]).encode()).hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""The simulated Cell Painting screens: `screen.simulate` draws one from named parameters."""

@@ -1,0 +1,275 @@
+"""Image tables: one row per field of view, in any of the forms that people have."""
+
+import os
+import re
+import warnings
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+import numpy as np
+import pandas as pd
+
+from cpssl_lite.errors import InputError
+from cpssl_lite.images.channels import CHANNELS, canonical_channel
+
+NEGATIVE_CONTROLS = frozenset(
+    ["DMSO", "JCP2022_033924"]  # compound screens; the second is DMSO in JUMP
+    + [f"JCP2022_91512{n}" for n in (8, 9)]  # ORF: BFP, HcRed
+    + [f"JCP2022_91513{n}" for n in (0, 1)]  # ORF: LUCIFERASE, LacZ
+    + [f"JCP2022_80000{n}" for n in (1, 2)]  # CRISPR: no guide, non-targeting
+)
+"""Perturbations that are negative controls whatever else the table says."""
+
+IMAGE_METADATA = tuple(
+    f"Metadata_{name}"
+    for name in ("Source", "Batch", "Plate", "Well", "Site", "Perturbation", "Control")
+)
+
+# Canonical name: accepted names in order of preference, lower case and without "Metadata_" and "_".
+_SYNONYMS = {
+    "Metadata_Source": ("source",),
+    "Metadata_Batch": ("batch",),
+    "Metadata_Plate": ("plate",),
+    "Metadata_Well": ("well",),
+    "Metadata_Site": ("site", "field"),
+    "Metadata_Perturbation": (
+        "perturbation", "perturbationid", "jcp2022", "broadsample", "pertiname",
+    ),
+    "Metadata_Control": ("control", "controltype", "perttype"),
+    "Metadata_Target": ("target",),
+    "Metadata_GeneGroup": ("genegroup",),
+    "Metadata_Gene": ("gene",),
+}  # fmt: skip
+# Columns that count as metadata without a "Metadata_" in front: the authors' names.
+_BARE = frozenset(
+    "batch plate well field site source perturbation_id target gene gene_group control_type".split()
+)
+_MISSING = frozenset(("nan", "NaN", "None", "<NA>", "NaT"))
+_FILE_COLUMN = re.compile(r"(FileName|PathName|URL)_(.+)")
+
+
+def canonical_metadata(df: pd.DataFrame) -> pd.DataFrame:
+    """Rename the metadata columns of an image or profile table to this project's names.
+
+    Known from any of the authors' tables (``batch``, ``plate``, ``well``, ``field``, ...), JUMP's
+    (``Metadata_JCP2022``, ...) and this project's, in any case; the other ``Metadata_*`` columns
+    and all columns that are not metadata stay as they are. Where two columns mean the same, the
+    first one that is filled counts, row by row (CPJUMP1: ``broad_sample``, then ``pert_iname``,
+    which stays as well).
+
+    Every metadata value becomes text and a missing one ``""``. Well positions ``a1``, ``A1`` and
+    ``r01c01`` become ``A01``; a name that is no such position is kept.
+
+    ``Metadata_Control`` is always there: ``negcon`` and ``poscon`` from a control column
+    (``negcon*``, ``poscon*``), ``negcon`` also for the perturbations in `NEGATIVE_CONTROLS`,
+    ``""`` for the rest.
+
+    Returns
+    -------
+    A new table, metadata first.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"plate": [7], "well": ["b2"], "perturbation_id": ["DMSO"]})
+    >>> canonical_metadata(table).iloc[0].tolist()
+    ['7', 'B02', 'DMSO', 'negcon']
+    """
+    by_key: dict[str, list[str]] = {}
+    for column in sorted(map(str, df.columns), key=_BARE.__contains__):  # "Metadata_*" first
+        if column in _BARE or column.lower().startswith("metadata_"):
+            key = column.lower().removeprefix("metadata_").replace("_", "")
+            by_key.setdefault(key, []).append(column)
+    meta: dict[str, pd.Series] = {}
+    for name, keys in _SYNONYMS.items():
+        for column in (column for key in keys for column in by_key.pop(key, [])):
+            values = _text(df[column])
+            if name in meta:
+                meta[name] = meta[name].where(meta[name] != "", values)
+                meta |= {column: values} if column.startswith("Metadata_") else {}
+            else:
+                meta[name] = values
+    for column in (column for columns in by_key.values() for column in columns):
+        meta[column] = _text(df[column])
+    if "Metadata_Well" in meta:
+        meta["Metadata_Well"] = meta["Metadata_Well"].map(_well)
+    meta["Metadata_Control"] = _control(meta, df.index)
+    order = [name for name in IMAGE_METADATA if name in meta]
+    order += [name for name in meta if name not in order]
+    used = {column for column in map(str, df.columns) if column in _BARE}
+    rest = [c for c in df if str(c) not in used and not str(c).lower().startswith("metadata_")]
+    return pd.concat([pd.DataFrame({name: meta[name] for name in order}), df[rest]], axis=1)
+
+
+def read_image_table(path: str | Path) -> pd.DataFrame:
+    """Read an image table from CSV (also ``.csv.gz``) or Parquet.
+
+    Recognised by their columns: this project's form, the authors' dataset.csv, and JUMP's
+    load_data.csv with ``FileName_Orig*``/``PathName_Orig*`` or ``URL_Orig*`` (local addresses).
+    Columns of brightfield and of illumination functions are left out.
+
+    A relative file name is looked for in its ``PathName`` folder (itself relative to the table's
+    folder) if that exists, otherwise in the table's folder: the file names of JUMP repeat from
+    plate to plate, so the narrower place goes first.
+
+    Returns
+    -------
+    DataFrame with the seven `IMAGE_METADATA` columns (text, ``""`` where unknown; the site is
+    ``"1"`` if there is no such column), further ``Metadata_*`` columns, and either
+    ``FileName_Merged`` or five ``FileName_<channel>`` columns of absolute paths, and the authors'
+    ``Otsu_th`` if it is there.
+
+    Raises
+    ------
+    InputError
+        No such file, unreadable, empty, a column is missing, a plate, well or file name is
+        empty, the same field or the same file twice, or remote addresses.
+    """
+    path = Path(path)
+    raw = _read(path)
+    table = canonical_metadata(raw)
+    for name in ("Metadata_Plate", "Metadata_Well"):
+        if name not in table:
+            raise InputError(
+                f"{path}: column {name} (or {name.removeprefix('Metadata_').lower()}) is missing;"
+                f" found: {_listed(raw.columns)}"
+            )
+    for name in IMAGE_METADATA:
+        if name not in table:
+            table[name] = "1" if name == "Metadata_Site" else ""
+    files = _files(path, raw)
+    others = [c for c in table if str(c).startswith("Metadata_") and c not in IMAGE_METADATA]
+    kept = table[[*IMAGE_METADATA, *others]]
+    extra = raw[["Otsu_th"]].astype(float) if "Otsu_th" in raw else raw[[]]
+    table = pd.concat([kept, files, extra], axis=1).reset_index(drop=True)
+    _check_rows(path, table)
+    return table
+
+
+def _read(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise InputError(f"{path}: no such image table")
+    name = path.name.lower()
+    try:
+        if name.endswith((".parquet", ".pq")):
+            table = pd.read_parquet(path)
+        elif name.endswith((".csv", ".csv.gz")):
+            with warnings.catch_warnings():  # rows longer than the header: pandas only warns
+                warnings.simplefilter("error", pd.errors.ParserWarning)
+                table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False)
+        else:
+            raise InputError(f"{path}: an image table is .csv, .csv.gz or .parquet")
+    except InputError:
+        raise
+    except Exception as error:  # pandas, pyarrow and gzip each have their own
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not a readable table ({reason})") from error
+    if table.empty:
+        raise InputError(f"{path}: the table has no rows")
+    return table
+
+
+def _text(values: pd.Series) -> pd.Series:
+    """Text of each value; whole floats lose their ``.0``, missing values become ``""``."""
+    if pd.api.types.is_float_dtype(values) and (values.dropna() % 1 == 0).all():
+        values = values.astype("Int64")
+    text = values.astype(object).where(values.notna(), "").astype(str).str.strip()
+    return text.where(~text.isin(_MISSING), "")
+
+
+def _well(name: str) -> str:
+    if match := re.fullmatch(r"([A-Za-z]{1,2})0*([1-9]\d?)", name):
+        return f"{match[1].upper()}{int(match[2]):02d}"
+    if match := re.fullmatch(r"[Rr](\d{1,2})[Cc](\d{1,2})", name):
+        row, column = int(match[1]), int(match[2])
+        if 1 <= row <= 52:  # AA follows Z on plates of 1,536 wells
+            return "A" * (row > 26) + chr(65 + (row - 1) % 26) + f"{column:02d}"
+    return name
+
+
+def _control(meta: dict[str, pd.Series], index: pd.Index) -> pd.Series:
+    said = meta.get("Metadata_Control", pd.Series("", index=index, dtype=object)).str.lower()
+    control = pd.Series("", index=index, dtype=object)
+    control[said.str.startswith("poscon")] = "poscon"
+    control[said.str.startswith("negcon")] = "negcon"
+    if "Metadata_Perturbation" in meta:
+        named = meta["Metadata_Perturbation"].isin(NEGATIVE_CONTROLS)
+        control[named & (control == "")] = "negcon"
+    return control
+
+
+def _files(path: Path, raw: pd.DataFrame) -> pd.DataFrame:
+    """Absolute paths: one column FileName_Merged, or one per channel."""
+    columns: dict[tuple[str, str], str] = {}
+    for column in map(str, raw.columns):
+        if match := _FILE_COLUMN.fullmatch(column):
+            name = "Merged" if match[2].lower() == "merged" else canonical_channel(match[2])
+            if name:
+                columns.setdefault((match[1], name), column)
+    found = {name for kind, name in columns if kind != "PathName"}
+    if "Merged" not in found and not found.issuperset(CHANNELS):
+        missing = [name for name in CHANNELS if name not in found] if found else []
+        raise InputError(
+            f"{path}: no complete set of image columns"
+            + (f" (channels without one: {', '.join(missing)})" if missing else "")
+            + "; accepted: FileName_Merged, or FileName_Orig<channel> with PathName_Orig<channel>,"
+            f" or URL_Orig<channel>, for {', '.join(CHANNELS)}; found: {_listed(raw.columns)}"
+        )
+    paths = {}
+    for name in ["Merged"] if "Merged" in found else CHANNELS:
+        if ("FileName", name) in columns:
+            names = _text(raw[columns["FileName", name]])
+        else:
+            names = _text(raw[columns["URL", name]]).map(lambda url: _local(path, url))
+        folder_column = columns.get(("PathName", name))
+        folders = _text(raw[folder_column]) if folder_column else names.map(lambda _: "")
+        paths[f"FileName_{name}"] = _absolute(path, names, folders)
+    return pd.DataFrame(paths, index=raw.index)
+
+
+def _local(path: Path, url: str) -> str:
+    parts = urlparse(url)
+    if parts.scheme == "file":
+        return unquote(parts.path)
+    if parts.scheme and len(parts.scheme) > 1:  # one letter is a Windows drive
+        raise InputError(f"{path}: {url} is a remote address; fetch the images first")
+    return url
+
+
+def _absolute(path: Path, names: pd.Series, folders: pd.Series) -> list[str]:
+    home = str(path.parent.resolve())
+    places = {}  # one look at the disk per folder, not per file
+    for folder in folders.unique():
+        place = os.path.join(home, _local(path, folder))
+        places[folder] = os.path.normpath(place if os.path.isdir(place) else home)
+    joined = [
+        os.path.join(places[folder], name) if name else ""
+        for name, folder in zip(names, folders, strict=True)
+    ]
+    # Millions of files may be listed, and hardly any needs it.
+    return [os.path.normpath(file) if "./" in file or "//" in file else file for file in joined]
+
+
+def _check_rows(path: Path, table: pd.DataFrame) -> None:
+    files = [column for column in table if str(column).startswith("FileName_")]
+    for column in ["Metadata_Plate", "Metadata_Well", *files]:
+        if (table[column] == "").any():
+            row = int(np.argmax(table[column] == "")) + 1
+            raise InputError(f"{path}: row {row}: {column} is empty")
+    for what, columns in [
+        ("field (plate, well, site)", ["Metadata_Plate", "Metadata_Well", "Metadata_Site"]),
+        *(("file", [column]) for column in files),
+    ]:
+        twice = table.duplicated(columns)
+        if twice.any():
+            keys = list(table[columns].itertuples(index=False, name=None))
+            second = int(np.argmax(twice))
+            first = keys.index(keys[second])
+            raise InputError(
+                f"{path}: rows {first + 1} and {second + 1} are the same {what}:"
+                f" {', '.join(keys[second])}"
+            )
+
+
+def _listed(columns: pd.Index, most: int = 20) -> str:
+    names = [str(column) for column in columns]
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if names[most:] else "")

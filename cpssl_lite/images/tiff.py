@@ -1,0 +1,239 @@
+"""TIFF files: single planes in, merged five-channel fields in and out."""
+
+import json
+import logging
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from cpssl_lite.errors import InputError
+from cpssl_lite.files import atomic_path
+from cpssl_lite.images.channels import CHANNELS, channel_indices
+from cpssl_lite.images.scale import to_uint16
+
+
+class Field(NamedTuple):
+    """One field of view.
+
+    Attributes
+    ----------
+    pixels
+        (C, H, W) uint16; 65535 is 1.
+    otsu
+        Otsu threshold of the DNA channel on the 0..1 scale, None if the file has none.
+    channels
+        Names of the C channels.
+    """
+
+    pixels: NDArray[np.uint16]
+    otsu: float | None
+    channels: tuple[str, ...]
+
+
+def read_plane(path: str | Path) -> NDArray[np.uint16]:
+    """Read a TIFF with a single channel.
+
+    uint16 is expected. uint8 is accepted and widened without a change of its values: scaling by
+    percentiles makes the unit irrelevant.
+
+    Returns
+    -------
+    (H, W) uint16.
+
+    Raises
+    ------
+    InputError
+        The file is missing, no TIFF, cut off, has more than one channel or another number type.
+    """
+    with _opened(path) as tiff:
+        plane = np.squeeze(_pixels(tiff))
+    if plane.ndim != 2:
+        raise InputError(f"{path}: one channel (H, W) expected, got shape {plane.shape}")
+    if plane.dtype not in (np.uint8, np.uint16):
+        raise InputError(f"{path}: pixels must be uint16 or uint8, got {plane.dtype}")
+    return plane.astype(np.uint16, copy=False)
+
+
+def read_merged(path: str | Path, channels: Sequence[str] = CHANNELS) -> Field:
+    """Read a merged field and select its channels by name.
+
+    A file that records its channel names (this project's do) may have them in any order; one that
+    does not, such as the authors', must have the five in canonical order. NumPy files (``.npy``),
+    which the authors accept as well, never have names nor a threshold.
+
+    Pixels are uint16; floats within 0..1 are rounded to it.
+
+    Raises
+    ------
+    InputError
+        The file is missing, damaged, not (C, H, W), lacks a channel, has pixels that are neither
+        uint16 nor floats within 0..1 (NaN included), or a threshold that is no number.
+    """
+    notes: Mapping[str, Any] = {}
+    if Path(path).suffix.lower() == ".npy":
+        pixels = _read_npy(path)
+    else:
+        with _opened(path) as tiff:
+            notes = _notes(tiff)
+            pixels = _pixels(tiff)
+    if pixels.ndim != 3:
+        raise InputError(f"{path}: a merged image is (channels, H, W), got shape {pixels.shape}")
+    names = tuple(str(name) for name in notes.get("channels", CHANNELS))
+    if len(pixels) != len(names):
+        raise InputError(
+            f"{path}: {len(names)} channels expected ({', '.join(names)}), got {len(pixels)}"
+            f" in an image of shape {pixels.shape}"
+        )
+    try:
+        order = channel_indices(names, channels)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    if order != list(range(len(pixels))):
+        pixels = pixels[order]
+    if pixels.dtype.kind == "f":
+        if not (np.isfinite(pixels).all() and pixels.min() >= 0 and pixels.max() <= 1):
+            raise InputError(f"{path}: float pixels must be finite and within 0..1")
+        pixels = to_uint16(pixels)
+    if pixels.dtype != np.uint16:
+        raise InputError(f"{path}: pixels must be uint16 or float in 0..1, got {pixels.dtype}")
+    return Field(pixels, _otsu(path, notes), tuple(channels))
+
+
+def write_merged(
+    path: str | Path,
+    pixels: NDArray[np.uint16],
+    otsu: float,
+    channels: Sequence[str] = CHANNELS,
+    notes: Mapping[str, str] | None = None,
+) -> None:
+    """Write a merged field: whole or not at all, compressed without loss.
+
+    The ImageDescription is JSON: ``otsuth`` as text, which the authors' loader reads, the
+    ``channels``, and whatever `notes` adds.
+
+    Parameters
+    ----------
+    pixels
+        (C, H, W) uint16.
+    otsu
+        Threshold on the 0..1 scale.
+
+    Raises
+    ------
+    InputError
+        The shape, number type or channel count is wrong, or the file cannot be written.
+    """
+    if pixels.dtype != np.uint16 or pixels.ndim != 3 or len(pixels) != len(channels):
+        raise InputError(
+            f"{path}: needs uint16 pixels of shape ({len(channels)}, H, W) for the channels"
+            f" {', '.join(channels)}, got {pixels.dtype} {pixels.shape}"
+        )
+    with atomic_path(path) as scratch:
+        tifffile.imwrite(
+            scratch,
+            pixels,
+            photometric="minisblack",
+            # On a real field: read in 14 ms, 29 % smaller; zlib takes twice as long for 33 %.
+            compression="zstd",
+            compressionargs={"level": 1},
+            predictor=True,
+            maxworkers=1,
+            metadata={"otsuth": str(float(otsu)), "channels": list(channels), **(notes or {})},
+        )
+
+
+def read_header(path: str | Path) -> tuple[tuple[int, ...], dict[str, Any]]:
+    """Shape and JSON notes of an image, without reading its pixels.
+
+    Raises InputError if the file is missing, damaged or cut off.
+    """
+    if Path(path).suffix.lower() == ".npy":
+        return _read_npy(path, mmap_mode="r").shape, {}
+    with _opened(path) as tiff:
+        return tuple(int(n) for n in tiff.series[0].shape), dict(_notes(tiff))
+
+
+# tifffile reports damage both by exceptions of many types and by log records. The exceptions
+# become one InputError; the records are held back while this module reads, in this thread only.
+_reading = threading.local()
+logging.getLogger("tifffile").addFilter(lambda record: not getattr(_reading, "on", False))
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[tifffile.TiffFile]:
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file")
+    _reading.on = True
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            _check_whole(path, tiff)
+            yield tiff
+    except InputError:
+        raise
+    except PermissionError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path}: not a readable TIFF, damaged or cut off ({reason})") from error
+    finally:
+        _reading.on = False
+
+
+def _check_whole(path: str | Path, tiff: tifffile.TiffFile) -> None:
+    """Refuse a file whose pixel blocks reach past its end: some codecs would fill in zeros."""
+    size = tiff.filehandle.size
+    if not len(tiff.pages):
+        raise InputError(f"{path}: not a readable TIFF, damaged or cut off (no image in it)")
+    declared = _notes(tiff).get("shape")
+    series = tiff.series[0]
+    if declared is not None and list(series.shape) != list(declared):
+        raise InputError(f"{path}: cut off, shape {tuple(declared)} declared, {series.shape} found")
+    for page in series.pages:
+        if page is None:
+            raise InputError(f"{path}: cut off, a page is missing")
+        blocks = list(zip(page.dataoffsets, page.databytecounts, strict=True))
+        if len(blocks) < int(np.prod(page.chunked)):
+            raise InputError(f"{path}: damaged, pixel blocks are missing")
+        if any(count == 0 or offset + count > size for offset, count in blocks):
+            raise InputError(f"{path}: cut off, pixels should go on past its {size} bytes")
+
+
+def _pixels(tiff: tifffile.TiffFile) -> NDArray:
+    # One thread: callers read many files side by side in processes of their own.
+    return tiff.asarray(series=0, maxworkers=1)
+
+
+def _notes(tiff: tifffile.TiffFile) -> Mapping[str, Any]:
+    """JSON object in the ImageDescription; empty if it holds something else (OME-XML, say)."""
+    try:
+        notes = json.loads(tiff.pages.first.description)
+    except ValueError:
+        return {}
+    return notes if isinstance(notes, dict) else {}
+
+
+def _otsu(path: str | Path, notes: Mapping[str, Any]) -> float | None:
+    if notes.get("otsuth") in (None, ""):
+        return None
+    try:
+        value = float(notes["otsuth"])
+    except (TypeError, ValueError):
+        value = float("nan")
+    if not np.isfinite(value):
+        raise InputError(f"{path}: otsuth must be a number, got {notes['otsuth']!r}")
+    return value
+
+
+def _read_npy(path: str | Path, mmap_mode: Literal["r"] | None = None) -> NDArray:
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        return np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path}: not a readable .npy array ({error})") from error

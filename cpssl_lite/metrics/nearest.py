@@ -1,0 +1,160 @@
+"""1-nearest-neighbour accuracies, with rules about who may be the neighbour.
+
+Paper, "Evaluation of reproducibility and biological relevance": NN, not-same-batch (NSB),
+not-same-perturbation (NSP) and not-same-batch-or-perturbation (NSBP) accuracy.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from cpssl_lite.metrics.similarity import TIE, blocks, encode, groups, unit_rows, window
+
+Rule = Sequence[np.ndarray]
+
+
+def nearest_neighbours(
+    profiles: np.ndarray, rules: Sequence[Rule], distance: str = "cosine"
+) -> list[np.ndarray]:
+    """Nearest admissible neighbour of every profile, under several rules at once.
+
+    Parameters
+    ----------
+    profiles : (n, d)
+    rules : sequence of rules
+        A rule is a sequence of (n,) integer arrays; two profiles that agree in any of them
+        may not be neighbours. -1 agrees with nothing. The profile itself never counts, so the
+        empty rule ``()`` is plain 1-NN.
+    distance : {"cosine", "correlation"}
+
+    Returns
+    -------
+    list of (n,) int arrays
+        Per rule the index of the neighbour, -1 where nobody is admissible. Of equally near
+        ones (float64 similarities within 1e-12) the first is taken.
+    """
+    rows = unit_rows(profiles, distance)
+    n = len(rows)
+    members = [[(codes, *groups(codes)) for codes in rule] for rule in rules]
+    found = [np.full(n, -1) for _ in rules]
+    scratch: np.ndarray | None = None
+    for here, similarity in blocks(rows):
+        if scratch is None:
+            scratch = np.empty_like(similarity)
+        for neighbour, rule in zip(found, members, strict=True):
+            allowed = similarity
+            if rule:
+                allowed = scratch[: len(similarity)]
+                np.copyto(allowed, similarity)
+            for codes, order, start in rule:
+                for row, code in enumerate(codes[here]):
+                    if code >= 0:
+                        allowed[row, order[start[code] : start[code + 1]]] = -np.inf
+            neighbour[here] = _best(allowed, rows, here.start)
+    return found
+
+
+def _best(allowed: np.ndarray, rows: np.ndarray, offset: int) -> np.ndarray:
+    """Index of the largest similarity of each row of a block; float64 decides near ties."""
+    local = np.arange(len(allowed))
+    best = allowed.argmax(axis=1)
+    top = allowed[local, best]
+    exact = np.einsum("ij,ij->i", rows[offset + local], rows[best])
+    known = np.isfinite(top)
+    near = 2 * window(top[known], exact[known])
+    rivals = np.count_nonzero(allowed >= (top - near)[:, None], axis=1)
+    for row in np.flatnonzero(known & (rivals > 1)):
+        candidates = np.flatnonzero(allowed[row] >= top[row] - near)
+        values = rows[candidates] @ rows[offset + row]
+        best[row] = candidates[np.flatnonzero(values >= values.max() - TIE)[0]]
+    return np.where(known, best, -1)
+
+
+def nearest_accuracies(
+    profiles: np.ndarray,
+    perturbation: np.ndarray,
+    label: np.ndarray,
+    batch: np.ndarray,
+    well: np.ndarray | None = None,
+    convention: str = "paper",
+) -> dict[str, float]:
+    """NN and NSB accuracy of perturbations, NSP and NSBP accuracy of labels.
+
+    Parameters
+    ----------
+    profiles : (n, d)
+        Well profiles without negative controls.
+    perturbation, label, batch, well : (n,)
+        `well` is the well position, used by the released convention only. "" and NaN are
+        missing: a well without a label is left out of the label accuracies, as query and as
+        neighbour.
+    convention : {"paper", "released"}
+        ``paper`` takes cosine distance of the profiles as they are. NSB leaves out the whole
+        batch of the query, NSP its perturbation, NSBP both. A well with no admissible
+        neighbour (a single batch, say) is left out of the mean; if that is every well, the
+        accuracy is NaN. A well whose label nobody admissible has counts as wrong.
+
+        ``released`` first standardises every feature over all wells. NSB leaves out wells of
+        the same batch only when they also have the same perturbation; NSP those at the same
+        well position, whatever they are and on any plate; NSBP those at the same well position
+        or of the same batch and label. Masked wells are given the largest distance, so a well
+        with nobody admissible is matched to the first row. Every well counts.
+
+    Returns
+    -------
+    dict
+        ``perturbation_nn``, ``perturbation_nsb``, ``label_nsp``, ``label_nsbp`` (fractions).
+    """
+    values = standardise(profiles) if convention == "released" else profiles
+    treated, group, plate_batch = encode(perturbation), encode(label), encode(batch)
+    labelled = np.flatnonzero(group >= 0)
+    whole = len(labelled) == len(values)
+    if convention == "released":
+        if well is None:
+            raise ValueError("the released convention needs the well positions")
+        position = encode(well)
+        first: list[Rule] = [(), (_both(plate_batch, treated),)]
+        second: list[Rule] = [(position,), (position, _both(plate_batch, group))]
+    elif convention == "paper":
+        first = [(), (plate_batch,)]
+        second = [(treated,), (plate_batch, treated)]
+    else:
+        raise ValueError(f"convention {convention!r} is not one of paper, released")
+    # One pass over the similarities serves all four where every well has a label.
+    found = nearest_neighbours(values, first + (second if whole else []))
+    if not whole:
+        # The released standardisation is over the wells that are compared.
+        part = profiles[labelled]
+        part = standardise(part) if convention == "released" else part
+        found += nearest_neighbours(part, [[c[labelled] for c in rule] for rule in second])
+    names = ("perturbation_nn", "perturbation_nsb", "label_nsp", "label_nsbp")
+    truths = (treated, treated, group[labelled], group[labelled])
+    return {
+        name: accuracy(truth, neighbour, convention)
+        for name, truth, neighbour in zip(names, truths, found, strict=True)
+    }
+
+
+def accuracy(codes: np.ndarray, neighbour: np.ndarray, convention: str = "paper") -> float:
+    """Share of profiles whose neighbour has their code; see `nearest_accuracies` for -1."""
+    if convention == "released":
+        neighbour = np.maximum(neighbour, 0)
+    known = neighbour >= 0
+    if not known.any():
+        return float("nan")
+    return float(np.mean(codes[known] == codes[neighbour[known]]))
+
+
+def standardise(profiles: np.ndarray) -> np.ndarray:
+    """Every feature to mean 0 and sd 1 (over n) over all rows; constant ones become 0."""
+    values = np.asarray(profiles, dtype=np.float64)
+    values = values - values.mean(axis=0)
+    scale = values.std(axis=0)
+    scale[scale <= 1e-14 * np.abs(profiles).max(axis=0, initial=0.0)] = np.inf
+    return values / scale
+
+
+def _both(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """A code that agrees where both agree; -1 where either is missing."""
+    joint = one * (other.max(initial=0) + 1) + other
+    return np.where((one < 0) | (other < 0), -1, joint - joint.min(initial=0))

@@ -1,0 +1,133 @@
+"""Do replicates of a perturbation look alike: replicate correlation, percent replicating."""
+
+import random
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from cpssl_lite.metrics.similarity import encode, groups, unit_rows
+
+# Of the released code.
+SEED = 507
+NULL_GROUPS = 1000
+GROUP_SIZE = 12
+
+
+class Replication(NamedTuple):
+    """What `percent_replicating` found.
+
+    `share` of the perturbations with replicates whose median correlation (`correlation`, one
+    per perturbation in sorted order, NaN for a single well) is above `threshold`, the 95th
+    percentile of `null`.
+    """
+
+    share: float
+    threshold: float
+    correlation: np.ndarray
+    null: np.ndarray
+
+
+def replicate_correlation(profiles: np.ndarray, perturbation: np.ndarray) -> np.ndarray:
+    """Median Pearson correlation over all pairs of replicates of each perturbation.
+
+    Parameters
+    ----------
+    profiles : (n, d)
+    perturbation : (n,)
+        "" and NaN are missing: such wells are left out.
+
+    Returns
+    -------
+    (g,) float64
+        One per perturbation in sorted order; NaN for those with one well. Their `np.nanmean`
+        is the released code's replicate correlation.
+
+    Examples
+    --------
+    >>> profiles = np.array([[1.0, 2.0, 3.0], [2.0, 4.0, 6.5], [3.0, 2.0, 1.0]])
+    >>> replicate_correlation(profiles, np.array(["a", "a", "b"])).round(3)
+    array([0.998,   nan])
+    """
+    rows = unit_rows(profiles, "correlation")
+    order, start = groups(encode(perturbation))
+    return np.array([_median(rows[order[a:b]]) for a, b in pairwise(start)])
+
+
+def percent_replicating(
+    profiles: np.ndarray,
+    perturbation: np.ndarray,
+    *,
+    position: np.ndarray | None = None,
+    count_single: bool = True,
+    seed: int = SEED,
+) -> Replication:
+    """Share of perturbations whose replicates correlate better than chance groups of wells.
+
+    Chance is 1,000 groups of 12 wells with 12 different perturbations (drawn with Python's
+    ``random.choices``, groups with a repeated perturbation drawn again); the threshold is the
+    95th percentile of their median correlations.
+
+    Parameters
+    ----------
+    profiles : (n, d)
+    perturbation : (n,)
+    position : (n,), optional
+        Well positions. With them the groups are drawn from wells at one position (any of
+        those that enough perturbations share): a null that keeps position effects.
+    count_single : bool
+        Whether perturbations with one well count, as not replicating (as in the released
+        code), or are left out.
+    seed : int
+        Fresh for every call. The released code seeds once before its loop over tables, so
+        that its figure depends on their order.
+
+    Returns
+    -------
+    Replication
+        With fewer than 24 perturbations the groups are half as many wells as there are
+        perturbations; with fewer than 4, `share` and `threshold` are NaN.
+    """
+    codes = encode(perturbation)
+    named = np.flatnonzero(codes >= 0)
+    rows = unit_rows(profiles, "correlation")[named]
+    codes = codes[named]
+    correlation = replicate_correlation(rows, codes)
+    pools = [np.arange(len(rows))]
+    if position is not None:
+        order, start = groups(encode(np.asarray(position)[named]))
+        pools = [order[a:b] for a, b in pairwise(start)]
+    null = _null(rows, codes, pools, random.Random(seed))
+    if len(null) == 0:
+        return Replication(np.nan, np.nan, correlation, null)
+    threshold = float(np.percentile(null, 95))
+    counted = correlation if count_single else correlation[~np.isnan(correlation)]
+    share = float(np.mean(counted > threshold)) if len(counted) else np.nan
+    return Replication(share, threshold, correlation, null)
+
+
+def _null(
+    rows: np.ndarray, codes: np.ndarray, pools: list[np.ndarray], draw: random.Random
+) -> np.ndarray:
+    """Median correlations of groups of wells with different perturbations."""
+    distinct = [len(np.unique(codes[pool])) for pool in pools]
+    usable = [i for i, n in enumerate(distinct) if n >= 2 * GROUP_SIZE]
+    if not usable:  # small screens, and positions: as large as leaves a choice
+        usable = [i for i, n in enumerate(distinct) if n >= 4]
+    values: list[float] = []
+    while usable and len(values) < NULL_GROUPS:
+        pick = usable[0] if len(usable) == 1 else draw.choice(usable)
+        size = min(GROUP_SIZE, distinct[pick] // 2)
+        # Positions in the pool as a list: what random.choices does with the seed depends on it.
+        group = pools[pick][draw.choices(range(len(pools[pick])), k=size)]
+        if len(set(codes[group].tolist())) == size:
+            values.append(_median(rows[group]))
+    return np.array(values)
+
+
+def _median(rows: np.ndarray) -> float:
+    """Median correlation over the pairs of a group; NaN for a single well."""
+    if len(rows) < 2:
+        return float("nan")
+    upper = np.triu_indices(len(rows), 1)
+    return float(np.median((rows @ rows.T)[upper]))

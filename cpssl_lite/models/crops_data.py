@@ -1,0 +1,175 @@
+"""Training data: fields of an image table, and random crops of them with cells inside."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from cpssl_lite.errors import InputError
+from cpssl_lite.images.channels import CHANNELS
+from cpssl_lite.images.otsu import otsu_threshold
+from cpssl_lite.images.tiff import read_merged
+
+TRIES = 20  # of a random crop, as in the released code; the last one is then used anyway
+FACTOR = 0.7  # of the Otsu threshold: foreground, as in the released code
+SHARE = 0.01  # of a crop that must be foreground (paper: Methods, image preprocessing)
+
+
+class CropSpec(NamedTuple):
+    """So many crops of one size from every field."""
+
+    number: int
+    size: int
+
+
+class Fields:
+    """The fields of an image table, held in memory as uint16 where they fit.
+
+    Parameters
+    ----------
+    table
+        Rows with `FileName_Merged`.
+    memory
+        Bytes that pixels may take; beyond that, files are read whenever they are needed.
+    """
+
+    def __init__(self, table: pd.DataFrame, memory: float = 8e9) -> None:
+        if "FileName_Merged" not in table:
+            raise InputError(
+                "training reads merged images: the table has no FileName_Merged (make them with "
+                "`cpssl data prepare`)"
+            )
+        if table.empty:
+            raise InputError("the image table has no rows to train on")
+        self.paths = [Path(p) for p in table["FileName_Merged"]]
+        first = read_merged(self.paths[0]).pixels
+        self.cached: list[tuple[NDArray[np.uint16], float]] | None = None
+        if first.nbytes * len(self.paths) <= memory:
+            with ThreadPoolExecutor(4) as pool:
+                self.cached = list(pool.map(self._read, range(len(self.paths))))
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.uint16], float]:
+        """Pixels (C, H, W) and the grey level above which DNA counts as foreground."""
+        return self.cached[index] if self.cached is not None else self._read(index)
+
+    def _read(self, index: int) -> tuple[NDArray[np.uint16], float]:
+        field = read_merged(self.paths[index])
+        dna = field.pixels[CHANNELS.index("DNA")]
+        otsu = field.otsu if field.otsu is not None else otsu_threshold(dna / np.float32(65535))
+        return field.pixels, FACTOR * otsu * 65535
+
+    def digest(self) -> str:
+        """SHA-256 over the names and sizes of the files and the pixels of the first one."""
+        total = hashlib.sha256()
+        for path in self.paths:
+            total.update(f"{path.name} {path.stat().st_size}\n".encode())
+        total.update(self[0][0].tobytes())
+        return total.hexdigest()
+
+    def statistics(
+        self, size: int, seed: int, fields: int = 256
+    ) -> tuple[list[float], list[float]]:
+        """Mean and sd of each channel over one random crop of up to `fields` fields, 0..1."""
+        rng = np.random.default_rng([seed, 0])
+        chosen = rng.permutation(len(self))[:fields]
+        crops = [random_crop(*self[i], size, rng).astype(np.float64) / 65535 for i in chosen]
+        means = np.mean([crop.mean(axis=(1, 2)) for crop in crops], axis=0)
+        squares = np.mean([np.square(crop).mean(axis=(1, 2)) for crop in crops], axis=0)
+        return means.tolist(), np.sqrt(squares - means**2).tolist()
+
+
+def random_crop(
+    pixels: NDArray[np.uint16], level: float, size: int, rng: np.random.Generator
+) -> NDArray[np.uint16]:
+    """A view (C, size, size) of a random place where at least 1% of DNA is above `level`.
+
+    After `TRIES` places without, the last one is returned (the released code's rule).
+    """
+    _, height, width = pixels.shape
+    if height < size or width < size:
+        raise InputError(f"a field of {height} x {width} px is smaller than a crop of {size} px")
+    dna = pixels[CHANNELS.index("DNA")]
+    for _ in range(TRIES):
+        row, column = rng.integers((height - size + 1, width - size + 1)).tolist()
+        nuclei = dna[row : row + size, column : column + size] > level
+        if np.count_nonzero(nuclei) >= SHARE * size * size:
+            break
+    return pixels[:, row : row + size, column : column + size]
+
+
+class CropBatches(Dataset):
+    """Batches of crops, drawn anew in each epoch but always the same for a seed.
+
+    What is drawn for a field depends on the seed, the epoch and the field alone: not on the
+    batch, the process or the worker that it falls into, nor on where a run was resumed.
+    """
+
+    def __init__(self, fields: Fields, crops: Sequence[CropSpec], seed: int) -> None:
+        self.fields = fields
+        self.crops = list(crops)
+        self.seed = seed
+
+    def __getitem__(self, batch: tuple[int, list[int]]) -> list[torch.Tensor]:
+        """(epoch, field indices) to one tensor (number, n, C, size, size) uint16 for each spec."""
+        epoch, indices = batch
+        out = [
+            np.empty((c.number, len(indices), len(CHANNELS), c.size, c.size), np.uint16)
+            for c in self.crops
+        ]
+        for i, index in enumerate(indices):
+            pixels, level = self.fields[index]
+            rng = np.random.default_rng([self.seed, 1, epoch, index])
+            for group, spec in zip(out, self.crops, strict=True):
+                for view in range(spec.number):
+                    group[view, i] = random_crop(pixels, level, spec.size, rng)
+        return [torch.from_numpy(group) for group in out]
+
+
+class EpochBatches(Sampler):
+    """A process's share of every shuffled batch of an epoch; a last, smaller one is dropped."""
+
+    def __init__(self, n: int, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> None:
+        if batch_size % world:
+            raise InputError(f"batch_size {batch_size} cannot be shared by {world} processes")
+        if n < batch_size:
+            raise InputError(
+                f"{n} fields do not fill one batch of {batch_size}; lower batch_size in the recipe"
+            )
+        self.n, self.batch_size, self.seed = n, batch_size, seed
+        self.rank, self.share = rank, batch_size // world
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the trainer before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.n // self.batch_size
+
+    def __iter__(self) -> Iterator[tuple[int, list[int]]]:
+        order = np.random.default_rng([self.seed, 2, self.epoch]).permutation(self.n)
+        for step in range(len(self)):
+            first = step * self.batch_size + self.rank * self.share
+            yield self.epoch, order[first : first + self.share].tolist()
+
+
+def loader(data: CropBatches, sampler: EpochBatches, workers: int) -> DataLoader:
+    """Data loader over whole batches; `workers` 0 cuts crops in the training process."""
+    return DataLoader(
+        data,
+        sampler=sampler,
+        batch_size=None,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+    )

@@ -1,0 +1,94 @@
+"""Recipes: every hyperparameter of a training run, as one YAML file each."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cpssl_lite.errors import InputError
+from cpssl_lite.images.augment import AUGMENTATIONS
+
+FOLDER = Path(__file__).parent / "recipes"
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that come with the package.
+
+    >>> "dino_vit_small" in recipe_names()
+    True
+    """
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def load_recipe(method: str, config: str | Path | None = None) -> dict[str, Any]:
+    """The recipe of a method: the lite one, another by name, or one with values changed.
+
+    Parameters
+    ----------
+    method
+        "dino", "mae" or "simclr".
+    config
+        Name of a recipe (such as "dino_vit_small"), or a YAML file. A file holds the values
+        that differ from the recipe it names under `recipe` (default: `<method>_lite`).
+
+    Raises
+    ------
+    InputError
+        No such recipe or file, a value that the recipe does not know or of another type, or a
+        recipe of another method.
+
+    Examples
+    --------
+    >>> load_recipe("dino", "dino_vit_small")["head"]["out"]
+    20000
+    """
+    changes: dict[str, Any] = {}
+    name = f"{method}_lite"
+    if config is not None and str(config) in recipe_names():
+        name = str(config)
+    elif config is not None:
+        changes = _read(Path(config))
+        name = str(changes.pop("recipe", name))
+    if name not in recipe_names():
+        raise InputError(f"{config}: no recipe {name} (there are: {', '.join(recipe_names())})")
+    recipe = _read(FOLDER / f"{name}.yaml")
+    if recipe["method"] != method:
+        raise InputError(f"{config or name}: the recipe {name} is for {recipe['method']}")
+    _change(recipe, changes, str(config))
+    return recipe
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise InputError(
+            f"{path}: no such file, and no recipe of that name ({', '.join(recipe_names())})"
+        )
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())[:120]})") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected `name: value` lines, got {type(values).__name__}")
+    return values
+
+
+def _change(recipe: dict[str, Any], changes: dict[str, Any], source: str, inside: str = "") -> None:
+    """Replace values in place; nested mappings value by value."""
+    for key, value in changes.items():
+        if key not in recipe:
+            raise InputError(f"{source}: unknown {inside}{key} (known: {', '.join(recipe)})")
+        old = recipe[key]
+        if key == "augment":  # replaced whole: a list of what is applied, in order
+            if not isinstance(value, dict) or not set(value) <= set(AUGMENTATIONS):
+                raise InputError(f"{source}: augment names some of: {', '.join(AUGMENTATIONS)}")
+        elif isinstance(old, dict):
+            if not isinstance(value, dict):
+                raise InputError(f"{source}: {inside}{key} has parts: {', '.join(old)}")
+            _change(old, value, source, f"{inside}{key}.")
+            continue
+        number = isinstance(old, int | float) and isinstance(value, int | float)
+        if old is not None and value is not None and type(old) is not type(value) and not number:
+            raise InputError(
+                f"{source}: {inside}{key} is {value!r}, expected {type(old).__name__} as {old!r}"
+            )
+        recipe[key] = value

@@ -1,0 +1,209 @@
+"""Train an encoder on an image table: one command, resumable, one checkpoint with its card."""
+
+import logging
+import os
+import platform
+import sys
+import warnings
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import lightning
+import pandas as pd
+import torch
+import yaml
+
+from cpssl_lite.errors import InputError
+from cpssl_lite.files import atomic_path
+from cpssl_lite.images.table import read_image_table
+from cpssl_lite.models.checkpoints import input_rules, save_encoder
+from cpssl_lite.models.crops_data import CropBatches, CropSpec, EpochBatches, Fields, loader
+from cpssl_lite.models.dino import DINO
+from cpssl_lite.models.mae import MAE
+from cpssl_lite.models.objective import Objective
+from cpssl_lite.models.recipes import load_recipe
+from cpssl_lite.models.simclr import SimCLR
+from cpssl_lite.provenance import provenance
+
+log = logging.getLogger(__name__)
+METHODS: dict[str, type[Objective]] = {"dino": DINO, "mae": MAE, "simclr": SimCLR}
+
+
+def train(
+    method: str,
+    table: str | Path,
+    out: str | Path,
+    config: str | Path | None = None,
+    seed: int = 0,
+    devices: int = 1,
+    nodes: int = 1,
+    accelerator: str = "auto",
+) -> Path:
+    """Train `method` on the fields of `table`; the same call resumes a run that was stopped.
+
+    A resumed run ends with the same weights as one that was never stopped: everything random
+    is drawn from the seed, the epoch and the field or step.
+
+    Parameters
+    ----------
+    method
+        "dino", "mae" or "simclr".
+    table
+        Image table with merged fields; labels are not looked at.
+    out
+        Folder for `last.ckpt` (to resume), `metrics.csv`, `recipe.yaml` and the checkpoint.
+    config
+        Name of a recipe or YAML file with changes; see `recipes.load_recipe`.
+    devices, nodes, accelerator
+        As Lightning's Trainer takes them; more than one process is trained with DDP.
+
+    Returns
+    -------
+    Path of `<out>/<recipe name>.safetensors`, with a YAML card beside it.
+
+    Raises
+    ------
+    InputError
+        The table, recipe or folder cannot be used; the loss is not a number; or the network
+        says the same of every crop.
+    """
+    out = Path(out)
+    recipe = {**load_recipe(method, config), "seed": seed}
+    final = out / f"{recipe['name']}.safetensors"
+    images = read_image_table(table)
+    fields = Fields(images)
+    _claim(out, recipe, fields)
+    if final.is_file():
+        log.info("%s is complete", final)
+        return final
+    crops = [CropSpec(spec["count"], spec["size"]) for spec in recipe["crops"]]
+    given = recipe["normalisation"]
+    mean, sd = given["mean"], given["sd"]
+    if mean is None or sd is None:
+        mean, sd = fields.statistics(crops[0].size, seed)
+    sampler = EpochBatches(len(fields), recipe["batch_size"], seed)
+    objective = METHODS[method](recipe, len(sampler))
+    objective.set_input(mean, sd)
+    keeper = Keeper(out, recipe["checkpoint_every"])
+    many = devices * nodes > 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Lightning's advice on workers and loggers
+        trainer = lightning.Trainer(
+            accelerator=accelerator,
+            devices=devices,
+            num_nodes=nodes,
+            strategy="ddp" if many else "auto",
+            max_epochs=recipe["epochs"],
+            precision=recipe["precision"],
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=sys.stderr.isatty(),
+            use_distributed_sampler=False,
+            callbacks=[keeper],
+        )
+        sampler.rank, sampler.share = trainer.global_rank, sampler.batch_size // trainer.world_size
+        data = loader(CropBatches(fields, crops, seed), sampler, recipe["workers"])
+        last = out / "last.ckpt"
+        trainer.fit(objective, data, ckpt_path=last if last.is_file() else None, weights_only=True)
+    if trainer.is_global_zero:
+        card = {
+            "method": method.upper() if method != "simclr" else "SimCLR",
+            "architecture": recipe["architecture"],
+            "input": input_rules(objective.encoder.shape, mean, sd, objective.pooling),
+            "recipe": recipe,
+            "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "data": {"table": Path(table).name, "fields": len(fields), "digest": fields.digest()},
+            "seed": seed,
+            "epochs": recipe["epochs"],
+            "wall_minutes": round(keeper.seconds / 60, 1),
+            "machine": machine(trainer),
+            "final_loss": keeper.rows[-1]["loss"] if keeper.rows else None,
+            "licence": recipe["licence"],
+            "provenance": provenance("train"),
+        }
+        save_encoder(final, objective.encoder, card)
+    return final
+
+
+def machine(trainer: lightning.Trainer) -> str:
+    """The kind of machine that a run took: accelerator, number, architecture."""
+    if trainer.strategy.root_device.type == "cuda":
+        return f"{trainer.world_size} x {torch.cuda.get_device_name(0)}"
+    return f"{trainer.world_size} process(es) on {os.cpu_count()} CPU cores ({platform.machine()})"
+
+
+def _claim(out: Path, recipe: dict[str, Any], fields: Fields) -> None:
+    """Write down what runs in this folder, or refuse one that holds another run."""
+    path = out / "recipe.yaml"
+    mine = {**recipe, "data_digest": fields.digest()}
+    if path.is_file():
+        there = yaml.safe_load(path.read_text())
+        other = [key for key in mine if there.get(key) != mine[key]]
+        if other:
+            raise InputError(
+                f"{out}: holds a run with another {other[0]} ({there.get(other[0])}, now "
+                f"{mine[other[0]]}); choose another folder or remove it"
+            )
+        return
+    with atomic_path(path) as scratch:
+        scratch.write_text(yaml.safe_dump(mine, sort_keys=False))
+
+
+class Keeper(lightning.Callback):
+    """Writes metrics and checkpoints, whole or not at all, and says how far a run is."""
+
+    def __init__(self, out: Path, every: int) -> None:
+        self.out, self.every = out, every
+        self.rows: list[dict[str, float]] = []
+        self.seconds = 0.0
+        self.started = perf_counter()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs to continue the curves."""
+        return {"rows": self.rows, "seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue the curves of the stopped run."""
+        self.rows, self.seconds = state_dict["rows"], state_dict["seconds"]
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Start the clock of an epoch."""
+        self.started = perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, *args: Any
+    ) -> None:
+        """Note loss and rates of a step."""
+        group = trainer.optimizers[0].param_groups[0]
+        self.rows.append(
+            {
+                "epoch": trainer.current_epoch,
+                "step": trainer.global_step - 1,
+                "loss": float(outputs["loss"]),
+                "lr": group["lr"],
+                "weight_decay": group["weight_decay"],
+                "feature_spread": pl_module.spread,
+            }
+        )
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Say one line, and every few epochs write everything."""
+        took = perf_counter() - self.started
+        self.seconds += took
+        epoch, epochs = trainer.current_epoch + 1, pl_module.recipe["epochs"]
+        steps = pl_module.steps_per_epoch
+        if trainer.is_global_zero and not trainer.progress_bar_callback:
+            loss = sum(row["loss"] for row in self.rows[-steps:]) / steps
+            log.info(
+                "epoch %d of %d: loss %.4f, lr %.2g, spread %.3f, %.0f images/s, %.0f s left",
+                *(epoch, epochs, loss, self.rows[-1]["lr"], pl_module.spread),
+                *(steps * pl_module.recipe["batch_size"] / took, (epochs - epoch) * took),
+            )
+        if epoch % self.every == 0 or epoch == epochs:
+            if trainer.is_global_zero:
+                with atomic_path(self.out / "metrics.csv") as scratch:
+                    pd.DataFrame(self.rows).to_csv(scratch, index=False)
+            with atomic_path(self.out / "last.ckpt") as scratch:
+                trainer.save_checkpoint(scratch)

@@ -1,0 +1,73 @@
+"""Averages of replicate wells: per batch, per source, or over the whole data set."""
+
+import logging
+
+import numpy as np
+import pandas as pd
+
+from cpssl_lite.errors import InputError
+from cpssl_lite.profiles.table import feature_columns, profile_matrix, require
+
+log = logging.getLogger(__name__)
+
+# What keeps replicates apart. A batch belongs to a source: two sources may both have a "Batch1".
+LEVELS = {
+    "batch": ("Metadata_Batch", "Metadata_Source"),
+    "source": ("Metadata_Source",),
+    "consensus": (),
+}
+
+
+def aggregate(table: pd.DataFrame, by: str = "consensus") -> pd.DataFrame:
+    """Average the profiles of all replicates of a perturbation.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Normalised well profiles.
+    by : {"batch", "source", "consensus"}
+        Within an experimental batch, a JUMP-CP source, or the whole data set.
+
+    Returns
+    -------
+    DataFrame
+        A row per group, sorted by batch and perturbation: Metadata columns of its first well, the
+        mean of each feature. Wells without a perturbation name belong to no group and are left
+        out, with a log line.
+
+    Raises
+    ------
+    InputError
+        An unknown level, or a column that it needs is missing.
+
+    Notes
+    -----
+    Paper, "SSL inference and postprocessing"; the same groups as in the released code.
+    """
+    if by not in LEVELS:
+        raise InputError(f"by={by!r} is not one of {', '.join(LEVELS)}")
+    require(table, "Metadata_Perturbation", *(f"Metadata_{by.title()}",) * (by != "consensus"))
+    head, values = profile_matrix(table)
+    named = (head["Metadata_Perturbation"] != "").to_numpy()
+    if not named.all():
+        log.warning("%d wells without a perturbation name are left out", int((~named).sum()))
+        head, values = head[named], values[named]
+    keys = [name for name in (*LEVELS[by], "Metadata_Perturbation") if name in head]
+    codes = head.groupby(keys).ngroup().to_numpy()
+    first = np.unique(codes, return_index=True)[1]
+    means = pd.DataFrame(group_means(values, codes), columns=feature_columns(table))
+    return pd.concat([head.iloc[first].reset_index(drop=True), means], axis=1)
+
+
+def group_means(values: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Mean of the rows of each group: values (n, d), codes (n,) in 0..g-1 -> (g, d).
+
+    Examples
+    --------
+    >>> group_means(np.array([[1.0], [2.0], [4.0]]), np.array([0, 1, 1])).ravel()
+    array([1., 3.])
+    """
+    order = np.argsort(codes, kind="stable")
+    starts = np.searchsorted(codes[order], np.arange(codes.max() + 1))
+    sums = np.add.reduceat(values[order], starts, axis=0)
+    return sums / np.bincount(codes)[:, None]

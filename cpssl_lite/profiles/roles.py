@@ -1,0 +1,152 @@
+"""Which column of a profile table plays which part, and whether the parts are filled."""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cpssl_lite.errors import InputError
+from cpssl_lite.images.table import canonical_metadata
+
+ROLES = ("source", "batch", "plate", "well", "perturbation")
+# Columns that tell one well from another; tables differ in how many of them they have.
+WELL_KEY = ("Metadata_Source", "Metadata_Batch", "Metadata_Plate", "Metadata_Well")
+
+
+def assign_roles(
+    table: pd.DataFrame,
+    *,
+    source: str | None = None,
+    batch: str | None = None,
+    plate: str | None = None,
+    well: str | None = None,
+    perturbation: str | None = None,
+    label: str | None = None,
+    control: str | None = None,
+) -> pd.DataFrame:
+    """Say which column of a profile table plays which part.
+
+    Each value is the name of a column, as it is in the table or in the file it came from
+    (``Metadata_GeneGroup`` or ``gene_group``). `control` is a column with ``negcon`` in it, or
+    ``COLUMN=VALUE``. `label` is checked only; pass the same name to `evaluate`.
+
+    Returns
+    -------
+    DataFrame
+        A copy whose ``Metadata_Source``, ``Metadata_Batch``, ... are the columns named.
+
+    Raises
+    ------
+    InputError
+        A column does not exist (the message lists those that do), or no well has the value.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"Metadata_Plate": ["P1"], "Metadata_Well": ["A01"], "emb_0": [1.0]})
+    >>> assign_roles(table, batch="Metadata_Plate")["Metadata_Batch"].tolist()
+    ['P1']
+    """
+    names = dict(zip(ROLES, (source, batch, plate, well, perturbation), strict=True))
+    found = {role: find_column(table, name) for role, name in names.items() if name}
+    if label:
+        find_column(table, label)
+    # Read all columns before any is written: batch and plate may be swapped, for instance.
+    new = {f"Metadata_{role.title()}": table[column].copy() for role, column in found.items()}
+    if control:
+        name, _, value = control.partition("=")
+        column = table[find_column(table, name)].astype(str)
+        if value and not (column == value).any():
+            raise InputError(f"control {control}: no well has it; {name} holds {some(column)}")
+        kept = table["Metadata_Control"] if "Metadata_Control" in table else ""
+        kept = pd.Series(kept, index=table.index).replace("negcon", "")
+        new["Metadata_Control"] = kept.mask(column == value, "negcon") if value else column
+    if not new:
+        return table
+    head = [name for name in table.columns if name.startswith("Metadata_") and name not in new]
+    rest = [name for name in table.columns if not name.startswith("Metadata_")]
+    assigned = pd.concat([pd.DataFrame(new), table[head], table[rest]], axis=1)
+    assigned = name_controls(assigned)
+    check_wells(assigned, "the table with these roles")
+    return assigned
+
+
+def find_column(table: pd.DataFrame, name: str) -> str:
+    """Find the column that `name` means: exactly, or by its canonical name.
+
+    Raises
+    ------
+    InputError
+        There is none; the message lists the Metadata columns.
+    """
+    if name in table.columns:
+        return name
+    canonical = list(canonical_metadata(pd.DataFrame({name: pd.Series(dtype=str)})).columns)
+    if len(canonical) > 1:  # the control column is always made, whatever the name meant
+        canonical.remove("Metadata_Control")
+    for column in table.columns:
+        if column.startswith("Metadata_") and (
+            column in canonical or _plain(column) in (_plain(name), _plain(f"Metadata_{name}"))
+        ):
+            return str(column)
+    known = [column for column in table.columns if column.startswith("Metadata_")]
+    raise InputError(f"no column {name!r}; the table has {', '.join(known) or 'no Metadata_*'}")
+
+
+def require(table: pd.DataFrame, *columns: str) -> None:
+    """Raise InputError for the first of `columns` that the table lacks or has only empty."""
+    for name in columns:
+        if name not in table.columns or (table[name] == "").all():
+            known = [c for c in table.columns if c.startswith("Metadata_")]
+            state = "no column" if name not in table.columns else "nothing in column"
+            option = name.removeprefix("Metadata_").lower()
+            raise InputError(
+                f"{state} {name}; say which column it is with {option}=COLUMN (--{option}); "
+                f"the table has {', '.join(known)}"
+            )
+
+
+def well_name(head: pd.DataFrame, row: int) -> str:
+    """Plate and well of a row, for messages."""
+    parts = [str(head.iloc[row][name]) for name in WELL_KEY[2:] if name in head]
+    return "/".join(parts) or f"row {row + 1}"
+
+
+def name_controls(table: pd.DataFrame) -> pd.DataFrame:
+    """Give negative controls that have no perturbation name one (JUMP leaves DMSO's empty)."""
+    needed = {"Metadata_Perturbation", "Metadata_Control"}
+    if not needed <= set(table.columns):
+        return table
+    control = table["Metadata_Control"] == "negcon"
+    nameless = control & (table["Metadata_Perturbation"] == "")
+    if nameless.any():
+        names = table.get("Metadata_pert_iname", pd.Series("", index=table.index))
+        names = names.where(names != "", "negcon")
+        table = table.copy()
+        table["Metadata_Perturbation"] = table["Metadata_Perturbation"].mask(nameless, names)
+    return table
+
+
+def check_wells(table: pd.DataFrame, where: str) -> None:
+    """A well is there once."""
+    key = [name for name in WELL_KEY if name in table.columns]
+    if not {"Metadata_Plate", "Metadata_Well"} <= set(key):
+        return
+    double = table.duplicated(key, keep=False)
+    if double.any():
+        row = int(np.flatnonzero(double.to_numpy())[0])
+        raise InputError(
+            f"{where}: well {well_name(table, row)} is there more than once "
+            f"({int(table.duplicated(key).sum())} rows too many); a well has one row"
+        )
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", str(name).lower())
+
+
+def some(names: Iterable[Any]) -> str:
+    """The first few distinct names, for messages."""
+    distinct = [repr(str(name)) for name in dict.fromkeys(names)]
+    return ", ".join(distinct[:8]) + (f", ... ({len(distinct)})" if len(distinct) > 8 else "")

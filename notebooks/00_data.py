@@ -1,0 +1,274 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # The data: a simulated screen beside real cells
+#
+# The paper trains and tests on Cell Painting images of the JUMP consortium: {term}`fields of view
+# <field of view>` with five {term}`channels <channel>`, several per {term}`well`, 384 wells a
+# {term}`plate`, plates in {term}`batches <batch>`, batches from several {term}`sources <source>`
+# {cite:p}`chandrasekaran2023`. One plate is about 40 GB. So that every chapter runs on a laptop,
+# this book draws a small screen of the same build, called `lite`. This page shows what is in it,
+# puts it beside real cells, and says what it cannot tell.
+
+# %% tags=["parameters"]
+screen = "lite"  # simulated screen: lite, lite-train or tiny
+seed = 0  # of the simulation and of the examples shown
+real_images = "data/cpjump1_examples"  # folder with the CPJUMP1 example images, if you have it
+
+# %% tags=["hide-input"]
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import yaml
+from IPython.display import Markdown
+
+from cpssl_lite.book import provenance
+from cpssl_lite.book.figures import CHANNEL_WORDS, WIDTH, composite, show_image, style, tag
+from cpssl_lite.book.html import table
+from cpssl_lite.data.simulate.screen import simulate
+from cpssl_lite.images.channels import CHANNELS
+from cpssl_lite.images.crops import cut, foreground_share, grid, select
+from cpssl_lite.images.scale import scale_intensities, to_uint16
+from cpssl_lite.images.table import read_image_table
+from cpssl_lite.images.tiff import Field, read_merged, read_plane
+
+style()
+folder = Path("data") / screen
+images = read_image_table(simulate(screen, folder, seed=seed))
+truth = pd.read_parquet(folder / "truth.parquet")
+card = yaml.safe_load((folder / "dataset.yaml").read_text())
+
+# %% [markdown]
+# ## One field, five channels
+#
+# Each channel shows other parts of the cell. In both rows the intensities are clipped at the 0.01st
+# and the 99.9th percentile of each channel and scaled to 0..1, as the paper does before it stores
+# the five channels as one file.
+
+# %% tags=["hide-input"]
+SIZE = 256  # px shown, at the scale of the images: both rows show the same area
+
+
+def example_of(rows):
+    """The field with most cells in view among the first controls."""
+    fields = [read_merged(file) for file in rows["FileName_Merged"].head(12)]
+    return max(fields, key=lambda f: (f.pixels[CHANNELS.index("DNA")] / 65535 > f.otsu).mean())
+
+
+def real_field(folder):
+    """An untreated CPJUMP1 field, scaled like ours; None where the images are not there."""
+    manifest = Path(folder) / "manifest.csv"
+    if not manifest.is_file():
+        return None
+    rows = pd.read_csv(manifest, dtype=str)
+    rows = rows[rows["control_type"] == "negcon"].drop_duplicates("channel").set_index("channel")
+    files = rows["file"].str.removeprefix("images/")
+    planes = [read_plane(manifest.parent / files[name]) for name in CHANNELS]
+    pixels = to_uint16(scale_intensities(np.stack(planes)))
+    return Field(pixels[:, 400 : 400 + SIZE, 400 : 400 + SIZE], None, CHANNELS)
+
+
+controls = images[images["Metadata_Control"] == "negcon"]
+rows = {"simulated": example_of(controls)}
+if (field := real_field(real_images)) is not None:
+    rows["real (CPJUMP1)"] = field
+else:
+    display(
+        Markdown(
+            "*Real cells are shown here when the CPJUMP1 example images are in "
+            f"`{real_images}` (public, CC0: folder `example_images` of the repository "
+            "`jump-cellpainting/2021_Chandrasekaran_submitted`).*"
+        )
+    )
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-five-channels", "caption": "An untreated field in its five channels and as a composite (Mito red, AGP orange, RNA yellow, ER green, DNA blue). Upper row simulated; the lower row, where it is there, is a real U2OS field of CPJUMP1 (CC0). Both 256 px wide at the same scale."}, "image": {"alt": "Rows of six grey and coloured pictures of cells: mitochondria, actin and Golgi, RNA, endoplasmic reticulum, DNA and their composite, simulated above and real below."}}
+figure, axes = plt.subplots(
+    len(rows), 6, figsize=(WIDTH, 1.45 * len(rows) + 0.3), squeeze=False
+)
+for line, (name, field) in zip(axes, rows.items(), strict=True):
+    for axis, channel, plane in zip(line, CHANNELS, field.pixels, strict=False):
+        show_image(axis, plane, channel if name == "simulated" else "")
+    show_image(line[-1], composite(field, CHANNELS), "composite" if name == "simulated" else "")
+    line[0].set_ylabel(name, fontsize=8)
+tag(figure, "simulated" if len(rows) == 1 else "CPJUMP1 (lower row); upper row simulated")
+
+# %% [markdown]
+# The simulator draws nuclei, nucleoli, endoplasmic reticulum, RNA, actin and Golgi, and
+# mitochondria from about two dozen parameters per cell, then passes them through optics that
+# differ between sources. It has no biology in it: no cell cycle beyond a few round cells, no
+# response that was not written down as a change of those parameters.
+#
+# ## What a perturbation does
+#
+# Every {term}`target` is a direction in the space of parameters; its two compounds share it, each
+# with a little of its own. The strength is graded from nothing to strong.
+
+# %% tags=["hide-input"]
+doses = truth[truth["Metadata_Control"] != "negcon"].drop_duplicates("Metadata_Perturbation")
+doses = doses.sort_values("strength", ascending=False)
+strongest = doses.drop_duplicates("Metadata_Target").head(5)
+shown = {"DMSO (control)": controls["FileName_Merged"].iloc[0]}
+for _, row in strongest.iterrows():
+    file = images.loc[images["Metadata_Perturbation"] == row["Metadata_Perturbation"]]
+    mechanism = row.get("Metadata_Mechanism", "")
+    shown[f"{row['Metadata_Target']} {mechanism}"] = file["FileName_Merged"].iloc[0]
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-phenotypes", "caption": "Simulated fields: a control and one compound of each of the five targets with the strongest effect (composite; Mito red, AGP orange, RNA yellow, ER green, DNA blue)."}, "image": {"alt": "Six coloured pictures of simulated cells: an untreated field and five with strong treatments that change nuclei, cell number or stains."}}
+figure, axes = plt.subplots(2, 3, figsize=(WIDTH, 5.4))
+for axis, (name, file) in zip(axes.flat, shown.items(), strict=False):
+    show_image(axis, composite(read_merged(file)), name)
+    axis.title.set_fontsize(8)
+tag(figure)
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-strength", "caption": "The truth that only a simulation has: effect strength of every compound, two per target, sorted. Compounds at zero do nothing."}, "image": {"alt": "Dots in descending order: strengths of the compounds from strong to zero."}}
+figure, axis = plt.subplots(figsize=(WIDTH, 2.6))
+axis.plot(np.arange(len(doses)), doses["strength"], "o", markersize=4, color="#0072B2")
+axis.set(xlabel="compound, strongest first", ylabel="strength")
+tag(figure)
+
+# %% [markdown]
+# ## What else varies: plates, batches, sources
+#
+# The same treatment does not give the same picture twice. Wells differ by chance and by their
+# place on the plate, batches in staining and cell density, sources in their microscope. Real
+# screens have all of this, and it is what the {term}`not-same-batch <NN, NSB, NSP, NSBP>` rules
+# of the next chapter guard against.
+
+# %% tags=["hide-input"]
+sample = images.groupby(["Metadata_Plate"], group_keys=False).sample(24, random_state=seed)
+means = pd.DataFrame(
+    [read_merged(file).pixels.mean(axis=(1, 2)) / 65535 for file in sample["FileName_Merged"]],
+    columns=list(CHANNELS),
+    index=sample.index,
+).join(sample[["Metadata_Source", "Metadata_Batch", "Metadata_Plate"]])
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-batches", "caption": "Mean intensity of each channel (after scaling), 24 fields from each simulated plate; one colour per batch, one box per plate."}, "image": {"alt": "Box plots of mean intensity for five channels, grouped by plate: boxes of one batch lie together, batches and sources are shifted."}}
+figure, axes = plt.subplots(1, 5, figsize=(WIDTH, 2.9), sharey=True)
+plates = means.groupby(["Metadata_Source", "Metadata_Batch", "Metadata_Plate"])
+batches = sorted(means["Metadata_Batch"].unique())
+palette = ["#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#009E73", "#CC79A7"]
+for axis, channel in zip(axes, CHANNELS, strict=True):
+    for position, ((_, batch, _), rows_of_plate) in enumerate(plates):
+        axis.boxplot(
+            rows_of_plate[channel],
+            positions=[position],
+            widths=0.7,
+            showfliers=False,
+            patch_artist=True,
+            boxprops={"facecolor": palette[batches.index(batch) % 6], "edgecolor": "#26303A"},
+            medianprops={"color": "#26303A"},
+        )
+    axis.set(title=channel, xticks=[], xlabel="plates")
+axes[0].set_ylabel("mean intensity")
+tag(figure)
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-plate", "caption": "Cells drawn per well on the first simulated plate: the position effect, and what toxic compounds do."}, "image": {"alt": "Heat map of a plate with wells in rows and columns: number of cells, lower at some wells."}}
+plate = truth[truth["Metadata_Plate"] == truth["Metadata_Plate"].iloc[0]]
+counts = plate.pivot_table(
+    index=plate["Metadata_Well"].str[0], columns=plate["Metadata_Well"].str[1:], values="cells"
+)
+figure, axis = plt.subplots(figsize=(WIDTH, 3.0))
+picture = axis.imshow(counts, aspect="auto")
+axis.set(
+    xticks=range(counts.shape[1]),
+    xticklabels=counts.columns,
+    yticks=range(counts.shape[0]),
+    yticklabels=counts.index,
+    title=f"plate {plate['Metadata_Plate'].iloc[0]}",
+)
+axis.grid(False)
+figure.colorbar(picture, label="cells")
+tag(figure)
+
+# %% [markdown]
+# ## From a field to crops
+#
+# The network does not see whole fields. A field is cut into square {term}`crops <crop>` from the top
+# left; what is left at the right and lower edge is dropped. A crop counts if at least 1% of it is
+# brighter than 0.7 times the {term}`Otsu threshold` of the DNA channel. If no crop of a field
+# counts, the one at position n // 2 is used all the same. (The 0.7 and the last rule are in the
+# authors' code, not in the paper's text.)
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-crops", "caption": "The crop grid on the DNA channel of the simulated field with fewest nuclei: share of each 128 px crop above 0.7 x Otsu. Crops under 1% (dashed) are left out."}, "image": {"alt": "A nearly empty field of nuclei with a grid of crops, each labelled with its share of foreground."}}
+emptiest = truth.nsmallest(1, "cells").iloc[0]
+rows_of_well = images[
+    (images["Metadata_Plate"] == emptiest["Metadata_Plate"])
+    & (images["Metadata_Well"] == emptiest["Metadata_Well"])
+]
+field = read_merged(rows_of_well["FileName_Merged"].iloc[0])
+dna = field.pixels[CHANNELS.index("DNA")]
+corners = grid(*dna.shape, 128)
+share = foreground_share(dna, field.otsu, corners, 128)
+kept = select(share)
+figure, axis = plt.subplots(figsize=(3.6, 3.8))
+show_image(axis, dna)
+for number, ((top, left), part) in enumerate(zip(corners, share, strict=True)):
+    line = "-" if number in kept else "--"
+    axis.add_patch(
+        plt.Rectangle((left, top), 127, 127, fill=False, edgecolor="#E69F00", linestyle=line)
+    )
+    axis.text(left + 6, top + 16, f"{part:.1%}", color="#E69F00", fontsize=9)
+tag(figure)
+
+# %% [markdown]
+# ## The screen in numbers
+
+# %% tags=["hide-input"]
+treated = truth[truth["Metadata_Control"] != "negcon"]
+table(
+    ("What", "Number"),
+    [
+        ("sources", truth["Metadata_Source"].nunique()),
+        ("batches", truth["Metadata_Batch"].nunique()),
+        ("plates", truth["Metadata_Plate"].nunique()),
+        ("wells", len(truth)),
+        ("of these, negative controls", len(truth) - len(treated)),
+        ("fields", len(images)),
+        ("field size", f"{dna.shape[0]} x {dna.shape[1]} px"),
+        ("compounds", treated["Metadata_Perturbation"].nunique()),
+        ("compounds of strength 0", int((doses["strength"] == 0).sum())),
+        ("targets", treated["Metadata_Target"].nunique()),
+        ("on disk", f"{card['megabytes']:.0f} MB"),
+    ],
+    caption=f"The simulated screen {screen}",
+)
+
+# %% [markdown]
+# The paper's own data: 564,272 training images of 10,057 compounds from four sources; 75,545
+# images of 306 compounds in 16 batches to validate; 5,198 gene overexpressions to test. The whole
+# consortium's set is 115 TB.
+#
+# ## What this shows and what it does not
+#
+# It shows that the files, tables and steps of the following chapters are the real ones: five-channel
+# TIFFs with their Otsu threshold, wells, plates, batches. It is no evidence about cells. A method
+# that does well on `lite` has found the changes that the simulator makes; whether it finds what
+# drugs do is a question for real images.
+#
+# ## Use your own images
+#
+# A table with a row per field is enough: JUMP's `load_data.csv` as it is, the authors'
+# `dataset.csv`, or a CSV with `Metadata_Plate`, `Metadata_Well`, `Metadata_Site`,
+# `Metadata_Perturbation` and the five file names.
+#
+# ```bash
+# cpssl data prepare load_data.csv.gz -o data/mine     # merge, scale, Otsu
+# cpssl run ssl_comparison -p data=data/mine/images.parquet
+# ```
+#
+# ## How this page was made
+
+# %% tags=["hide-input"]
+provenance.show(data=folder, seed=seed)

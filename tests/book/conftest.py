@@ -1,0 +1,68 @@
+"""A small book: the real prose, and stand-ins that draw in seconds for the real notebooks."""
+
+import shutil
+from pathlib import Path
+
+import jupytext
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = Path(__file__).parent / "data"
+
+# What a stand-in draws where the real notebook has a figure.
+DRAW = "import matplotlib.pyplot as plt\nplt.figure(figsize=(6.4, 3)); plt.plot([1, 2, 1]);"
+
+
+def stand_in(source: Path, target: Path) -> None:
+    """Keep a notebook's text, headings, labels, captions and alt texts; drop its work."""
+    notebook = jupytext.read(source, fmt="py:percent")
+    cells = []
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and "figure" in cell.metadata.get("mystnb", {}):
+            cell.source = DRAW
+        elif cell.cell_type == "code" and "parameters" not in cell.metadata.get("tags", []):
+            continue
+        cells.append(cell)
+    notebook.cells = cells
+    jupytext.write(notebook, target, fmt="py:percent")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A repository with nothing in it but the two folders that make it one."""
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "book").mkdir()
+    shutil.copy(DATA / "claims.yml", tmp_path / "book" / "claims.yml")
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def small_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with the real configuration and prose, and stand-ins for notebooks."""
+    root = tmp_path_factory.mktemp("small")
+    shutil.copy(ROOT / "_config.yml", root)
+    shutil.copytree(
+        ROOT / "book", root / "book", ignore=shutil.ignore_patterns("executed", "_build")
+    )
+    shutil.copy(DATA / "claims.yml", root / "book" / "claims.yml")
+    (root / "notebooks").mkdir()
+    shutil.copy(DATA / "99_demo.py.txt", root / "notebooks" / "99_demo.py")
+    toc = yaml.safe_load((root / "book" / "_toc.yml").read_text())
+    chapters = [c["file"] for part in toc["parts"] for c in part["chapters"]]
+    for name in (Path(c).name for c in chapters if c.startswith("chapters/")):
+        stand_in(ROOT / "notebooks" / f"{name}.py", root / "notebooks" / f"{name}.py")
+    toc["parts"][0]["chapters"].append({"file": "chapters/99_demo"})
+    (root / "book" / "_toc.yml").write_text(yaml.safe_dump(toc))
+    return root
+
+
+@pytest.fixture(scope="session")
+def small_book(small_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small book, rendered: the folder with index.html."""
+    from cpssl_lite.book.build import build
+    from cpssl_lite.book.runner import run_all
+
+    results = run_all(root=small_root, workers=2)
+    assert [r.message for r in results if r.status == "failed"] == []
+    return build(tmp_path_factory.mktemp("html") / "book", small_root).parent

@@ -1,0 +1,157 @@
+"""What must fail the build, and what a built book holds."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+import yaml
+
+from cpssl_lite.book import build as building
+from cpssl_lite.book.build import BookError, build, build_chapter, check_html
+
+GOOD = {"mystnb": {"figure": {"name": "fig-x", "caption": "A."}, "image": {"alt": "Points"}}}
+PIXEL = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
+    "+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+
+
+def executed(root: Path, name: str = "01_x", output: Any = None, **metadata: Any) -> Path:
+    """Write a source and an executed notebook with one image, the way the runner leaves them."""
+    image = nbformat.v4.new_output("display_data", data={"image/png": PIXEL})
+    cell = nbformat.v4.new_code_cell("plot()", outputs=[output or image], metadata=metadata)
+    text = nbformat.v4.new_markdown_cell("# Title\n\n" + "Some words to read. " * 10)
+    about = {"cpssl": {}, "language_info": {"name": "python"}}
+    notebook = nbformat.v4.new_notebook(cells=[text, cell], metadata=about)
+    (root / "notebooks" / f"{name}.py").write_text("# %%\n")
+    path = root / "book" / "executed" / f"{name}.ipynb"
+    path.parent.mkdir(exist_ok=True)
+    nbformat.write(notebook, path)
+    return path
+
+
+def contents(root: Path, *files: str) -> None:
+    toc = {"format": "jb-book", "root": "index", "chapters": [{"file": f} for f in files]}
+    (root / "book" / "_toc.yml").write_text(yaml.safe_dump(toc))
+    (root / "book" / "index.md").write_text("# First page\n\n" + "Some words to read. " * 10)
+
+
+def refused(root: Path) -> str:
+    with pytest.raises(BookError) as caught:
+        build(root / "html", root)
+    assert not (root / "html").exists()
+    return str(caught.value)
+
+
+def test_an_empty_book(root: Path) -> None:
+    assert "cannot be read" in refused(root)
+    contents(root)
+    assert "the book is empty" in refused(root)
+    contents(root, "glossary")
+    assert "no notebooks, the book would be empty" in refused(root)
+
+
+def test_a_notebook_missing_from_the_contents_or_not_there(root: Path) -> None:
+    executed(root, **GOOD)
+    contents(root, "chapters/02_gone", "nothing")
+    told = refused(root)
+    assert "notebooks/01_x.py is not in book/_toc.yml" in told
+    assert "no notebook chapters/02_gone" in told and "no page nothing.md" in told
+
+
+def test_a_notebook_not_executed_or_failed(root: Path) -> None:
+    contents(root, "chapters/01_x")
+    executed(root, output=nbformat.v4.new_output("error", ename="E", evalue="", traceback=[]))
+    assert "01_x: cell 1 failed" in refused(root)
+    (root / "book" / "executed" / "01_x.ipynb").unlink()
+    assert "01_x: not executed yet" in refused(root)
+
+
+@pytest.mark.parametrize(
+    ("part", "words"), [("figure", "has no caption"), ("image", "has no alternative text")]
+)
+def test_a_figure_without_its_words(root: Path, part: str, words: str) -> None:
+    contents(root, "chapters/01_x")
+    executed(root, mystnb={k: v for k, v in GOOD["mystnb"].items() if k != part})
+    assert words in refused(root)
+
+
+def test_a_warning_fails_and_the_old_book_stays(small_root: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    shutil.copytree(small_root, root, ignore=shutil.ignore_patterns("executed", "notebooks"))
+    (root / "notebooks").mkdir()
+    executed(root, **GOOD)
+    contents(root, "chapters/01_x")
+    index = build(root / "html", root)
+    before = index.read_text()
+    (root / "book" / "index.md").write_text("# First page\n\nSee {doc}`nowhere`. {term}`Nobody`.")
+    with pytest.raises(BookError, match=r"book/index\.md.*nowhere") as caught:
+        build(root / "html", root)
+    assert "Nobody" in str(caught.value) and str(tmp_path) not in str(caught.value)
+    assert index.read_text() == before
+    assert [p.name for p in root.iterdir() if p.name.startswith(".book")] == []
+
+
+def test_a_folder_that_is_no_book_is_not_replaced(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "_config.yml").write_text("")
+    mine = root / "thesis"
+    mine.mkdir()
+    (mine / "chapter.txt").write_text("years")
+    monkeypatch.setattr(building, "_jupyter_book", lambda *_, **__: None)
+    monkeypatch.setattr(building, "check_html", lambda _: [])
+    executed(root, **GOOD)
+    contents(root, "chapters/01_x")
+    with pytest.raises(BookError, match="is not a book"):
+        build(mine, root)
+    assert (mine / "chapter.txt").read_text() == "years"
+
+
+def test_pages_are_checked(tmp_path: Path) -> None:
+    words = "word " * 30
+    (tmp_path / "index.html").write_text(
+        f'<article id="a">{words}<img src="_images/x.png" alt="_images/x.png">'
+        '<img src="y.png" alt="Cells"><a href="b.html#there">1</a><a href="b.html#gone">2</a>'
+        '<a href="c.html">3</a><a href="#a">4</a><a href="https://example.org/x">5</a></article>'
+    )
+    (tmp_path / "b.html").write_text('<article><p id="there">short</p></article>')
+    assert check_html(tmp_path) == [
+        "b.html: has no text",
+        "index.html: image _images/x.png has no alternative text",
+        "index.html: link to b.html#gone, which has no such anchor",
+        "index.html: link to c.html, which is not there",
+    ]
+    assert "the book is empty" in check_html(tmp_path / "nowhere")[0]
+
+
+def test_real_images_reach_the_notebook_that_asks(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "notebooks" / "00_data.py").write_text(
+        '# %% tags=["parameters"]\nreal_images = "x"  # folder\n'
+    )
+    (root / "notebooks" / "01_x.py").write_text("# %%\n")
+    monkeypatch.delenv("CPSSL_REAL", raising=False)
+    assert building._real_images(root) == {}
+    (root / "real" / "images").mkdir(parents=True)
+    monkeypatch.setenv("CPSSL_REAL", "real")
+    assert building._real_images(root) == {"00_data": {"real_images": "real/images"}}
+
+
+def test_one_run_becomes_a_small_book(small_root: Path, small_book: Path, tmp_path: Path) -> None:
+    page = build_chapter(small_root / "book" / "executed" / "99_demo.ipynb", tmp_path / "html")
+    text = page.read_text()
+    assert "A small chapter" in text and "claim-gain" in text
+    assert (tmp_path / "html" / "glossary.html").is_file()
+
+
+def test_a_page_says_how_it_was_made(small_book: Path) -> None:
+    text = (small_book / "chapters" / "99_demo.html").read_text()
+    for words in ("cpssl run 99_demo", "Parameters of this run", "Versions", "simulated", "27%"):
+        assert words in text
+    assert str(small_book) not in text and "/tmp/" not in text
+    assert (small_book / "_sources" / "chapters" / "99_demo.ipynb").is_file()
+    assert (small_book / "_static" / "tex-svg.js").stat().st_size > 1_000_000

@@ -1,0 +1,103 @@
+"""Claims: rules, verdicts, records."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from cpssl_lite.book import claims
+from cpssl_lite.book.claims import Measured, load_claims, record, show_claims, verdict
+from cpssl_lite.errors import InputError
+
+FILE = Path(__file__).parent / "data" / "claims.yml"
+
+
+@pytest.fixture
+def known() -> dict[str, claims.Claim]:
+    return load_claims(FILE)
+
+
+@pytest.mark.parametrize(
+    ("id", "value", "data", "expected"),
+    [
+        ("gain", 29.0, "simulated", "reproduced"),
+        ("gain", 31.8, "simulated", "reproduced"),
+        ("gain", 32.0, "simulated", "direction holds"),
+        ("gain", 0.1, "simulated", "direction holds"),
+        ("gain", 0.0, "simulated", "differs"),
+        ("gain", -29.0, "simulated", "differs"),
+        ("gain", 29.0, "Target2", "not testable on this data"),
+        ("genes", 1.2, "ORF", "direction holds"),
+        ("genes", 0.9, "ORF", "differs"),
+        ("genes", 2.7, "simulated", "not testable on this data"),
+        ("methods", {"DINO": 0.5, "MAE": 0.4, "SimCLR": 0.3}, "simulated", "reproduced"),
+        ("methods", {"DINO": 0.5, "MAE": 0.3, "SimCLR": 0.4}, "Target2", "direction holds"),
+        ("methods", {"DINO": 0.405, "MAE": 0.4, "SimCLR": 0.3}, "Target2", "differs"),
+        ("methods", {"DINO": 0.2, "MAE": 0.4, "SimCLR": 0.3}, "simulated", "differs"),
+        ("methods", {"DINO": 0.5, "MAE": 0.4}, "simulated", "not testable on this data"),
+    ],
+)
+def test_verdict(known, id, value, data, expected) -> None:
+    assert verdict(known[id], Measured(id, value, data)) == expected
+
+
+def test_nothing_measured_is_not_testable(known) -> None:
+    assert verdict(known["gain"], None) == "not testable on this data"
+
+
+def test_breaking_a_recorded_value_changes_the_table(known, monkeypatch) -> None:
+    monkeypatch.setattr(claims, "_recorded", {})
+    record("gain", 29.0, claims=known)
+    assert "reproduced" in show_claims(claims=known)
+    record("gain", -1.0, claims=known)
+    shown = show_claims(claims=known)
+    assert "differs" in shown and "reproduced" not in shown
+    assert "29%" in shown and "-1%" in shown and "simulated" in shown
+
+
+def test_a_record_travels_in_the_notebook(known, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(claims, "_recorded", {})
+    bundle = record("gain", 27, claims=known, wells=96, interval=(1, 2))._repr_mimebundle_()
+    assert 'id="claim-gain"' in bundle["text/html"]
+    output = nbformat.v4.new_output("execute_result", data=bundle, execution_count=1)
+    cell = nbformat.v4.new_code_cell("record()", outputs=[output])
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "a.ipynb")
+    got = claims.read_recorded([tmp_path / "a.ipynb"])["gain"]
+    assert (got.value, got.data, got.detail["wells"]) == (27.0, "simulated", 96)
+    assert verdict(known["gain"], got) == "reproduced"
+
+
+def test_what_cannot_be_recorded(known) -> None:
+    with pytest.raises(InputError, match=r"no claim gian\. There are: gain"):
+        record("gian", 1.0, claims=known)
+    with pytest.raises(InputError, match="must be finite"):
+        record("gain", float("nan"), claims=known)
+    with pytest.raises(InputError, match="needs one number"):
+        verdict(known["gain"], Measured("gain", {"DINO": 1.0}, "simulated"))
+
+
+def test_sentences_are_escaped(known) -> None:
+    bad = claims.Claim("x", "<i>", "<script>alert(1)</script>", "m", 1, {}, ())
+    shown = show_claims(["x"], {"x": bad}, {})
+    assert "<script>" not in shown and "&lt;script&gt;" in shown and "<i>" not in shown
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"judge": {"kind": "feeling"}}, "judge.kind must be one of"),
+        ({"judge": {"kind": "value"}}, "needs relative or absolute"),
+        ({"judge": {"kind": "value", "relative": 0.1, "slack": 1}}, "unknown keys"),
+        ({"judge": {"kind": "order"}}, "a list of names"),
+        ({"paper_value": "much"}, "paper_value must be a number"),
+        ({"status": "reproduced"}, "unknown keys \\['status'\\]"),
+        ({"id": "methods"}, "is there twice"),
+    ],
+)
+def test_a_claim_that_cannot_be_judged_is_refused(tmp_path: Path, change, message) -> None:
+    entries = yaml.safe_load(FILE.read_text())
+    entries[0] |= change
+    (tmp_path / "claims.yml").write_text(yaml.safe_dump(entries))
+    with pytest.raises(InputError, match=message):
+        load_claims(tmp_path / "claims.yml")

@@ -1,0 +1,49 @@
+"""What an executed notebook depends on."""
+
+from pathlib import Path
+
+from cpssl_lite.book.digest import code_digest, data_digest, inputs_named, modules_used
+
+
+def package(folder: Path) -> Path:
+    room = folder / "toy" / "room"
+    room.mkdir(parents=True)
+    (folder / "toy" / "__init__.py").write_text("")
+    (folder / "toy" / "alone.py").write_text("")
+    (room / "__init__.py").write_text("")
+    (room / "a.py").write_text("def f():\n    from toy.room.b import g\n    return g\n")
+    (room / "b.py").write_text("g = 1\n")
+    (room / "card.yaml").write_text("x: 1\n")
+    return folder / "toy"
+
+
+def test_modules_are_followed_also_into_functions(tmp_path: Path) -> None:
+    toy = package(tmp_path)
+    used = {p.relative_to(toy).as_posix() for p in modules_used("from toy.room import a", toy)}
+    assert used == {"__init__.py", "room/__init__.py", "room/a.py", "room/b.py", "room/card.yaml"}
+
+
+def test_parameters_name_their_inputs(tmp_path: Path) -> None:
+    (tmp_path / "data" / "lite").mkdir(parents=True)
+    (tmp_path / "a.csv").write_text("1")
+    values = {"screen": "lite", "tables": {"x": "a.csv"}, "empty": "", "seed": 1, "dot": "."}
+    assert set(inputs_named(values, tmp_path)) == {"lite", "a.csv"}
+    assert set(inputs_named({"tables": "a.csv, lite"}, tmp_path)) == {"lite", "a.csv"}
+
+
+def test_a_data_set_is_its_record_or_else_its_files(tmp_path: Path) -> None:
+    (tmp_path / "image.tiff").write_text("1")
+    before = data_digest(tmp_path)
+    (tmp_path / "image.tiff").write_text("12")
+    assert data_digest(tmp_path) != before
+    (tmp_path / "dataset.yaml").write_text("images_sha256: abc\n")
+    recorded = data_digest(tmp_path)
+    (tmp_path / "cache.parquet").write_text("x")
+    assert data_digest(tmp_path) == recorded
+
+
+def test_source_and_parameters_change_the_digest(tmp_path: Path) -> None:
+    one = code_digest("x = 1", {"seed": 1}, tmp_path)
+    assert one == code_digest("x = 1", {"seed": 1}, tmp_path)
+    assert len({one, code_digest("x = 2", {"seed": 1}, tmp_path)}) == 2
+    assert len({one, code_digest("x = 1", {"seed": 2}, tmp_path)}) == 2

@@ -1,0 +1,161 @@
+"""Synthetic files in the layouts of other projects; the numbers must come through."""
+
+import pytest
+import timm
+import torch
+import yaml
+from safetensors.torch import save_file
+
+from cpssl_lite.errors import InputError
+from cpssl_lite.models.checkpoints import load_encoder
+from cpssl_lite.models.vit import Shape, build_vit
+
+SMALL = Shape(width=48, depth=3, heads=3, patch=16, image_size=64)
+CROPS = torch.rand(2, 5, 64, 64, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(autouse=True)
+def _no_grad():
+    torch.manual_seed(1)
+    with torch.no_grad():
+        yield
+
+
+def standardised(x):
+    return (x - x.mean((2, 3), keepdim=True)) / x.std((2, 3), keepdim=True, correction=0)
+
+
+def one_by_one(vit, crops):
+    return torch.cat([vit(crops[:, c : c + 1]) for c in range(5)], dim=1)
+
+
+def test_timm_safetensors_of_a_photograph_network(tmp_path):
+    model = timm.create_model("vit_tiny_patch16_224", num_classes=10)
+    save_file(model.state_dict(), tmp_path / "model.safetensors", metadata={"format": "pt"})
+    encoder = load_encoder(tmp_path / "model.safetensors")
+    assert encoder.n_features == 5 * 192 and encoder.crop_size == 224
+    assert "head.weight" in encoder.card["dropped"] and "three times" in encoder.card["format"]
+    crops = torch.rand(1, 5, 224, 224)
+    mean, sd = (torch.tensor(v).reshape(1, 3, 1, 1) for v in timm_constants())
+    rgb = (crops[:, 3:4].expand(-1, 3, -1, -1) - mean) / sd
+    expected = model.forward_head(model.forward_features(rgb), pre_logits=True)
+    assert torch.allclose(encoder(crops)[:, 3 * 192 : 4 * 192], expected, atol=1e-5)
+
+
+def timm_constants():
+    return (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def test_facebook_dino(tmp_path):
+    vit = build_vit(SMALL, in_channels=3)
+    state = {f"module.backbone.{k}": v for k, v in vit.state_dict().items()}
+    head = {"module.head.mlp.0.weight": torch.zeros(4, 48)}
+    whole = {"student": {**state, **head}, "teacher": {**state, **head}, "epoch": 3}
+    torch.save(whole, tmp_path / "dino.pth")
+    torch.save(vit.state_dict(), tmp_path / "backbone.pth")
+    first, second = (load_encoder(tmp_path / f"{name}.pth") for name in ("dino", "backbone"))
+    assert first.card["method"] == "DINO" and first.n_features == 240
+    assert torch.equal(first(CROPS), second(CROPS))
+
+
+def test_unidino_looks_at_one_stain_at_a_time(tmp_path):
+    vit = build_vit(SMALL, in_channels=1)
+    state = {f"backbone.{k}": v for k, v in vit.state_dict().items()}
+    torch.save({"teacher": state}, tmp_path / "unidino.pth")
+    encoder = load_encoder(tmp_path / "unidino.pth")
+    assert encoder.n_features == 5 * 48 and encoder.card["per_channel"]
+    assert torch.allclose(encoder(CROPS), one_by_one(vit, standardised(CROPS)), atol=1e-4)
+
+
+def test_morphem_is_a_chunked_one_channel_network(tmp_path):
+    vit = build_vit(SMALL, in_channels=1, layer_scale=True)
+    save_file(chunked(vit, 1), tmp_path / "model.safetensors")
+    encoder = load_encoder(tmp_path / "model.safetensors")
+    assert torch.allclose(encoder(CROPS), one_by_one(vit, standardised(CROPS)), atol=1e-4)
+
+
+def chunked(vit, per_chunk):
+    state = {"mask_token": torch.zeros(1, vit.embed_dim)}
+    for name, value in vit.state_dict().items():
+        if name.startswith("blocks."):
+            _, i, rest = name.split(".", 2)
+            name = f"blocks.{int(i) // per_chunk}.{i}.{rest}"
+        state[name] = value
+    return state
+
+
+def test_cell_dino_with_channels_in_another_order(tmp_path):
+    vit = build_vit(SMALL, patch=8, layer_scale=True)
+    for block in vit.blocks:  # layer scale starts near zero: make the blocks matter
+        block.ls1.gamma.fill_(1.0)
+    teacher = {f"backbone.{k}": v for k, v in chunked(vit, 1).items()}
+    torch.save(
+        {"teacher": {**teacher, "dino_head.mlp.0.weight": torch.zeros(2, 2)}}, tmp_path / "c.pth"
+    )
+    order = ["DNA", "ER", "RNA", "AGP", "Mito"]
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump({"input": {"channels": order}}))
+    encoder = load_encoder(tmp_path / "c.pth")
+    # Five channels under `teacher` look like the authors' file; layer scale and chunks do not.
+    assert "chunked" in encoder.card["format"] and encoder.channels == tuple(order)
+    assert encoder.card["shape"]["depth"] == 3
+    assert torch.allclose(encoder(CROPS), vit(standardised(CROPS)), atol=1e-4)
+
+
+def test_a_chunked_file_with_a_block_missing_is_refused(tmp_path):
+    state = chunked(build_vit(SMALL), 1)
+    torch.save(
+        {k: v for k, v in state.items() if not k.startswith("blocks.1.")}, tmp_path / "c.pth"
+    )
+    with pytest.raises(InputError, match=r"missing: blocks\.1\.norm1\.weight.* more"):
+        load_encoder(tmp_path / "c.pth")
+
+
+def test_openphenom_takes_any_number_of_channels(tmp_path):
+    vit = build_vit(SMALL, in_channels=1)
+    state = {f"encoder.vit_backbone.{k}": v for k, v in vit.state_dict().items()}
+    state |= {"decoder.norm.weight": torch.ones(3), "encoder_decoder_proj.weight": torch.ones(3)}
+    # Like the original, a pickle with a safetensors name.
+    torch.save({"state_dict": state}, tmp_path / "model.safetensors.tmp")
+    (tmp_path / "model.safetensors.tmp").rename(tmp_path / "model.safetensors")
+    encoder = load_encoder(tmp_path / "model.safetensors")
+    assert (encoder.n_features, encoder.pooling) == (48, "patch_mean")
+    got = encoder(CROPS)
+    shuffled = encoder(CROPS[:, [4, 2, 0, 1, 3]])  # no channel has a place of its own
+    assert torch.allclose(got, shuffled, atol=1e-5)
+    x = vit.patch_embed(standardised(CROPS).flatten(0, 1)[:, None]).flatten(1, 2)
+    x = (x + vit.pos_embed[:, 1:]).reshape(2, -1, 48)
+    cls = (vit.cls_token + vit.pos_embed[:, :1]).expand(2, -1, -1)
+    expected = vit.norm(vit.blocks(torch.cat([cls, x], 1)))[:, 1:].mean(1)
+    assert torch.allclose(got, expected, atol=1e-4)
+
+
+def test_four_channels_need_their_names(tmp_path):
+    torch.save(build_vit(SMALL, in_channels=4).state_dict(), tmp_path / "v.pth")
+    with pytest.raises(InputError, match=r"takes 4 channels.*v\.yaml under input"):
+        load_encoder(tmp_path / "v.pth")
+    (tmp_path / "v.yaml").write_text("input: {channels: [DNA, ER, RNA, AGP]}")
+    assert load_encoder(tmp_path / "v.pth").channels == ("DNA", "ER", "RNA", "AGP")
+    (tmp_path / "v.yaml").write_text("input: {chanels: [DNA]}")
+    with pytest.raises(InputError, match="unknown key chanels"):
+        load_encoder(tmp_path / "v.pth")
+
+
+def test_heads_can_be_stated(tmp_path):
+    torch.save(build_vit(SMALL, heads=6).state_dict(), tmp_path / "v.pth")
+    (tmp_path / "v.yaml").write_text("input: {heads: 6}")
+    assert load_encoder(tmp_path / "v.pth").card["shape"]["heads"] == 6
+    (tmp_path / "v.yaml").write_text("input: {heads: 5}")
+    with pytest.raises(InputError, match="5 heads do not divide"):
+        load_encoder(tmp_path / "v.pth")
+
+
+def test_registers_and_positions_without_a_class_token(tmp_path):
+    vit = build_vit(SMALL, registers=4)
+    vit.pos_embed[:, 0] = 0
+    state = dict(vit.state_dict())
+    state["register_tokens"] = state.pop("reg_token")
+    state["pos_embed"] = state["pos_embed"][:, 1:].clone()
+    torch.save(state, tmp_path / "v.pth")
+    encoder = load_encoder(tmp_path / "v.pth")
+    assert encoder.card["shape"]["registers"] == 4
+    assert torch.allclose(encoder(CROPS), vit(standardised(CROPS)), atol=1e-4)
