@@ -5,7 +5,7 @@ import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -142,7 +142,7 @@ def extract(
     random_weights: bool,
     seed: int,
     precision: str,
-    convention: str | None,
+    convention: Literal["paper", "released"] | None,
     batch_size: int,
     device: str | None,
 ) -> None:
@@ -178,8 +178,11 @@ def extract(
 @click.argument("profiles", type=OUT, nargs=-1, required=True)
 @click.option("-o", "--out", type=OUT, required=True, help="Profile table to write (Parquet).")
 @click.option("--method", default="sphere+mad_robustize", show_default=True)
+@click.option("--epsilon", default=1e-6, show_default=True, help="Smallest eigenvalue in sphere.")
 @roles
-def normalize(profiles: tuple[Path, ...], out: Path, method: str, **names: str | None) -> None:
+def normalize(
+    profiles: tuple[Path, ...], out: Path, method: str, epsilon: float, **names: str | None
+) -> None:
     """Normalise well profiles: variance filter, then the steps of --method in their order.
 
     Steps: sphere (ZCA-cor on all negative controls), mad_robustize (per plate), standardize
@@ -197,8 +200,8 @@ def normalize(profiles: tuple[Path, ...], out: Path, method: str, **names: str |
     check_writable(out)
     table = assign_roles(read_profiles(profiles), **names)
     inputs = {str(path): sha256(path) for path in profiles}
-    record = provenance("normalize", method=method, inputs=inputs, roles=names)
-    write_profiles(run_normalize(table, method=method), out, record)
+    record = provenance("normalize", method=method, epsilon=epsilon, inputs=inputs, roles=names)
+    write_profiles(run_normalize(table, method, epsilon=epsilon), out, record)
     click.echo(out)
 
 

@@ -48,7 +48,8 @@ def evaluate(
         distances. ``released`` gives what the authors' code gives on the same table: features
         standardised before the nearest-neighbour accuracies, its own masks
         (`nearest_accuracies`), correlation distance and complete rankings in the mAPs, and
-        ``Image_*`` columns counted as features in the replicate metrics only.
+        ``Image_*`` columns counted as features in the replicate metrics only,
+        and perturbations with a single well counted as not replicating.
 
     Returns
     -------
@@ -58,7 +59,9 @@ def evaluate(
         ``label_acc_nsbp`` on wells; ``perturbation_map`` on batch-aggregated, ``label_map`` on
         consensus and, with two sources or more, ``cross_source_map`` (perturbations) on
         source-aggregated profiles; ``replicate_correlation`` (mean over perturbations of the
-        median), ``percent_replicating`` (a fraction). NaN where these data define no value: NSB
+        median), ``percent_replicating`` (a fraction), ``percent_replicating_position`` (the same
+        against chance groups from one well position; NaN where positions do not hold at least
+        four different perturbations). NaN where these data define no value: NSB
         and perturbation mAP with one batch, label metrics without labels.
 
     Raises
@@ -99,10 +102,14 @@ def evaluate(
         result["cross_source_map"] = _map(wells, "source", key, convention)
     if convention == "released":
         profiles = np.hstack([profiles, _field_level(head)])
-    replication = percent_replicating(profiles, treatment)
+    alone = convention == "released"  # perturbations with one well count as not replicating
+    replication = percent_replicating(profiles, treatment, count_single=alone)
     known = replication.correlation[~np.isnan(replication.correlation)]
     result["replicate_correlation"] = float(known.mean()) if len(known) else float("nan")
     result["percent_replicating"] = replication.share
+    if well is not None:
+        matched = percent_replicating(profiles, treatment, position=well, count_single=alone)
+        result["percent_replicating_position"] = matched.share
     return result
 
 

@@ -35,11 +35,11 @@ import yaml
 from IPython.display import Markdown
 
 from cpssl_lite.book import provenance
-from cpssl_lite.book.figures import CHANNEL_WORDS, WIDTH, composite, show_image, style, tag
+from cpssl_lite.book.figures import WIDTH, composite, show_image, style, tag
 from cpssl_lite.book.html import table
 from cpssl_lite.data.simulate.screen import simulate
 from cpssl_lite.images.channels import CHANNELS
-from cpssl_lite.images.crops import cut, foreground_share, grid, select
+from cpssl_lite.images.crops import foreground_share, grid, select
 from cpssl_lite.images.scale import scale_intensities, to_uint16
 from cpssl_lite.images.table import read_image_table
 from cpssl_lite.images.tiff import Field, read_merged, read_plane
@@ -93,10 +93,8 @@ else:
         )
     )
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-five-channels", "caption": "An untreated field in its five channels and as a composite (Mito red, AGP orange, RNA yellow, ER green, DNA blue). Upper row simulated; the lower row, where it is there, is a real U2OS field of CPJUMP1 (CC0). Both 256 px wide at the same scale."}, "image": {"alt": "Rows of six grey and coloured pictures of cells: mitochondria, actin and Golgi, RNA, endoplasmic reticulum, DNA and their composite, simulated above and real below."}}
-figure, axes = plt.subplots(
-    len(rows), 6, figsize=(WIDTH, 1.45 * len(rows) + 0.3), squeeze=False
-)
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-five-channels", "caption": "An untreated field in its five channels and as a composite (Mito red, AGP orange, RNA green, ER teal, DNA blue). Upper row simulated; the lower row, where it is there, is a real U2OS field of CPJUMP1 (CC0). Both 256 px wide at the same scale."}, "image": {"alt": "Rows of six grey and coloured pictures of cells: mitochondria, actin and Golgi, RNA, endoplasmic reticulum, DNA and their composite, simulated above and real below."}}
+figure, axes = plt.subplots(len(rows), 6, figsize=(WIDTH, 1.25 * len(rows) + 0.6), squeeze=False)
 for line, (name, field) in zip(axes, rows.items(), strict=True):
     for axis, channel, plane in zip(line, CHANNELS, field.pixels, strict=False):
         show_image(axis, plane, channel if name == "simulated" else "")
@@ -125,7 +123,7 @@ for _, row in strongest.iterrows():
     mechanism = row.get("Metadata_Mechanism", "")
     shown[f"{row['Metadata_Target']} {mechanism}"] = file["FileName_Merged"].iloc[0]
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-phenotypes", "caption": "Simulated fields: a control and one compound of each of the five targets with the strongest effect (composite; Mito red, AGP orange, RNA yellow, ER green, DNA blue)."}, "image": {"alt": "Six coloured pictures of simulated cells: an untreated field and five with strong treatments that change nuclei, cell number or stains."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-phenotypes", "caption": "Simulated fields: a control and one compound of each of the five targets with the strongest effect (composite; Mito red, AGP orange, RNA green, ER teal, DNA blue)."}, "image": {"alt": "Six coloured pictures of simulated cells: an untreated field and five with strong treatments that change nuclei, cell number or stains."}}
 figure, axes = plt.subplots(2, 3, figsize=(WIDTH, 5.4))
 for axis, (name, file) in zip(axes.flat, shown.items(), strict=False):
     show_image(axis, composite(read_merged(file)), name)

@@ -75,8 +75,10 @@ simulated = data in SCREENS and not profiles
 # %%
 raw, source = {}, {}
 if profiles:
-    source = {name: sorted(sum((glob(p) for p in np.atleast_1d(paths)), [])) or paths
-              for name, paths in profiles.items()}
+    source = {
+        name: sorted(sum((glob(p) for p in np.atleast_1d(paths)), [])) or paths
+        for name, paths in profiles.items()
+    }
     raw = {name: read_profiles(paths) for name, paths in source.items()}
 else:
     image_table = simulate(data, Path("data") / data) if simulated else Path(data)
@@ -183,7 +185,8 @@ differences = {
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-differences", "caption": "Mean difference in average precision between the first feature type and each other one, with its 95% bootstrap interval over perturbations. Right of the line: the first is better."}, "image": {"alt": "Two panels of points with horizontal intervals, one per compared feature type, beside a vertical line at zero."}}
 figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 0.9 + 0.45 * len(others)), sharey=True)
 for axis, (metric, title) in zip(
-    axes, [("perturbation_map", "Perturbation mAP"), ("label_map", f"{what.capitalize()} mAP")],
+    axes,
+    [("perturbation_map", "Perturbation mAP"), ("label_map", f"{what.capitalize()} mAP")],
     strict=True,
 ):
     for position, name in enumerate(others):
@@ -209,7 +212,10 @@ html_table(
             difference[f"{metric}_n"],
         )
         for name, difference in differences.items()
-        for metric, title in [("perturbation_map", "perturbation mAP"), ("label_map", f"{what} mAP")]
+        for metric, title in [
+            ("perturbation_map", "perturbation mAP"),
+            ("label_map", f"{what} mAP"),
+        ]
     ],
     caption="Differences and tests",
 )
@@ -246,13 +252,20 @@ tag(figure, data_kind)
 # %% tags=["hide-input"]
 chance = {"Random features", "Shuffled labels"}
 if first == "DINO":
-    for metric, claim in [("perturbation_map", "above-chance-perturbation"),
-                          ("label_map", "above-chance-label")]:
+    for metric, claim in [
+        ("perturbation_map", "above-chance-perturbation"),
+        ("label_map", "above-chance-label"),
+    ]:
         best_chance = max(results.loc[name, metric] for name in chance)
         display(claims.record(claim, results.loc[first, metric] - best_chance, data_kind))
 claims.show_claims(
-    ["above-chance-perturbation", "above-chance-label", "dino-best", "dino-cellprofiler-perturbation",
-     "dino-cellprofiler-target"]
+    [
+        "above-chance-perturbation",
+        "above-chance-label",
+        "dino-best",
+        "dino-cellprofiler-perturbation",
+        "dino-cellprofiler-target",
+    ]
 )
 
 # %% [markdown]

@@ -19,7 +19,7 @@ def test_a_failing_block_leaves_the_old_file(tmp_path):
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
-    with pytest.raises(InputError, match="table.txt: cannot be written .*No space left"):
+    with pytest.raises(InputError, match=r"table.txt: cannot be written .*No space left"):
         with atomic_path(tmp_path / "table.txt") as scratch:
             scratch.write_text("half")
             raise OSError(errno.ENOSPC, "No space left on device")

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from cpssl_lite.book.claims import load_claims
 from cpssl_lite.book.pages import check_page
 from cpssl_lite.book.percent import read_parameters, read_percent
 from cpssl_lite.book.runner import ANSI, run_all, run_notebook
@@ -57,6 +58,7 @@ def make_book(
         A notebook failed, or the book did not pass its checks.
     """
     root = find_root(root)
+    load_claims(root / "book" / "claims.yml")  # not after minutes, in a chapter's last cell
     _simulate(root)
     results = run_all(
         workers=workers or min(2, os.cpu_count() or 1),
@@ -239,8 +241,9 @@ def _render(root: Path, executed: Sequence[Path], toc: dict[str, Any] | None, ou
         if out.exists():
             if not (out / "_static").is_dir() and any(out.iterdir()):
                 raise BookError(f"{out}: is there and is not a book; name another folder")
-            shutil.rmtree(out)
-        shutil.move(html, out)
+            # Two renames: at every moment the old book or the new one is whole somewhere.
+            os.replace(out, Path(scratch) / "old")
+        os.replace(html, out)
     return out / "index.html"
 
 

@@ -26,7 +26,11 @@ KINDS = {
     "direction": {"kind", "neutral"},
     "order": {"kind", "margin"},
 }
+SIDES: dict[Any, float] = {"above": 1.0, "below": -1.0}
 FIELDS = ("id", "where", "sentence", "metric", "paper_value", "judge", "testable_on")
+
+# A figure shows which side of neutral it is on where the text gives no number.
+SIDES = {"above": 1.0, "below": -1.0}
 
 # What `record` was told in this kernel, so that a chapter's table can show it.
 _recorded: dict[str, "Measured"] = {}
@@ -72,7 +76,8 @@ def load_claims(path: str | Path | None = None) -> dict[str, Claim]:
     ``judge`` is one of::
 
         {kind: value, relative: 0.1}      within 10 % of the paper's number (or `absolute`)
-        {kind: direction, neutral: 1}     on the paper's side of 1 (0 if not given)
+        {kind: direction, neutral: 1}     on the paper's side of 1 (0 if not given); where the
+                                          text has no number, paper_value is above or below
         {kind: order, margin: 0.01}       the paper's order, best first; nearer is a tie
 
     Raises
@@ -116,6 +121,7 @@ def _check_rule(judge: Any, paper: Any, where: str) -> None:
         fits = isinstance(paper, list) and len(paper) > 1
     else:
         fits = isinstance(paper, int | float) and not isinstance(paper, bool)
+        fits = fits or (kind == "direction" and paper in SIDES)
     if not fits:
         wanted = "a list of names, best first" if kind == "order" else "a number"
         raise InputError(f"{where}: paper_value must be {wanted}, got {paper!r}")
@@ -212,7 +218,8 @@ def verdict(claim: Claim, measured: Measured | None) -> str:
     if isinstance(value, Mapping):
         raise InputError(f"claim {claim.id}: needs one number, got {dict(value)}")
     neutral = float(rule.get("neutral", 0.0))
-    same_side = (value - neutral) * (paper - neutral) > 0
+    side = SIDES[paper] if isinstance(paper, str) else paper - neutral
+    same_side = (value - neutral) * side > 0
     if rule["kind"] == "value":
         allowed = rule.get("absolute", abs(paper) * rule.get("relative", 0.0))
         if abs(value - paper) <= allowed:
@@ -253,18 +260,19 @@ def show_claims(
         claim, got = known[id], have.get(id)
         status = verdict(claim, got)
         badge = f'<span class="cpssl-verdict cpssl-{status.split()[0]}">{cell(status)}</span>'
-        data = "none" if got is None else got.data
+        run: object = "not measured"
+        if got is not None:
+            run = Html(f"{cell(_number(got.value, claim.unit))} <small>{cell(got.data)}</small>")
         where = Html(f"{cell(claim.sentence)} <small>{cell(claim.where)}</small>")
         rows.append(
             (
                 where,
                 _number(claim.paper_value, claim.unit),
-                "not measured" if got is None else _number(got.value, claim.unit),
-                data,
+                run,
                 Html(badge),
             )
         )
-    header = ("Claim", "Paper", "This run", "Data", "Verdict")
+    header = ("Claim", "Paper", "This run", "Verdict")
     return table(header, rows, caption="The paper's numbers beside this run's", kind="cpssl-claims")
 
 
@@ -274,4 +282,8 @@ def _number(value: object, unit: str) -> str:
         return ", ".join(f"{name} {number:.3g}" for name, number in ranked)
     if isinstance(value, list):
         return " > ".join(map(str, value))
+    if isinstance(value, str):
+        return value
+    if isinstance(value, str):
+        return f"{value} (no number in the text)"
     return f"{value:.3g}{unit if unit == '%' else ' ' + unit if unit else ''}"

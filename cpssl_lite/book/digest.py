@@ -4,6 +4,7 @@ import ast
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from glob import glob
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -84,14 +85,14 @@ def data_digest(path: str | Path) -> str:
 
 
 def inputs_named(parameters: Mapping[str, Any], root: Path) -> dict[str, Path]:
-    """Files and folders that the parameters name: paths, or data sets under ``data/``."""
-    found = {}
+    """Files and folders that the parameters name: paths, patterns, data sets in ``data/``."""
+    found: dict[str, Path] = {}
     for text in _texts(list(parameters.values())):
         # An empty name would be the root itself, and so would a lone dot.
-        for candidate in (root / text, root / "data" / text):
-            if text.strip("./") and len(text) < 4096 and "\n" not in text and candidate.exists():
-                found[text] = candidate
-                break
+        if not text.strip("./") or "\n" in text or len(text) > 1000:
+            continue
+        named = (text, f"data/{text}", *sorted(glob(text, root_dir=root)))
+        found |= {name: root / name for name in named if (root / name).exists()}
     return found
 
 

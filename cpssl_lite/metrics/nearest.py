@@ -34,18 +34,15 @@ def nearest_neighbours(
         ones (float64 similarities within 1e-12) the first is taken.
     """
     rows = unit_rows(profiles, distance)
-    n = len(rows)
     members = [[(codes, *groups(codes)) for codes in rule] for rule in rules]
-    found = [np.full(n, -1) for _ in rules]
+    found = [np.full(len(rows), -1) for _ in rules]
     scratch: np.ndarray | None = None
     for here, similarity in blocks(rows):
         if scratch is None:
             scratch = np.empty_like(similarity)
         for neighbour, rule in zip(found, members, strict=True):
-            allowed = similarity
-            if rule:
-                allowed = scratch[: len(similarity)]
-                np.copyto(allowed, similarity)
+            allowed = scratch[: len(similarity)]
+            np.copyto(allowed, similarity)
             for codes, order, start in rule:
                 for row, code in enumerate(codes[here]):
                     if code >= 0:
@@ -55,15 +52,20 @@ def nearest_neighbours(
 
 
 def _best(allowed: np.ndarray, rows: np.ndarray, offset: int) -> np.ndarray:
-    """Index of the largest similarity of each row of a block; float64 decides near ties."""
+    """Index of the largest similarity of each row of a block; float64 decides near ties.
+
+    `allowed` is used up.
+    """
     local = np.arange(len(allowed))
     best = allowed.argmax(axis=1)
     top = allowed[local, best]
-    exact = np.einsum("ij,ij->i", rows[offset + local], rows[best])
     known = np.isfinite(top)
+    exact = np.einsum("ij,ij->i", rows[offset + local], rows[best])
     near = 2 * window(top[known], exact[known])
-    rivals = np.count_nonzero(allowed >= (top - near)[:, None], axis=1)
-    for row in np.flatnonzero(known & (rivals > 1)):
+    allowed[local, best] = -np.inf
+    second = allowed.max(axis=1)
+    allowed[local, best] = top
+    for row in np.flatnonzero(known & (second >= top - near)):
         candidates = np.flatnonzero(allowed[row] >= top[row] - near)
         values = rows[candidates] @ rows[offset + row]
         best[row] = candidates[np.flatnonzero(values >= values.max() - TIE)[0]]

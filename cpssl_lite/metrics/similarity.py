@@ -85,7 +85,8 @@ class Query:
         `known` of them are known to lie at each cutoff, so that these need no second look.
         """
         low, high = self._windows(cutoffs)
-        if len(cutoffs) <= 16:  # some passes over the row cost less than sorting it
+        # Some passes over the row cost less than sorting it.
+        if len(cutoffs) <= 2 * np.log2(len(self.similarity)):
             row = self.similarity
             counts = np.array([np.count_nonzero(row >= bound) for bound in low.tolist()])
             above = np.array([np.count_nonzero(row > bound) for bound in high.tolist()])

@@ -105,12 +105,12 @@ def save_encoder(path: str | Path, network: ViT, card: dict[str, Any]) -> Path:
 
     `card["input"]` must hold channels, crop_size, heads, mean, sd and pooling.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     path = Path(path)
     state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
     with atomic_path(path) as scratch:
-        save_file(state, scratch, metadata={_CARD_KEY: json.dumps(card)})
+        scratch.write_bytes(save(state, metadata={_CARD_KEY: json.dumps(card)}))
     with atomic_path(path.with_suffix(".yaml")) as scratch:
         beside = {"file": path.name, "sha256": sha256(path), **card}
         scratch.write_text(yaml.safe_dump(beside, sort_keys=False, allow_unicode=True))

@@ -133,6 +133,7 @@ class DINO(Objective):
             self.recipe["student_temperature"],
         )
         self.watch(teacher_features)
+        self.notes = {"teacher_entropy": self.entropy(teacher, epoch)}
         self.center = moved_center(self.center, teacher, self.recipe["center_momentum"])
         return loss
 
@@ -149,6 +150,8 @@ class DINO(Objective):
                 for mine, theirs in zip(slow.parameters(), fast.parameters(), strict=True):
                     mine.lerp_(theirs, 1 - keep)
 
-    def chance_loss(self) -> float:
-        """Loss of a student that says nothing: the logarithm of the number of prototypes."""
-        return math.log(self.recipe["head"]["out"])
+    def entropy(self, teacher: torch.Tensor, epoch: int) -> float:
+        """How undecided the teacher is, 0..1: near 1 it says nothing, near 0 it is certain."""
+        p = F.softmax((teacher - self.center) / float(self.temperatures[epoch]), dim=-1)
+        bits = torch.special.entr(p).sum(dim=-1).mean()
+        return float(bits) / math.log(teacher.shape[-1])

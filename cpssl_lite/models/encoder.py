@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from cpssl_lite.images.channels import CHANNELS
-from cpssl_lite.models.vit import Pooling, ViT, build_vit
+from cpssl_lite.models.vit import Pooling
 
 # Of the released code (see its inference): used there for all three methods, even though
 # DINO and SimCLR were trained with others.
@@ -101,10 +101,7 @@ def fresh_copy(encoder: Encoder, seed: int) -> Encoder:
     network = encoder.network
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if isinstance(network, ViT):
-            fresh: nn.Module = build_vit(network.shape)
-        else:
-            fresh = type(network)(network.shape)  # type: ignore[arg-type]
+        fresh = type(network)(network.shape)  # type: ignore[arg-type]
     card: dict[str, Any] = {
         **{k: encoder.card[k] for k in ("architecture", "shape") if k in encoder.card},
         "format": "random weights",

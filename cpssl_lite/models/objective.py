@@ -45,6 +45,7 @@ class Objective(lightning.LightningModule):
         self.rates = rate.repeat(steps_per_epoch // unit)
         self.decays = warmup_cosine(steps, recipe["weight_decay"], recipe["weight_decay_final"])
         self.spread = float("nan")
+        self.notes: dict[str, float] = {}  # what else a method wants in metrics.csv
 
     @property
     def encoder(self) -> ViT:

@@ -5,6 +5,8 @@ import os
 import platform
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -19,6 +21,7 @@ from cpssl_lite.files import atomic_path
 from cpssl_lite.images.table import read_image_table
 from cpssl_lite.models.checkpoints import input_rules, save_encoder
 from cpssl_lite.models.crops_data import CropBatches, CropSpec, EpochBatches, Fields, loader
+from cpssl_lite.models.curves import draw_curves
 from cpssl_lite.models.dino import DINO
 from cpssl_lite.models.mae import MAE
 from cpssl_lite.models.objective import Objective
@@ -52,7 +55,8 @@ def train(
     table
         Image table with merged fields; labels are not looked at.
     out
-        Folder for `last.ckpt` (to resume), `metrics.csv`, `recipe.yaml` and the checkpoint.
+        Folder for `last.ckpt` (to resume), `metrics.csv`, `curves.png`, `recipe.yaml` and the
+        checkpoint.
     config
         Name of a recipe or YAML file with changes; see `recipes.load_recipe`.
     devices, nodes, accelerator
@@ -83,12 +87,12 @@ def train(
     if mean is None or sd is None:
         mean, sd = fields.statistics(crops[0].size, seed)
     sampler = EpochBatches(len(fields), recipe["batch_size"], seed)
+    torch.manual_seed(seed)  # first weights
     objective = METHODS[method](recipe, len(sampler))
     objective.set_input(mean, sd)
     keeper = Keeper(out, recipe["checkpoint_every"])
     many = devices * nodes > 1
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Lightning's advice on workers and loggers
+    with _without_advice():
         trainer = lightning.Trainer(
             accelerator=accelerator,
             devices=devices,
@@ -123,8 +127,25 @@ def train(
             "licence": recipe["licence"],
             "provenance": provenance("train"),
         }
+        draw_curves(out / "metrics.csv", out / "curves.png")
         save_encoder(final, objective.encoder, card)
     return final
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """Silence Lightning's hints (workers, loggers, products); errors still come through."""
+    loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def machine(trainer: lightning.Trainer) -> str:
@@ -185,6 +206,7 @@ class Keeper(lightning.Callback):
                 "lr": group["lr"],
                 "weight_decay": group["weight_decay"],
                 "feature_spread": pl_module.spread,
+                **pl_module.notes,
             }
         )
 

@@ -214,7 +214,7 @@ def _read_ahead(
     rows: pd.DataFrame, channels: Iterable[str], low: float, readers: int
 ) -> Iterator[tuple[str, Field]]:
     """Yield (file name, field) in table order, a few fields ahead of the network."""
-    records = rows.to_dict("records")
+    records: list[dict[Any, Any]] = rows.to_dict("records")
     with ThreadPoolExecutor(readers) as pool:
         ahead: deque[Any] = deque()
         for record in records:
@@ -227,7 +227,7 @@ def _read_ahead(
             yield _file_of(done), future.result()
 
 
-def read_field(record: dict[str, str], channels: tuple[str, ...], low: float = 0.01) -> Field:
+def read_field(record: dict[str, Any], channels: tuple[str, ...], low: float = 0.01) -> Field:
     """Read one row of an image table: the named channels, then DNA if it is not among them.
 
     DNA finds the cells, even where the network does not look at it. Single channels are
@@ -245,7 +245,7 @@ def read_field(record: dict[str, str], channels: tuple[str, ...], low: float = 0
 def _average(rows: pd.DataFrame, fields: pd.DataFrame, mean_of_fields: bool) -> pd.DataFrame:
     """Average the fields of each well; Metadata columns keep the well's value."""
     well = [c for c in (*PLATE, "Metadata_Well") if c in rows]
-    metadata = [c for c in rows if c.startswith("Metadata_") and c != "Metadata_Site"]
+    metadata = [str(c) for c in rows if str(c).startswith("Metadata_") and c != "Metadata_Site"]
     groups = rows.groupby(well, sort=True)
     mixed = groups["Metadata_Perturbation"].nunique() if "Metadata_Perturbation" in rows else None
     if mixed is not None and (mixed > 1).any():
@@ -279,13 +279,13 @@ def _check_images(images: pd.DataFrame) -> None:
         raise InputError(f"{missing[0]}: no such image ({len(missing)} of {len(files)} missing)")
 
 
-def _file_of(record: dict[str, str]) -> str:
+def _file_of(record: dict[str, Any]) -> str:
     return record.get("FileName_Merged") or record.get("FileName_DNA", "")
 
 
 def _digest(rows: pd.DataFrame, settings: dict[str, Any]) -> str:
     """Digest of what a plate's profiles depend on: its rows, its files' size and age, settings."""
-    names = [c for c in rows if c.startswith("FileName_")]
+    names = [str(c) for c in rows if str(c).startswith("FileName_")]
     stats = [Path(file).stat() for file in rows[names[0]]]
     facts = [(s.st_size, s.st_mtime_ns) for s in stats]
     text = json.dumps([rows.to_dict("list"), facts, settings], sort_keys=True, default=str)

@@ -94,15 +94,17 @@ def sphere(profiles: np.ndarray, controls: np.ndarray, epsilon: float = EPSILON)
     reference = (reference - centre) / scale
     values, vectors = eigh(reference.T @ reference / n)
     # Eigenvalues that are zero come out as rounding errors around 1e-15 times the largest.
-    null = int((values < epsilon).sum())
-    if null:
+    scaled = (profiles - centre) / scale
+    null = vectors[:, values < epsilon]
+    # A layer norm makes features add up to a constant, in treated wells too: no harm in that.
+    if null.size and (scaled @ null).var(axis=0).max() > 100 * epsilon:
         log.warning(
             "sphering: %d negative controls for %d features leave %d directions without spread, "
             "amplified %.0f-fold; use more controls, fewer features or a larger epsilon",
-            *(n, d, null, epsilon**-0.5),
+            *(n, d, null.shape[1], epsilon**-0.5),
         )
     root = (vectors / np.sqrt(np.maximum(values, epsilon))) @ vectors.T  # R^-1/2, (d, d)
-    return ((profiles - centre) / scale) @ root
+    return scaled @ root
 
 
 def mad_robustize(

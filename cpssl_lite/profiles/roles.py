@@ -57,8 +57,9 @@ def assign_roles(
     if control:
         name, _, value = control.partition("=")
         column = table[find_column(table, name)].astype(str)
-        if value and not (column == value).any():
-            raise InputError(f"control {control}: no well has it; {name} holds {some(column)}")
+        if not (column == (value or "negcon")).any():
+            what = "no well has it" if value else "no well is negcon (use COLUMN=VALUE)"
+            raise InputError(f"control {control}: {what}; {name} holds {some(column)}")
         kept = table["Metadata_Control"] if "Metadata_Control" in table else ""
         kept = pd.Series(kept, index=table.index).replace("negcon", "")
         new["Metadata_Control"] = kept.mask(column == value, "negcon") if value else column

@@ -84,13 +84,14 @@ def test_a_warning_fails_and_the_old_book_stays(small_root: Path, tmp_path: Path
     (root / "notebooks").mkdir()
     executed(root, **GOOD)
     contents(root, "chapters/01_x")
-    index = build(root / "html", root)
-    before = index.read_text()
+    index = root / "html" / "index.html"
+    (root / "html" / "_static").mkdir(parents=True)
+    index.write_text("the old book")
     (root / "book" / "index.md").write_text("# First page\n\nSee {doc}`nowhere`. {term}`Nobody`.")
     with pytest.raises(BookError, match=r"book/index\.md.*nowhere") as caught:
         build(root / "html", root)
     assert "Nobody" in str(caught.value) and str(tmp_path) not in str(caught.value)
-    assert index.read_text() == before
+    assert index.read_text() == "the old book"
     assert [p.name for p in root.iterdir() if p.name.startswith(".book")] == []
 
 

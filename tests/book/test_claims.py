@@ -42,6 +42,15 @@ def test_verdict(known, id, value, data, expected) -> None:
     assert verdict(known[id], Measured(id, value, data)) == expected
 
 
+def test_a_direction_without_a_number(known) -> None:
+    rule = {"kind": "direction", "neutral": 1}
+    below = claims.Claim("x", "", "", "", "below", rule, ("any",))
+    assert verdict(below, Measured("x", 0.5, "mine")) == "direction holds"
+    assert verdict(below, Measured("x", 1.5, "mine")) == "differs"
+    shown = show_claims(["x"], {"x": below}, {"x": Measured("x", 0.5, "mine")})
+    assert "<td>below</td>" in shown and "<td>0.5 <small>mine</small></td>" in shown
+
+
 def test_nothing_measured_is_not_testable(known) -> None:
     assert verdict(known["gain"], None) == "not testable on this data"
 

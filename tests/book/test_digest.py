@@ -27,8 +27,9 @@ def test_parameters_name_their_inputs(tmp_path: Path) -> None:
     (tmp_path / "data" / "lite").mkdir(parents=True)
     (tmp_path / "a.csv").write_text("1")
     values = {"screen": "lite", "tables": {"x": "a.csv"}, "empty": "", "seed": 1, "dot": "."}
-    assert set(inputs_named(values, tmp_path)) == {"lite", "a.csv"}
-    assert set(inputs_named({"tables": "a.csv, lite"}, tmp_path)) == {"lite", "a.csv"}
+    assert set(inputs_named(values, tmp_path)) == {"data/lite", "a.csv"}
+    assert set(inputs_named({"tables": ["*.csv"]}, tmp_path)) == {"a.csv"}
+    assert set(inputs_named({"tables": "a.csv, lite"}, tmp_path)) == {"data/lite", "a.csv"}
 
 
 def test_a_data_set_is_its_record_or_else_its_files(tmp_path: Path) -> None:

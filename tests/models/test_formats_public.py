@@ -7,7 +7,7 @@ import yaml
 from safetensors.torch import save_file
 
 from cpssl_lite.errors import InputError
-from cpssl_lite.models.checkpoints import load_encoder
+from cpssl_lite.models.checkpoints import load_encoder, random_like
 from cpssl_lite.models.vit import Shape, build_vit
 
 SMALL = Shape(width=48, depth=3, heads=3, patch=16, image_size=64)
@@ -120,6 +120,7 @@ def test_openphenom_takes_any_number_of_channels(tmp_path):
     encoder = load_encoder(tmp_path / "model.safetensors")
     assert (encoder.n_features, encoder.pooling) == (48, "patch_mean")
     got = encoder(CROPS)
+    assert random_like(encoder, 0)(CROPS).shape == got.shape
     shuffled = encoder(CROPS[:, [4, 2, 0, 1, 3]])  # no channel has a place of its own
     assert torch.allclose(got, shuffled, atol=1e-5)
     x = vit.patch_embed(standardised(CROPS).flatten(0, 1)[:, None]).flatten(1, 2)

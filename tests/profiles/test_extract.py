@@ -44,9 +44,9 @@ def screen(tmp_path):
                 pixels = generator.integers(0, 2000, (5, 70, 100), dtype=np.uint16)
                 pixels[4] = 0
                 for row, column in generator.integers(0, (2, 3), (3, 2)):
-                    pixels[4, row * SIZE + 5 : row * SIZE + 20, column * SIZE : column * SIZE + 9] = (
-                        40000 + generator.integers(0, 9000)
-                    )
+                    pixels[
+                        4, row * SIZE + 5 : row * SIZE + 20, column * SIZE : column * SIZE + 9
+                    ] = 40000 + generator.integers(0, 9000)
                 file = f"{plate}_{well}_{site}.tif"
                 write_merged(tmp_path / file, pixels, 0.5)
                 rows.append(
@@ -161,11 +161,11 @@ def test_bad_input_is_one_clear_line(screen, tmp_path):
         def forward(self, crops):
             return super().forward(crops) * float("nan")
 
-    with pytest.raises(InputError, match="NaN.*plate s1_b1_P1 well A01"):
+    with pytest.raises(InputError, match=r"NaN.*plate s1_b1_P1 well A01"):
         extract(images, NotANumber(), out)
 
     write_merged(images["FileName_Merged"].iloc[1], np.zeros((5, 80, 100), np.uint16), 0.5)
-    with pytest.raises(InputError, match="80 x 100 px, but earlier fields .* 70 x 100"):
+    with pytest.raises(InputError, match=r"80 x 100 px, but earlier fields .* 70 x 100"):
         extract(images, Moments(), out)
 
     blocked = tmp_path / "a_file"

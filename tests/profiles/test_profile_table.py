@@ -189,6 +189,8 @@ def test_roles_that_do_not_fit():
         assign_roles(small(), label="moa")
     with pytest.raises(InputError, match=r"no well has it.*'DMSO', 'c0'"):
         assign_roles(small(), control="Metadata_Perturbation=water")
+    with pytest.raises(InputError, match=r"no well is negcon \(use COLUMN=VALUE\).*'DMSO'"):
+        assign_roles(small(), control="Metadata_Perturbation")
     with pytest.raises(InputError, match="b1/A01"):  # all wells on one plate of that name
         both = pd.concat([small(), small().assign(Metadata_Plate="P2")])
         assign_roles(both, plate="Metadata_Batch")

@@ -82,7 +82,8 @@ def place(phenotype: Phenotype, size: int, rng: np.random.Generator) -> np.ndarr
     mean = phenotype.cell_count * side**2 / 256**2
     n = max(round(float(mean * np.clip(1 + 0.18 * rng.standard_normal(), 0.5, 1.6))), 1)
     candidates = rng.random((12 * n, 2)) * side - MARGIN
-    groups = rng.random((3, 2)) * side - MARGIN
+    # Group centres reach further out than cells, so that density is the same all over the field.
+    groups = rng.random((6, 2)) * (side + 320) - (MARGIN + 160)
     away = np.min(np.sum((candidates[:, None] - groups[None]) ** 2, -1), axis=1)
     order = np.argsort(
         rng.random(12 * n) + phenotype.clumping * away / (away + 130.0**2), kind="stable"
@@ -134,12 +135,13 @@ def grow(phenotype: Phenotype, size: int, rng: np.random.Generator) -> Cells:
         d = body.distance(x[box], y[box], i)
         if not d.size:
             continue
-        # A nucleus always lies in its own cell: inside it the cell wins over its neighbours.
         inside = nuclei.distance(nx[box], ny[box], i)
         if twin[i]:
             inside = np.minimum(inside, seconds.distance(nx[box], ny[box], i))
-        d = np.minimum(d, f(0.22) * inside)
-        influence[box] += np.maximum(f(1.16) / (d * d + f(0.02)) - f(0.16), f(0))
+        covered = np.minimum(d, f(0.7) * inside)  # no nucleus reaches out of its cell
+        influence[box] += np.maximum(f(1.16) / (covered * covered + f(0.02)) - f(0.16), f(0))
+        # Nor into a neighbour: there its own cell wins. Rounded cells lie on top of flat ones.
+        d = np.minimum(d, f(0.22) * inside) * f(1.0 if kind[i] == INTERPHASE else 0.3)
         nearer = d < best[box]
         second[box] = np.where(nearer, best[box], np.minimum(second[box], d))
         best[box] = np.where(nearer, d, best[box])

@@ -111,10 +111,10 @@ def _stains(cells: Cells, where: np.ndarray, size: int, rng: np.random.Generator
     golgi = _golgi(cells, i, u, v, out, rng) * cytoplasm * alive
     golgi *= _F(0.12) + _F(1.7) * puncta + _F(0.7) * threads
     agp = body * (_F(0.12) + _F(0.10) * near) * (_F(1) + _F(0.12) * fine) * cytoplasm
-    agp += _F(0.24) * p["actin_edge"][i] * rim + _F(0.05) * p["actin_fibres"][i] * stress
-    agp += _F(1.5) * p["golgi_amount"][i] * golgi
+    agp += _F(0.20) * p["actin_edge"][i] * rim + _F(0.05) * p["actin_fibres"][i] * stress
+    agp += _F(2.0) * p["golgi_amount"][i] * golgi
     agp += _F(0.16) * puncta * near * body * alive * cytoplasm
-    agp += in_nucleus * (_F(0.24) + _F(0.02) * chromatin + _F(0.12) * nucleoli)
+    agp += in_nucleus * (_F(0.27) + _F(0.02) * chromatin + _F(0.12) * nucleoli)
     agp = level[1] * agp
 
     # Mitochondria: threads or, when fragmented, dots, around the nucleus; a haze elsewhere.

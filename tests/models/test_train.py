@@ -1,0 +1,237 @@
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from cpssl_lite.errors import InputError
+from cpssl_lite.images.tiff import write_merged
+from cpssl_lite.models import train as training
+from cpssl_lite.models.checkpoints import load_encoder
+from cpssl_lite.models.crops_data import CropBatches, CropSpec, EpochBatches, Fields, random_crop
+from cpssl_lite.models.objective import Objective
+from cpssl_lite.models.recipes import FOLDER, load_recipe, recipe_names
+
+SMALL = {
+    "epochs": 3,
+    "batch_size": 4,
+    "warmup_epochs": 1,
+    "checkpoint_every": 1,
+}
+CROPS = {
+    "dino": [{"count": 2, "size": 32}, {"count": 2, "size": 16}],
+    "simclr": [{"count": 2, "size": 32}],
+    "mae": [{"count": 2, "size": 128}],
+}
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fields")
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(9):
+        pixels = rng.integers(0, 9000, (5, 144, 144)).astype(np.uint16)
+        pixels[:, 20:60, 20:60] += np.uint16(6000 * (1 + i % 3))
+        write_merged(folder / f"{i}.tif", pixels, otsu=0.15)
+        rows.append(
+            {"Metadata_Plate": "P1", "Metadata_Well": f"A{i + 1:02}", "FileName_Merged": f"{i}.tif"}
+        )
+    path = folder / "images.csv"
+    pd.DataFrame(rows).to_csv(path, index=False)
+    return path
+
+
+def config(folder, method, **changes):
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump({**SMALL, "crops": CROPS[method], **changes}))
+    return path
+
+
+def weights(path):
+    return load_encoder(path).network.state_dict()
+
+
+@pytest.mark.parametrize("method", ["dino", "mae", "simclr"])
+def test_a_run_leaves_a_checkpoint_its_card_and_curves(table, tmp_path, method):
+    out = tmp_path / "out"
+    path = training.train(method, table, out, config(tmp_path, method), seed=1, accelerator="cpu")
+    assert path == out / f"{method}_lite.safetensors"
+    encoder = load_encoder(path)
+    card = yaml.safe_load(path.with_suffix(".yaml").read_text())
+    assert card["sha256"] == encoder.card["sha256"] and card["seed"] == 1
+    assert card["recipe"]["epochs"] == 3 and card["data"]["fields"] == 9
+    for key in ("command", "machine", "wall_minutes", "licence", "provenance"):
+        assert card[key] is not None
+    pixels = np.stack([Fields(training.read_image_table(table))[i][0] for i in range(9)]) / 65535
+    assert np.allclose(encoder.mean.flatten(), pixels.mean((0, 2, 3)), atol=0.02)
+    assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
+    curves = pd.read_csv(out / "metrics.csv")
+    assert curves["step"].tolist() == list(range(6)) and np.isfinite(curves["loss"]).all()
+    assert curves["lr"].iloc[0] < curves["lr"].max()
+    expected = "patch_mean_before_norm" if method == "mae" else "cls"
+    assert encoder.pooling == expected
+    before = path.stat().st_mtime_ns
+    training.train(method, table, out, config(tmp_path, method), seed=1)  # complete: nothing to do
+    assert path.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("method", ["dino", "mae"])
+def test_a_stopped_run_resumes_to_the_same_weights(table, tmp_path, method, monkeypatch):
+    changes = {"drop_path": 0.2} if method == "dino" else {}
+    recipe = config(tmp_path, method, **changes)
+    whole = training.train(method, table, tmp_path / "whole", recipe, accelerator="cpu")
+    start = Objective.on_train_batch_start
+
+    def killed(self, batch, batch_idx):
+        if self.global_step == 3:  # in the middle of the second epoch
+            raise RuntimeError("killed")
+        return start(self, batch, batch_idx)
+
+    monkeypatch.setattr(Objective, "on_train_batch_start", killed)
+    with pytest.raises(RuntimeError, match="killed"):
+        training.train(method, table, tmp_path / "parts", recipe, accelerator="cpu")
+    assert not list((tmp_path / "parts").glob("*.safetensors"))
+    monkeypatch.setattr(Objective, "on_train_batch_start", start)
+    parts = training.train(method, table, tmp_path / "parts", recipe, accelerator="cpu")
+    first, second = weights(whole), weights(parts)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    curves = [pd.read_csv(tmp_path / run / "metrics.csv") for run in ("whole", "parts")]
+    pd.testing.assert_frame_equal(*curves)
+
+
+def test_another_seed_gives_other_weights(table, tmp_path):
+    recipe = config(tmp_path, "simclr", epochs=1)
+    a, b = (training.train("simclr", table, tmp_path / str(s), recipe, seed=s) for s in (0, 1))
+    assert not torch.equal(weights(a)["cls_token"], weights(b)["cls_token"])
+
+
+def test_a_folder_holds_one_run(table, tmp_path):
+    training.train("simclr", table, tmp_path, config(tmp_path, "simclr", epochs=1))
+    with pytest.raises(InputError, match=r"another epochs \(1, now 2\)"):
+        training.train("simclr", table, tmp_path, config(tmp_path, "simclr", epochs=2))
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run(table, tmp_path, monkeypatch):
+    monkeypatch.setattr("cpssl_lite.models.simclr.nt_xent", lambda *a: torch.tensor(float("nan")))
+    with pytest.raises(InputError, match="the loss is nan in epoch 1, step 1"):
+        training.train("simclr", table, tmp_path, config(tmp_path, "simclr"))
+
+
+def test_collapsed_features_stop_the_run(table, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "cpssl_lite.models.vit.ViT.pooled",
+        lambda self, x, pooling="cls": self.norm(self.pos_embed[:, 0].expand(len(x), -1)),
+    )
+    monkeypatch.setattr(
+        "cpssl_lite.models.vit.ViT.forward",
+        lambda self, x: self.norm(self.pos_embed[:, 0].expand(len(x), -1)),
+    )
+    with pytest.raises(InputError, match="features of all crops are the same in epoch 1"):
+        training.train("dino", table, tmp_path, config(tmp_path, "dino"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 64}, "9 fields do not fill one batch of 64"),
+        ({"crops": [{"count": 2, "size": 160}]}, "smaller than a crop of 160"),
+        ({"epoch": 3}, "unknown epoch"),
+        ({"lr": "fast"}, "lr is 'fast', expected float"),
+        ({"augment": {"flips": {}}}, "augment names some of"),
+        ({"projection": 4}, "projection has parts: hidden, out"),
+        ({"recipe": "dino_lite"}, "is for dino"),
+        ({"recipe": "none"}, "no recipe none"),
+    ],
+)
+def test_recipes_that_cannot_be_used(table, tmp_path, changes, message):
+    with pytest.raises(InputError, match=message) as caught:
+        training.train("simclr", table, tmp_path, config(tmp_path, "simclr", **changes))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_value_names_its_source(name):
+    lines = (FOLDER / f"{name}.yaml").read_text().splitlines()
+    values = [x for x in lines if ":" in x and not x.startswith(("#", "name", "method"))]
+    parents = ("crops:", "augment:", "head:", "projection:", "  color:", "  mean:", "  sd:")
+    bare = [x for x in values if "#" not in x and not x.startswith(parents)]
+    assert not bare
+    recipe = load_recipe(name.split("_")[0], name)
+    assert recipe["name"] == name
+    training.METHODS[recipe["method"]]  # a method that exists
+
+
+def test_paper_recipe_numbers():
+    dino, mae, simclr = (load_recipe(m, f"{m}_vit_small") for m in ("dino", "mae", "simclr"))
+    assert (dino["batch_size"], dino["epochs"], dino["head"]["out"]) == (128, 200, 20000)
+    assert [(c["count"], c["size"]) for c in dino["crops"]] == [(2, 224), (8, 96)]
+    assert dino["lr"] * dino["batch_size"] / dino["lr_per_images"] == pytest.approx(0.002)
+    assert (mae["mask_ratio"], mae["crops"][0]["count"] * mae["batch_size"]) == (0.5, 1024)
+    assert (simclr["temperature"], simclr["batch_size"]) == (0.2, 256)
+
+
+def test_random_crops_hold_cells_where_they_can():
+    rng = np.random.default_rng(0)
+    pixels = np.zeros((5, 200, 200), np.uint16)
+    pixels[4, 60:140, 60:140] = 1000
+    for _ in range(50):
+        crop = random_crop(pixels, 500.0, 64, rng)
+        assert crop.shape == (5, 64, 64) and (crop[4] > 500).mean() >= 0.01
+    assert random_crop(pixels, 5000.0, 64, rng).shape == (5, 64, 64)  # none anywhere: any place
+    with pytest.raises(InputError, match="200 x 200 px is smaller"):
+        random_crop(pixels, 500.0, 201, rng)
+
+
+def test_draws_depend_on_field_and_epoch_only(table):
+    fields = Fields(training.read_image_table(table))
+    data = CropBatches(fields, [CropSpec(2, 32), CropSpec(3, 16)], seed=0)
+    large, small = data[(1, [3, 5, 7])], data[(1, [5])]
+    assert [tuple(g.shape) for g in large] == [(2, 3, 5, 32, 32), (3, 3, 5, 16, 16)]
+    for a, b in zip(large, small, strict=True):
+        assert torch.equal(a[:, 1], b[:, 0])
+    assert not torch.equal(data[(2, [5])][0], small[0])
+
+
+def test_fields_are_read_again_when_they_do_not_fit(table):
+    images = training.read_image_table(table)
+    held, read = Fields(images), Fields(images, memory=0)
+    assert read.cached is None and np.array_equal(held[4][0], read[4][0])
+    assert held.digest() == read.digest()
+
+
+def test_processes_share_every_batch():
+    ranks = [EpochBatches(11, 4, seed=0, rank=r, world=2) for r in (0, 1)]
+    for sampler in ranks:
+        sampler.set_epoch(5)
+    whole = EpochBatches(11, 4, seed=0)
+    whole.set_epoch(5)
+    batches = [batch for _, batch in whole]
+    assert len(batches) == 2 and len({i for b in batches for i in b}) == 8
+    joined = [a + b for (_, a), (_, b) in zip(*ranks, strict=True)]
+    assert joined == batches
+    with pytest.raises(InputError, match="cannot be shared by 3"):
+        EpochBatches(11, 4, seed=0, world=3)
+
+
+@pytest.mark.slow
+def test_two_processes_take_the_same_steps_as_one(table, tmp_path):
+    recipe = config(tmp_path, "dino", augment={}, epochs=1)
+    script = tmp_path / "run.py"
+    script.write_text(
+        "import sys, torch\n"
+        "from cpssl_lite.models.train import train\n"
+        "torch.set_num_threads(1)\n"
+        "train('dino', sys.argv[1], sys.argv[2], sys.argv[3], devices=int(sys.argv[4]),"
+        " accelerator='cpu')\n"
+    )
+    for n in ("1", "2"):
+        command = [sys.executable, str(script), str(table), str(tmp_path / n), str(recipe), n]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-2000:]
+    one, two = (weights(tmp_path / n / "dino_lite.safetensors") for n in ("1", "2"))
+    for name in one:
+        torch.testing.assert_close(one[name], two[name], rtol=1e-4, atol=1e-6)
