@@ -75,10 +75,9 @@ simulated = data in SCREENS and not profiles
 # %%
 raw, source = {}, {}
 if profiles:
-    source = {
-        name: sorted(sum((glob(p) for p in np.atleast_1d(paths)), [])) or paths
-        for name, paths in profiles.items()
-    }
+    for name, patterns in profiles.items():
+        found = [path for pattern in np.atleast_1d(patterns) for path in sorted(glob(pattern))]
+        source[name] = found or list(np.atleast_1d(patterns))
     raw = {name: read_profiles(paths) for name, paths in source.items()}
 else:
     image_table = simulate(data, Path("data") / data) if simulated else Path(data)

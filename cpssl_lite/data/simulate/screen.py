@@ -57,10 +57,11 @@ def simulate(
     ``images/``. Fields that are there already are kept, so a killed run goes on where it
     was; a finished data set of the same parameters is returned at once.
 
-    The same name, seed and overrides give the same pixels whatever the number of workers.
-    Every step rounds the same on all processors except a few scalars (powers, logarithms
-    inside random numbers), so that on another machine a pixel may at worst differ by one
-    grey level of the camera; another NumPy version may change its random streams.
+    The same name, seed and overrides give the same bytes whatever the number of workers, and
+    with or without the vector units of x86 processors (both are tests). On other kinds of
+    processor tables agree to the last digits of a float; a pixel may differ where a rounding
+    falls the other way, which is rare. Another NumPy version may change its random streams,
+    another TIFF or zstd library the file bytes though not the pixels.
 
     Parameters
     ----------
