@@ -10,7 +10,7 @@ from typing import Any, Literal
 import click
 
 from cpssl_lite import __version__
-from cpssl_lite.errors import InputError
+from cpssl_lite.errors import InputError, StepFailed
 
 CONVENTION = click.Choice(["paper", "released"])
 OUT = click.Path(path_type=Path)
@@ -270,16 +270,26 @@ def inspect(checkpoint: Path, as_json: bool) -> None:
 @click.option("-p", "parameters", multiple=True, metavar="NAME=VALUE", help="Notebook parameter.")
 @click.option("-o", "--out", type=OUT, help="Executed notebook [default: book/executed/].")
 @click.option("--force", is_flag=True, help="Run even when nothing has changed.")
-def run(notebook: str, parameters: tuple[str, ...], out: Path | None, force: bool) -> None:
+@click.option("--html/--no-html", default=True, show_default=True, help="Also render the page.")
+def run(
+    notebook: str, parameters: tuple[str, ...], out: Path | None, force: bool, html: bool
+) -> None:
     """Re-execute a chapter with other parameters (unknown names are an error).
+
+    The executed notebook is kept in runs/, and its page in html/ beside it. With no parameter
+    it is the book's own chapter, which `cpssl book` renders.
 
     \b
     Example:
-      cpssl run ssl_comparison -p seed=1 -o mine.ipynb
+      cpssl run ssl_comparison -p seed=1
     """
+    from cpssl_lite.book.build import build_chapter
     from cpssl_lite.book.runner import run_notebook
 
-    click.echo(run_notebook(notebook, _pairs(parameters), out=out, force=force))
+    executed = run_notebook(notebook, _pairs(parameters), out=out, force=force)
+    click.echo(executed)
+    if html and (parameters or out):
+        click.echo(build_chapter(executed))
 
 
 @cli.command()
@@ -340,6 +350,9 @@ def main() -> None:
         message, code = error.format_message(), 2
     except InputError as error:
         message, code = str(error), 2
+    except StepFailed as error:
+        click.echo(f"cpssl: {error}", err=True)
+        sys.exit(1)
     except (KeyboardInterrupt, click.Abort):
         message, code = "stopped; the same command goes on from here", 130
     click.echo(f"cpssl: {' '.join(message.split())}", err=True)

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,14 +19,14 @@ from cpssl_lite.book.pages import check_page
 from cpssl_lite.book.percent import read_parameters, read_percent
 from cpssl_lite.book.runner import ANSI, run_all, run_notebook
 from cpssl_lite.book.where import find_root, list_notebooks
-from cpssl_lite.errors import InputError
+from cpssl_lite.errors import InputError, StepFailed
 
 logger = logging.getLogger(__name__)
 
 IMAGES = ("image/png", "image/jpeg", "image/svg+xml")
 
 
-class BookError(RuntimeError):
+class BookError(StepFailed):
     """The book cannot be shown as it is; the message has one line for each reason."""
 
 
@@ -119,7 +120,7 @@ def build(out: str | Path, root: str | Path | None = None) -> Path:
 def build_chapter(executed: str | Path, out: str | Path | None = None) -> Path:
     """Render one executed notebook (say, a run with other data) as a small book of its own.
 
-    A reference to a chapter that is not in it is shown as plain text.
+    A link to a chapter that is not in it is shown as plain text.
 
     Parameters
     ----------
@@ -234,6 +235,7 @@ def _render(root: Path, executed: Sequence[Path], toc: dict[str, Any] | None, ou
             shutil.copy(path, stage / "chapters" / path.name)
         if toc is not None:
             (stage / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
+            _unlink(stage, {path.stem for path in list_notebooks(root)} - {executed[0].stem})
         whole = toc is None
         _jupyter_book(stage, root / "_config.yml", rendered, scratch, strict=whole)
         html = rendered / "_build" / "html"
@@ -245,6 +247,14 @@ def _render(root: Path, executed: Sequence[Path], toc: dict[str, Any] | None, ou
             os.replace(out, Path(scratch) / "old")
         os.replace(html, out)
     return out / "index.html"
+
+
+def _unlink(stage: Path, absent: set[str]) -> None:
+    """Leave only the text of Markdown links to notebooks that are not in this book."""
+    names = "|".join(map(re.escape, sorted(absent))) or "(?!)"
+    link = re.compile(rf"\[([^\[\]]+)\]\((?:[\w./]*/)?(?:{names})(?:\.\w+)?(?:#[^)]*)?\)")
+    for path in [*stage.glob("*.md"), *stage.glob("chapters/*.ipynb")]:
+        path.write_text(link.sub(r"\1", path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def _jupyter_book(stage: Path, config: Path, rendered: Path, scratch: str, strict: bool) -> None:

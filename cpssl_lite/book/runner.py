@@ -22,7 +22,7 @@ import nbformat
 from cpssl_lite.book.digest import code_digest, input_digest
 from cpssl_lite.book.percent import check_parameters, read_parameters, read_percent
 from cpssl_lite.book.where import find_notebook, find_root, list_notebooks, output_path
-from cpssl_lite.errors import InputError
+from cpssl_lite.errors import InputError, StepFailed
 from cpssl_lite.files import atomic_path
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ KERNEL = "cpssl-run"
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
-class NotebookFailed(RuntimeError):
+class NotebookFailed(StepFailed):
     """A cell raised; the message holds the cell and the end of its traceback."""
 
 

@@ -18,7 +18,12 @@ from cpssl_lite.models.vit import ViT, build_vit
 
 
 class DINOHead(nn.Module):
-    """Three layers, an L2-normalised bottleneck, and a last layer with rows of unit length."""
+    """Three layers, an L2-normalised bottleneck, and a last layer with rows of unit length.
+
+    `batch_norm` (an option of the released code for the hidden layers, not used in the paper;
+    here for the bottleneck too) keeps small batches of few steps from drifting to a teacher
+    that says the same of every crop.
+    """
 
     def __init__(
         self, width: int, hidden: int, bottleneck: int, out: int, batch_norm: bool = False
@@ -30,7 +35,9 @@ class DINOHead(nn.Module):
             layers.extend([nn.BatchNorm1d(size)] if batch_norm else [])
             layers.append(nn.GELU())
             width = size
-        self.mlp = nn.Sequential(*layers, nn.Linear(width, bottleneck))
+        layers.append(nn.Linear(width, bottleneck))
+        layers.extend([nn.BatchNorm1d(bottleneck, affine=False)] if batch_norm else [])
+        self.mlp = nn.Sequential(*layers)
         self.last_layer = nn.Linear(bottleneck, out, bias=False)
         for layer in self.mlp:
             if isinstance(layer, nn.Linear):

@@ -10,6 +10,9 @@ import yaml
 
 from cpssl_lite.book import build as building
 from cpssl_lite.book.build import BookError, build, build_chapter, check_html
+from cpssl_lite.book.claims import load_claims
+from cpssl_lite.book.percent import read_parameters, read_percent
+from cpssl_lite.book.where import list_notebooks
 
 GOOD = {"mystnb": {"figure": {"name": "fig-x", "caption": "A."}, "image": {"alt": "Points"}}}
 PIXEL = (
@@ -146,6 +149,7 @@ def test_one_run_becomes_a_small_book(small_root: Path, small_book: Path, tmp_pa
     page = build_chapter(small_root / "book" / "executed" / "99_demo.ipynb", tmp_path / "html")
     text = page.read_text()
     assert "A small chapter" in text and "claim-gain" in text
+    assert "before the data page." in text and check_html(tmp_path / "html") == []
     assert (tmp_path / "html" / "glossary.html").is_file()
 
 
@@ -156,3 +160,13 @@ def test_a_page_says_how_it_was_made(small_book: Path) -> None:
     assert str(small_book) not in text and "/tmp/" not in text
     assert (small_book / "_sources" / "chapters" / "99_demo.ipynb").is_file()
     assert (small_book / "_static" / "tex-svg.js").stat().st_size > 1_000_000
+
+
+def test_the_repository_itself() -> None:
+    root = Path(__file__).resolve().parents[2]
+    listed = building._contents(root / "book" / "_toc.yml")
+    for source in list_notebooks(root):
+        assert f"chapters/{source.stem}" in listed
+        for parameter in read_parameters(read_percent(source), source.name).values():
+            assert parameter.help, f"{source.name}: {parameter.name} has no comment"
+    assert load_claims(root / "book" / "claims.yml")
