@@ -23,7 +23,9 @@
 # %% tags=["parameters"]
 screen = "lite"  # simulated screen: lite, lite-train or tiny
 seed = 0  # of the simulation and of the examples shown
-real_images = "data/cpjump1_examples"  # folder with the CPJUMP1 example images, if you have it
+real_images = (
+    "data/cpjump1_examples"  # folder with the CPJUMP1 example images, if you have it
+)
 
 # %% tags=["hide-input"]
 from pathlib import Path
@@ -64,16 +66,22 @@ SIZE = 256  # px shown, at the scale of the images: both rows show the same area
 def example_of(rows):
     """The field with most cells in view among the first controls."""
     fields = [read_merged(file) for file in rows["FileName_Merged"].head(12)]
-    return max(fields, key=lambda f: (f.pixels[CHANNELS.index("DNA")] / 65535 > f.otsu).mean())
+    return max(
+        fields, key=lambda f: (f.pixels[CHANNELS.index("DNA")] / 65535 > f.otsu).mean()
+    )
 
 
 def real_field(folder):
-    """An untreated CPJUMP1 field, scaled like ours; None where the images are not there."""
+    """An untreated CPJUMP1 field, scaled like ours; None without the images."""
     manifest = Path(folder) / "manifest.csv"
     if not manifest.is_file():
         return None
     rows = pd.read_csv(manifest, dtype=str)
-    rows = rows[rows["control_type"] == "negcon"].drop_duplicates("channel").set_index("channel")
+    rows = (
+        rows[rows["control_type"] == "negcon"]
+        .drop_duplicates("channel")
+        .set_index("channel")
+    )
     files = rows["file"].str.removeprefix("images/")
     planes = [read_plane(manifest.parent / files[name]) for name in CHANNELS]
     pixels = to_uint16(scale_intensities(np.stack(planes)))
@@ -94,13 +102,20 @@ else:
     )
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-five-channels", "caption": "An untreated field in its five channels and as a composite (Mito red, AGP orange, RNA green, ER teal, DNA blue). Upper row simulated; the lower row, where it is there, is a real U2OS field of CPJUMP1 (CC0). Both 256 px wide at the same scale."}, "image": {"alt": "Rows of six grey and coloured pictures of cells: mitochondria, actin and Golgi, RNA, endoplasmic reticulum, DNA and their composite, simulated above and real below."}}
-figure, axes = plt.subplots(len(rows), 6, figsize=(WIDTH, 1.15 * len(rows) + 0.5), squeeze=False)
+figure, axes = plt.subplots(
+    len(rows), 6, figsize=(WIDTH, 1.15 * len(rows) + 0.5), squeeze=False
+)
 for line, (name, field) in zip(axes, rows.items(), strict=True):
     for axis, channel, plane in zip(line, CHANNELS, field.pixels, strict=False):
         show_image(axis, plane, channel if name == "simulated" else "")
-    show_image(line[-1], composite(field, CHANNELS), "composite" if name == "simulated" else "")
+    show_image(
+        line[-1], composite(field, CHANNELS), "composite" if name == "simulated" else ""
+    )
     line[0].set_ylabel(name, fontsize=8)
-tag(figure, "simulated" if len(rows) == 1 else "CPJUMP1 (lower row); upper row simulated")
+tag(
+    figure,
+    "simulated" if len(rows) == 1 else "CPJUMP1 (lower row); upper row simulated",
+)
 
 # %% [markdown]
 # The simulator draws nuclei, nucleoli, endoplasmic reticulum, RNA, actin and Golgi, and
@@ -114,7 +129,9 @@ tag(figure, "simulated" if len(rows) == 1 else "CPJUMP1 (lower row); upper row s
 # with a little of its own. The strength is graded from nothing to strong.
 
 # %% tags=["hide-input"]
-doses = truth[truth["Metadata_Control"] != "negcon"].drop_duplicates("Metadata_Perturbation")
+doses = truth[truth["Metadata_Control"] != "negcon"].drop_duplicates(
+    "Metadata_Perturbation"
+)
 doses = doses.sort_values("strength", ascending=False)
 strongest = doses.drop_duplicates("Metadata_Target").head(5)
 shown = {"DMSO (control)": controls["FileName_Merged"].iloc[0]}
@@ -145,9 +162,12 @@ tag(figure)
 # of the next chapter guard against.
 
 # %% tags=["hide-input"]
-sample = images.groupby(["Metadata_Plate"], group_keys=False).sample(24, random_state=seed)
+sample = images.sample(frac=1, random_state=seed).groupby("Metadata_Plate").head(24)
 means = pd.DataFrame(
-    [read_merged(file).pixels.mean(axis=(1, 2)) / 65535 for file in sample["FileName_Merged"]],
+    [
+        read_merged(file).pixels.mean(axis=(1, 2)) / 65535
+        for file in sample["FileName_Merged"]
+    ],
     columns=list(CHANNELS),
     index=sample.index,
 ).join(sample[["Metadata_Source", "Metadata_Batch", "Metadata_Plate"]])
@@ -165,7 +185,10 @@ for axis, channel in zip(axes, CHANNELS, strict=True):
             widths=0.7,
             showfliers=False,
             patch_artist=True,
-            boxprops={"facecolor": palette[batches.index(batch) % 6], "edgecolor": "#26303A"},
+            boxprops={
+                "facecolor": palette[batches.index(batch) % 6],
+                "edgecolor": "#26303A",
+            },
             medianprops={"color": "#26303A"},
         )
     axis.set(title=channel, xticks=[], xlabel="plates")
@@ -175,7 +198,9 @@ tag(figure)
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-plate", "caption": "Cells drawn per well on the first simulated plate: the position effect, and what toxic compounds do."}, "image": {"alt": "Heat map of a plate with wells in rows and columns: number of cells, lower at some wells."}}
 plate = truth[truth["Metadata_Plate"] == truth["Metadata_Plate"].iloc[0]]
 counts = plate.pivot_table(
-    index=plate["Metadata_Well"].str[0], columns=plate["Metadata_Well"].str[1:], values="cells"
+    index=plate["Metadata_Well"].str[0],
+    columns=plate["Metadata_Well"].str[1:],
+    values="cells",
 )
 figure, axis = plt.subplots(figsize=(WIDTH, 3.0))
 picture = axis.imshow(counts, aspect="auto")
@@ -217,10 +242,14 @@ kept = select(share)
 dna = field.pixels[CHANNELS.index("DNA")]
 figure, axis = plt.subplots(figsize=(3.6, 3.8))
 show_image(axis, dna)
-for number, ((top, left), part) in enumerate(zip(grid(*dna.shape, 128), share, strict=True)):
+for number, ((top, left), part) in enumerate(
+    zip(grid(*dna.shape, 128), share, strict=True)
+):
     line = "-" if number in kept else "--"
     axis.add_patch(
-        plt.Rectangle((left, top), 127, 127, fill=False, edgecolor="#E69F00", linestyle=line)
+        plt.Rectangle(
+            (left, top), 127, 127, fill=False, edgecolor="#E69F00", linestyle=line
+        )
     )
     axis.text(left + 6, top + 16, f"{part:.1%}", color="#E69F00", fontsize=9)
 tag(figure)

@@ -32,10 +32,12 @@
 
 # %% tags=["parameters"]
 data = "lite"  # simulated screen (lite), or the path of an image table
-profiles = {}  # profile tables by name instead of images: {"CellProfiler": ["plate1.csv.gz"]}
+profiles = {}  # profile tables instead of images: {"CellProfiler": ["plate1.csv"]}
 checkpoints = {}  # one more row each: {"Mine": "mine.pth"}
 method = "sphere+mad_robustize"  # normalisation; "none" leaves profiles as they are
-convention = "paper"  # metrics as in the paper's text, or "released": as in the authors' code
+convention = (
+    "paper"  # metrics as in the paper's text, or "released": as in the authors' code
+)
 perturbation = ""  # column of perturbations, where the table has another name for it
 batch = ""  # column of batches, likewise (one batch only? take the plate)
 label = ""  # column of labels [target, gene family or gene, the first that is there]
@@ -76,7 +78,11 @@ simulated = data in SCREENS and not profiles
 raw, source = {}, {}
 if profiles:
     for name, patterns in profiles.items():
-        found = [path for pattern in np.atleast_1d(patterns) for path in sorted(glob(pattern))]
+        found = [
+            path
+            for pattern in np.atleast_1d(patterns)
+            for path in sorted(glob(pattern))
+        ]
         source[name] = found or list(np.atleast_1d(patterns))
     raw = {name: read_profiles(paths) for name, paths in source.items()}
 else:
@@ -93,9 +99,16 @@ else:
 # ## Normalised profiles, and two baselines that know nothing
 
 # %%
-roles = {"perturbation": perturbation, "batch": batch, "label": label, "control": control}
+roles = {
+    "perturbation": perturbation,
+    "batch": batch,
+    "label": label,
+    "control": control,
+}
 roles = {role: column or None for role, column in roles.items()}
-tables = {name: normalize(assign_roles(wells, **roles), method) for name, wells in raw.items()}
+tables = {
+    name: normalize(assign_roles(wells, **roles), method) for name, wells in raw.items()
+}
 
 rng = np.random.default_rng(seed)
 first = next(iter(tables))
@@ -103,7 +116,9 @@ features = feature_columns(tables[first])
 treated = tables[first]["Metadata_Control"] != "negcon"
 random, shuffled = tables[first].copy(), tables[first].copy()
 random[features] = rng.normal(size=random[features].shape)
-shuffled.loc[treated, features] = rng.permutation(shuffled.loc[treated, features].to_numpy())
+shuffled.loc[treated, features] = rng.permutation(
+    shuffled.loc[treated, features].to_numpy()
+)
 tables |= {"Random features": random, "Shuffled labels": shuffled}
 
 # %% tags=["hide-input"]
@@ -125,18 +140,34 @@ results = pd.DataFrame(
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-comparison", "caption": "The paper's Fig. 2 on this run's data. Left: reproducibility, how well replicates of a perturbation find each other across batches. Right: biological relevance, how well perturbations with the same label find each other. Up and right is better; random features and shuffled labels show chance."}, "image": {"alt": "Two scatter plots with one marker per feature type: not-same-batch accuracy against perturbation mAP, and not-same-batch-or-perturbation accuracy against label mAP."}}
 figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.7))
 panels = [
-    ("perturbation_acc_nsb", "perturbation_map", "Perturbation", "a  Reproducibility", "NSB"),
-    ("label_acc_nsbp", "label_map", what.capitalize(), "b  Biological relevance", "NSBP"),
+    (
+        "perturbation_acc_nsb",
+        "perturbation_map",
+        "Perturbation",
+        "a  Reproducibility",
+        "NSB",
+    ),
+    (
+        "label_acc_nsbp",
+        "label_map",
+        what.capitalize(),
+        "b  Biological relevance",
+        "NSBP",
+    ),
 ]
 for axis, (x, y, kind, title, short) in zip(axes, panels, strict=True):
     for name, row in results.iterrows():
-        axis.plot(row[x], row[y], marker(name), color=color(name), markersize=9, label=name)
+        axis.plot(
+            row[x], row[y], marker(name), color=color(name), markersize=9, label=name
+        )
     axis.set(xlabel=f"{kind} {short} accuracy", ylabel=f"{kind} mAP", title=title)
     axis.margins(0.12)
     axis.autoscale_view()
     axis.set(xlim=(0, axis.get_xlim()[1]), ylim=(0, axis.get_ylim()[1]))
 figure.legend(
-    *axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=min(len(results), 4)
+    *axes[0].get_legend_handles_labels(),
+    loc="outside upper center",
+    ncols=min(len(results), 4),
 )
 tag(figure, data_kind)
 
@@ -160,7 +191,9 @@ html_table(
         )
         for name, row in results.iterrows()
     ],
-    caption="The same numbers as a table (" + ("simulated" if simulated else "real") + " data)",
+    caption="The same numbers as a table ("
+    + ("simulated" if simulated else "real")
+    + " data)",
 )
 
 # %% [markdown]
@@ -182,10 +215,15 @@ differences = {
 }
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-differences", "caption": "Mean difference in average precision between the first feature type and each other one, with its 95% bootstrap interval over perturbations. Right of the line: the first is better."}, "image": {"alt": "Two panels of points with horizontal intervals, one per compared feature type, beside a vertical line at zero."}}
-figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 0.9 + 0.45 * len(others)), sharey=True)
+figure, axes = plt.subplots(
+    1, 2, figsize=(WIDTH, 0.9 + 0.45 * len(others)), sharey=True
+)
 for axis, (metric, title) in zip(
     axes,
-    [("perturbation_map", "Perturbation mAP"), ("label_map", f"{what.capitalize()} mAP")],
+    [
+        ("perturbation_map", "Perturbation mAP"),
+        ("label_map", f"{what.capitalize()} mAP"),
+    ],
     strict=True,
 ):
     for position, name in enumerate(others):
@@ -200,7 +238,14 @@ tag(figure, data_kind)
 
 # %% tags=["hide-input"]
 html_table(
-    (f"{first} beside", "Metric", "Difference", "95% interval", "Wilcoxon p", "Perturbations"),
+    (
+        f"{first} beside",
+        "Metric",
+        "Difference",
+        "95% interval",
+        "Wilcoxon p",
+        "Perturbations",
+    ),
     [
         (
             name,
@@ -230,15 +275,24 @@ if truth is not None and truth.is_file():
     wells = pd.read_parquet(truth).drop_duplicates("Metadata_Perturbation")
     strength = wells.set_index("Metadata_Perturbation")["strength"]
 for name in list(tables)[:2] + ["Random features"][: len(tables) > 2]:
-    values = average_precisions(tables[name], label or None, convention)["perturbation_ap"].dropna()
+    values = average_precisions(tables[name], label or None, convention)[
+        "perturbation_ap"
+    ].dropna()
     if strength is None:
         axis.plot(np.sort(values)[::-1], color=color(name), label=name)
     else:
         axis.plot(
-            strength[values.index], values, marker(name), color=color(name), label=name, alpha=0.75
+            strength[values.index],
+            values,
+            marker(name),
+            color=color(name),
+            label=name,
+            alpha=0.75,
         )
 axis.set(
-    xlabel="perturbations, best first" if strength is None else "strength of the simulated effect",
+    xlabel="perturbations, best first"
+    if strength is None
+    else "strength of the simulated effect",
     ylabel="average precision",
     ylim=(0, 1.03),
 )
@@ -256,7 +310,9 @@ if first == "DINO":
         ("label_map", "above-chance-label"),
     ]:
         best_chance = max(results.loc[name, metric] for name in chance)
-        display(claims.record(claim, results.loc[first, metric] - best_chance, data_kind))
+        display(
+            claims.record(claim, results.loc[first, metric] - best_chance, data_kind)
+        )
 claims.show_claims(
     [
         "above-chance-perturbation",
@@ -296,9 +352,13 @@ claims.show_claims(
 
 # %% tags=["hide-input"]
 if profiles:
-    data_used = {name: Path(np.atleast_1d(paths)[0]).parent for name, paths in source.items()}
+    data_used = {
+        name: Path(np.atleast_1d(paths)[0]).parent for name, paths in source.items()
+    }
 else:
     data_used = image_table if not simulated else image_table.parent / "dataset.yaml"
 provenance.show(
-    data=data_used, checkpoint=None if profiles else {"DINO": DEFAULT, **checkpoints}, seed=seed
+    data=data_used,
+    checkpoint=None if profiles else {"DINO": DEFAULT, **checkpoints},
+    seed=seed,
 )
