@@ -23,9 +23,7 @@
 # %% tags=["parameters"]
 screen = "lite"  # simulated screen: lite, lite-train or tiny
 seed = 0  # of the simulation and of the examples shown
-real_images = (
-    "data/cpjump1_examples"  # folder with the CPJUMP1 example images, if you have it
-)
+real_images = "data/cpjump1_examples"  # CPJUMP1 example images, if there
 
 # %% tags=["hide-input"]
 from pathlib import Path
@@ -67,7 +65,8 @@ def example_of(rows):
     """The field with most cells in view among the first controls."""
     fields = [read_merged(file) for file in rows["FileName_Merged"].head(12)]
     return max(
-        fields, key=lambda f: (f.pixels[CHANNELS.index("DNA")] / 65535 > f.otsu).mean()
+        fields,
+        key=lambda f: (f.pixels[CHANNELS.index("DNA")] / 65535 > f.otsu).mean(),
     )
 
 
@@ -109,12 +108,16 @@ for line, (name, field) in zip(axes, rows.items(), strict=True):
     for axis, channel, plane in zip(line, CHANNELS, field.pixels, strict=False):
         show_image(axis, plane, channel if name == "simulated" else "")
     show_image(
-        line[-1], composite(field, CHANNELS), "composite" if name == "simulated" else ""
+        line[-1],
+        composite(field, CHANNELS),
+        "composite" if name == "simulated" else "",
     )
     line[0].set_ylabel(name, fontsize=8)
 tag(
     figure,
-    "simulated" if len(rows) == 1 else "CPJUMP1 (lower row); upper row simulated",
+    "simulated"
+    if len(rows) == 1
+    else "CPJUMP1 (lower row); upper row simulated",
 )
 
 # %% [markdown]
@@ -136,9 +139,13 @@ doses = doses.sort_values("strength", ascending=False)
 strongest = doses.drop_duplicates("Metadata_Target").head(5)
 shown = {"DMSO (control)": controls["FileName_Merged"].iloc[0]}
 for _, row in strongest.iterrows():
-    file = images.loc[images["Metadata_Perturbation"] == row["Metadata_Perturbation"]]
+    file = images.loc[
+        images["Metadata_Perturbation"] == row["Metadata_Perturbation"]
+    ]
     mechanism = row.get("Metadata_Mechanism", "")
-    shown[f"{row['Metadata_Target']} {mechanism}"] = file["FileName_Merged"].iloc[0]
+    shown[f"{row['Metadata_Target']} {mechanism}"] = file[
+        "FileName_Merged"
+    ].iloc[0]
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-phenotypes", "caption": "Simulated fields: a control and one compound of each of the five targets with the strongest effect (composite; Mito red, AGP orange, RNA green, ER teal, DNA blue)."}, "image": {"alt": "Six coloured pictures of simulated cells: an untreated field and five with strong treatments that change nuclei, cell number or stains."}}
 figure, axes = plt.subplots(2, 3, figsize=(WIDTH, 5.4))
@@ -149,7 +156,9 @@ tag(figure)
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-strength", "caption": "The truth that only a simulation has: effect strength of every compound, two per target, sorted. Compounds at zero do nothing."}, "image": {"alt": "Dots in descending order: strengths of the compounds from strong to zero."}}
 figure, axis = plt.subplots(figsize=(WIDTH, 2.6))
-axis.plot(np.arange(len(doses)), doses["strength"], "o", markersize=4, color="#0072B2")
+axis.plot(
+    np.arange(len(doses)), doses["strength"], "o", markersize=4, color="#0072B2"
+)
 axis.set(xlabel="compound, strongest first", ylabel="strength")
 tag(figure)
 
@@ -162,7 +171,9 @@ tag(figure)
 # of the next chapter guard against.
 
 # %% tags=["hide-input"]
-sample = images.sample(frac=1, random_state=seed).groupby("Metadata_Plate").head(24)
+sample = (
+    images.sample(frac=1, random_state=seed).groupby("Metadata_Plate").head(24)
+)
 means = pd.DataFrame(
     [
         read_merged(file).pixels.mean(axis=(1, 2)) / 65535
@@ -248,7 +259,12 @@ for number, ((top, left), part) in enumerate(
     line = "-" if number in kept else "--"
     axis.add_patch(
         plt.Rectangle(
-            (left, top), 127, 127, fill=False, edgecolor="#E69F00", linestyle=line
+            (left, top),
+            127,
+            127,
+            fill=False,
+            edgecolor="#E69F00",
+            linestyle=line,
         )
     )
     axis.text(left + 6, top + 16, f"{part:.1%}", color="#E69F00", fontsize=9)

@@ -32,18 +32,16 @@
 
 # %% tags=["parameters"]
 data = "lite"  # simulated screen (lite), or the path of an image table
-profiles = {}  # profile tables instead of images: {"CellProfiler": ["plate1.csv"]}
+profiles = {}  # profile tables instead of images: {"Mine": ["plate1.csv"]}
 checkpoints = {}  # one more row each: {"Mine": "mine.pth"}
-method = "sphere+mad_robustize"  # normalisation; "none" leaves profiles as they are
-convention = (
-    "paper"  # metrics as in the paper's text, or "released": as in the authors' code
-)
-perturbation = ""  # column of perturbations, where the table has another name for it
-batch = ""  # column of batches, likewise (one batch only? take the plate)
-label = ""  # column of labels [target, gene family or gene, the first that is there]
+method = "sphere+mad_robustize"  # normalisation, or none
+convention = "paper"  # metrics of the text (paper) or of the code (released)
+perturbation = ""  # column of perturbations, if it has another name
+batch = ""  # column of batches (one batch only? take the plate)
+label = ""  # column of labels [target, gene family or gene]
 control = ""  # column that marks the negative controls
-data_name = ""  # what the figures call real data [the name of the table's folder]
-seed = 0  # of random weights, random features, shuffling and bootstrap
+data_name = ""  # what figures call real data [the table's folder]
+seed = 0  # of random weights, random features, shuffling, bootstrap
 
 # %% tags=["hide-input"]
 from glob import glob
@@ -58,12 +56,21 @@ from cpssl_lite.book.figures import WIDTH, color, marker, style, tag
 from cpssl_lite.book.html import table as html_table
 from cpssl_lite.data.simulate.layout import SCREENS
 from cpssl_lite.data.simulate.screen import simulate
-from cpssl_lite.evaluate import average_precisions, compare, evaluate, label_column
+from cpssl_lite.evaluate import (
+    average_precisions,
+    compare,
+    evaluate,
+    label_column,
+)
 from cpssl_lite.images.table import read_image_table
 from cpssl_lite.models.checkpoints import DEFAULT, load_encoder, random_like
 from cpssl_lite.profiles.extract import extract
 from cpssl_lite.profiles.normalize import normalize
-from cpssl_lite.profiles.table import assign_roles, feature_columns, read_profiles
+from cpssl_lite.profiles.table import (
+    assign_roles,
+    feature_columns,
+    read_profiles,
+)
 
 style()
 simulated = data in SCREENS and not profiles
@@ -86,13 +93,19 @@ if profiles:
         source[name] = found or list(np.atleast_1d(patterns))
     raw = {name: read_profiles(paths) for name, paths in source.items()}
 else:
-    image_table = simulate(data, Path("data") / data) if simulated else Path(data)
+    image_table = (
+        simulate(data, Path("data") / data) if simulated else Path(data)
+    )
     images = read_image_table(image_table)
     networks = {"DINO": load_encoder(DEFAULT)}
     networks["Random weights"] = random_like(networks["DINO"], seed)
     networks |= {name: load_encoder(path) for name, path in checkpoints.items()}
     for name, network in networks.items():
-        out = image_table.parent / "profiles" / f"{name.replace(' ', '_')}.parquet"
+        out = (
+            image_table.parent
+            / "profiles"
+            / f"{name.replace(' ', '_')}.parquet"
+        )
         raw[name] = read_profiles(extract(images, network, out))
 
 # %% [markdown]
@@ -107,7 +120,8 @@ roles = {
 }
 roles = {role: column or None for role, column in roles.items()}
 tables = {
-    name: normalize(assign_roles(wells, **roles), method) for name, wells in raw.items()
+    name: normalize(assign_roles(wells, **roles), method)
+    for name, wells in raw.items()
 }
 
 rng = np.random.default_rng(seed)
@@ -134,7 +148,10 @@ data_kind = "simulated" if simulated else data_name
 
 # %%
 results = pd.DataFrame(
-    {name: evaluate(wells, label or None, convention) for name, wells in tables.items()}
+    {
+        name: evaluate(wells, label or None, convention)
+        for name, wells in tables.items()
+    }
 ).T
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-comparison", "caption": "The paper's Fig. 2 on this run's data. Left: reproducibility, how well replicates of a perturbation find each other across batches. Right: biological relevance, how well perturbations with the same label find each other. Up and right is better; random features and shuffled labels show chance."}, "image": {"alt": "Two scatter plots with one marker per feature type: not-same-batch accuracy against perturbation mAP, and not-same-batch-or-perturbation accuracy against label mAP."}}
@@ -158,12 +175,20 @@ panels = [
 for axis, (x, y, kind, title, short) in zip(axes, panels, strict=True):
     for name, row in results.iterrows():
         axis.plot(
-            row[x], row[y], marker(name), color=color(name), markersize=9, label=name
+            row[x],
+            row[y],
+            marker(name),
+            color=color(name),
+            markersize=9,
+            label=name,
         )
-    axis.set(xlabel=f"{kind} {short} accuracy", ylabel=f"{kind} mAP", title=title)
+    axis.set(
+        xlabel=f"{kind} {short} accuracy", ylabel=f"{kind} mAP", title=title
+    )
     axis.margins(0.12)
     axis.autoscale_view()
-    axis.set(xlim=(0, axis.get_xlim()[1]), ylim=(0, axis.get_ylim()[1]))
+    right, top = axis.get_xlim()[1], axis.get_ylim()[1]
+    axis.set(xlim=(-0.04 * right, right), ylim=(-0.04 * top, top))
 figure.legend(
     *axes[0].get_legend_handles_labels(),
     loc="outside upper center",
@@ -173,27 +198,19 @@ tag(figure, data_kind)
 
 # %% tags=["hide-input"]
 columns = {
-    "perturbation_acc_nsb": "Perturbation NSB accuracy",
+    "perturbation_acc_nsb": "Perturbation NSB",
     "perturbation_map": "Perturbation mAP",
-    "label_acc_nsbp": f"{what.capitalize()} NSBP accuracy",
+    "label_acc_nsbp": f"{what.capitalize()} NSBP",
     "label_map": f"{what.capitalize()} mAP",
-    "percent_replicating": "Percent replicating",
-    "n_features": "Features",
+    "percent_replicating": "Replicating",
 }
 html_table(
     ("Features", *columns.values()),
     [
-        (
-            name,
-            *(f"{row[column]:.3f}" for column in list(columns)[:4]),
-            f"{row['percent_replicating']:.0%}",
-            f"{row['n_features']:.0f}",
-        )
+        (name, *(f"{row[column]:.3f}" for column in columns))
         for name, row in results.iterrows()
     ],
-    caption="The same numbers as a table ("
-    + ("simulated" if simulated else "real")
-    + " data)",
+    caption=f"The same numbers as a table ({'simulated' if simulated else 'real'} data)",
 )
 
 # %% [markdown]
@@ -210,7 +227,9 @@ html_table(
 # %%
 others = [name for name in tables if name != first]
 differences = {
-    name: compare(tables[first], tables[name], label or None, convention, seed=seed)
+    name: compare(
+        tables[first], tables[name], label or None, convention, seed=seed
+    )
     for name in others
 }
 
@@ -230,9 +249,15 @@ for axis, (metric, title) in zip(
         difference = differences[name]
         low, high = difference[f"{metric}_low"], difference[f"{metric}_high"]
         axis.plot([low, high], [position] * 2, color=color(name), linewidth=3)
-        axis.plot(difference[f"{metric}_difference"], position, "o", color="#26303A")
+        axis.plot(
+            difference[f"{metric}_difference"], position, "o", color="#26303A"
+        )
     axis.axvline(0, color="#6B7785", linewidth=1)
-    axis.set(title=title, xlabel=f"{first} minus other", ylim=(len(others) - 0.5, -0.5))
+    axis.set(
+        title=title,
+        xlabel=f"{first} minus other",
+        ylim=(len(others) - 0.5, -0.5),
+    )
 axes[0].set_yticks(range(len(others)), others)
 tag(figure, data_kind)
 
@@ -311,7 +336,9 @@ if first == "DINO":
     ]:
         best_chance = max(results.loc[name, metric] for name in chance)
         display(
-            claims.record(claim, results.loc[first, metric] - best_chance, data_kind)
+            claims.record(
+                claim, results.loc[first, metric] - best_chance, data_kind
+            )
         )
 claims.show_claims(
     [
@@ -353,10 +380,13 @@ claims.show_claims(
 # %% tags=["hide-input"]
 if profiles:
     data_used = {
-        name: Path(np.atleast_1d(paths)[0]).parent for name, paths in source.items()
+        name: Path(np.atleast_1d(paths)[0]).parent
+        for name, paths in source.items()
     }
 else:
-    data_used = image_table if not simulated else image_table.parent / "dataset.yaml"
+    data_used = (
+        image_table if not simulated else image_table.parent / "dataset.yaml"
+    )
 provenance.show(
     data=data_used,
     checkpoint=None if profiles else {"DINO": DEFAULT, **checkpoints},

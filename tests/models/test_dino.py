@@ -54,6 +54,7 @@ def _center_of_two(rank, folder, port):
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_center_over_two_processes(parity, tmp_path, free_port):
     for rank in (0, 1):
         c = case(parity, 16, 1, world=2, rank=rank)
