@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from cpssl_lite.images.crops import cut, foreground_share, grid, select
+from cpssl_lite.images.rows import read_field
 from cpssl_lite.images.table import read_image_table
 from cpssl_lite.metrics.nearest import accuracy, nearest_neighbours, standardise
 from cpssl_lite.models.checkpoints import DEFAULT, load_encoder, random_like
-from cpssl_lite.profiles.extract import read_field
 
 
 def main(table: str, checkpoint: str = str(DEFAULT)) -> None:

@@ -3,7 +3,8 @@
 import json
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -192,16 +193,23 @@ def normalize(
     Example:
       cpssl normalize raw.parquet -o profiles.parquet --method sphere+mad_robustize
     """
-    from cpssl_lite.files import check_writable, sha256
+    from cpssl_lite.files import sha256
     from cpssl_lite.profiles.normalize import normalize as run_normalize
-    from cpssl_lite.profiles.table import assign_roles, read_profiles, write_profiles
+    from cpssl_lite.profiles.table import (
+        assign_roles,
+        check_output,
+        read_profiles,
+        write_profiles,
+    )
     from cpssl_lite.provenance import provenance
 
-    check_writable(out)
-    table = assign_roles(read_profiles(profiles), **names)
+    check_output(out)
+    with _about(profiles):
+        table = assign_roles(read_profiles(profiles), **names)
+        normalized = run_normalize(table, method, epsilon=epsilon)
     inputs = {str(path): sha256(path) for path in profiles}
     record = provenance("normalize", method=method, epsilon=epsilon, inputs=inputs, roles=names)
-    write_profiles(run_normalize(table, method, epsilon=epsilon), out, record)
+    write_profiles(normalized, out, record)
     click.echo(out)
 
 
@@ -234,8 +242,9 @@ def evaluate(
     check_writable(out)
     results: dict[str, dict[str, float | None]] = {}
     for name, path in _named(profiles).items():
-        table = assign_roles(read_profiles(path), label=label, **names)
-        numbers = run_evaluate(table, label=label, convention=convention)
+        with _about([path]):
+            table = assign_roles(read_profiles(path), label=label, **names)
+            numbers = run_evaluate(table, label=label, convention=convention)
         # JSON has no NaN: a number that is not defined on these data is null.
         results[name] = {k: None if v != v else v for k, v in numbers.items()}
         click.echo(name)
@@ -321,6 +330,18 @@ def _number(value: str) -> Any:
         return json.loads(value)
     except json.JSONDecodeError:
         return value
+
+
+@contextmanager
+def _about(paths: Sequence[Path]) -> Iterator[None]:
+    """Make errors about a table name its file."""
+    try:
+        yield
+    except InputError as error:
+        if any(str(path) in str(error) for path in paths):
+            raise
+        more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+        raise InputError(f"{paths[0]}{more}: {error}") from error
 
 
 def _named(items: tuple[str, ...]) -> dict[str, Path]:

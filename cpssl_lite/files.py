@@ -1,7 +1,9 @@
 """Whole files or none: atomic writes and digests, used by every step that leaves a file."""
 
+import glob
 import hashlib
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +16,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a scratch path beside `path`; move it into place only if the block succeeds.
 
     A reader sees the old file or the new one, never half of it. The folder is created.
-    The scratch name keeps the suffix, so that writers which look at it still work.
+    The scratch name keeps the suffix, so that writers which look at it still work. Scratch
+    files that killed runs left for the same path on this machine are removed.
 
     Raises
     ------
@@ -31,9 +34,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     ('1 2 3', 1)
     """
     path = Path(path)
-    scratch = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    scratch = _scratch(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _clear(path)
         yield scratch
         os.replace(scratch, path)
     except OSError as error:
@@ -57,13 +61,32 @@ def check_writable(path: str | Path) -> None:
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path}: is a folder; give the name of a file to write")
-    trial = path.with_name(f".{path.name}.{os.getpid()}.trial")
+    trial = _scratch(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         trial.touch()
         trial.unlink()
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _scratch(path: Path, process: int | str | None = None) -> Path:
+    """A name beside `path` that says which process of which machine is writing."""
+    process = process or os.getpid()
+    return path.with_name(f".{path.stem}.{platform.node()}.{process}.partial{path.suffix}")
+
+
+def _clear(path: Path) -> None:
+    """Remove what processes that no longer run left half-written for `path`."""
+    before, after = glob.escape(_scratch(path, "\n").name).split("\n")
+    for stale in path.parent.glob(f"{before}*{after}"):
+        process = stale.name.removesuffix(f".partial{path.suffix}").rpartition(".")[2]
+        try:
+            os.kill(int(process), 0)
+        except ProcessLookupError:
+            stale.unlink(missing_ok=True)
+        except (ValueError, OSError):
+            pass  # not a name of ours, or it runs for another user
 
 
 def sha256(path: str | Path) -> str:

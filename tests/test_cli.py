@@ -247,6 +247,17 @@ def test_bad_arguments(refused, screen, tmp_path):
     assert blocked.read_bytes() == b""
 
 
+def test_errors_about_a_table_name_its_file(refused, tmp_path):
+    good, bad = profiles(tmp_path / "good.csv"), profiles(tmp_path / "bad.csv", Metadata_Batch="")
+    out = tmp_path / "m.json"
+    assert f"{bad}: nothing in column Metadata_Batch" in refused("evaluate", good, bad, "-o", out)
+    out = tmp_path / "n.parquet"
+    bad = profiles(tmp_path / "bad.csv", Metadata_Perturbation="c")
+    line = refused("normalize", bad, "-o", out)
+    assert f"{bad}: nothing in column Metadata_Control" in line
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.csv", "good.csv"]
+
+
 def test_every_command_has_an_example(cpssl):
     for words in (
         ["data", "list"], ["data", "simulate"], ["data", "prepare"], ["train"], ["extract"],

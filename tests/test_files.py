@@ -1,6 +1,8 @@
 """Whole files or none."""
 
 import errno
+import subprocess
+import sys
 
 import pytest
 
@@ -24,6 +26,21 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
             scratch.write_text("half")
             raise OSError(errno.ENOSPC, "No space left on device")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_run_left_is_removed(tmp_path):
+    write = (
+        "import os, sys; from cpssl_lite.files import atomic_path\n"
+        "with atomic_path(sys.argv[1]) as scratch: scratch.touch(); os.kill(os.getpid(), 9)"
+    )
+    file, other = tmp_path / "a[1].txt", tmp_path / "a1.txt"
+    for path in (file, other):
+        subprocess.run([sys.executable, "-c", write, path], check=False)
+    assert len(list(tmp_path.iterdir())) == 2
+    with atomic_path(file) as scratch:
+        scratch.write_text("whole")
+    left = {path.name for path in tmp_path.iterdir()}
+    assert "a[1].txt" in left and len(left) == 2, "the other file's stays until it is written"
 
 
 def test_errors_about_other_files_pass_through(tmp_path):

@@ -15,7 +15,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
@@ -25,9 +24,13 @@ from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.otsu import otsu_threshold
 from cpssl_lite.images.scale import scale_intensities, to_uint16
 from cpssl_lite.images.table import read_image_table
-from cpssl_lite.images.tiff import read_header, read_merged, read_plane, write_merged
+from cpssl_lite.images.tiff import read_header, read_merged, read_planes, write_merged
+from cpssl_lite.workers import end_with_parent
 
 log = logging.getLogger(__name__)
+
+
+PLATE = ["Metadata_Source", "Metadata_Batch", "Metadata_Plate"]  # what tells plates apart
 
 
 class _Job(NamedTuple):
@@ -89,7 +92,7 @@ def prepare(
     }
     _drop_other_table(out, provenance)
     if workers > 1 and len(jobs) > 1:
-        pool = ProcessPoolExecutor(min(workers, len(jobs)))
+        pool = ProcessPoolExecutor(min(workers, len(jobs)), initializer=end_with_parent)
         try:
             _run(jobs, fields, make, pool.map)
         finally:
@@ -136,10 +139,11 @@ def _run(
 def _jobs(fields: pd.DataFrame, out: Path, channels: Sequence[str]) -> list[_Job]:
     merged = "FileName_Merged" in fields
     columns = ["FileName_Merged"] if merged else [f"FileName_{name}" for name in channels]
-    names = fields[["Metadata_Plate", "Metadata_Well", "Metadata_Site"]].map(_safe)
+    plates = _plate_names(fields)
+    names = fields[["Metadata_Well", "Metadata_Site"]].map(_safe)
     targets = [
         out / "images" / plate / f"{plate}_{well}_s{site}.tif"
-        for plate, well, site in names.itertuples(index=False)
+        for plate, (well, site) in zip(plates, names.itertuples(index=False), strict=True)
     ]
     seen: dict[Path, int] = {}
     for row, target in enumerate(targets, start=1):
@@ -147,6 +151,19 @@ def _jobs(fields: pd.DataFrame, out: Path, channels: Sequence[str]) -> list[_Job
             raise InputError(f"rows {first} and {row} would both be written to {target}")
     sources = fields[columns].itertuples(index=False, name=None)
     return [_Job(files, target) for files, target in zip(sources, targets, strict=True)]
+
+
+def _plate_names(fields: pd.DataFrame) -> list[str]:
+    """A folder name for the plate of each row; a digest tells plates of the same name apart."""
+    rows = list(fields[PLATE].itertuples(index=False, name=None))
+    plates = dict.fromkeys(rows)
+    shared = Counter(_safe(plate[-1]) for plate in plates)
+    names = {}
+    for plate in plates:
+        name = _safe(plate[-1])
+        digest = hashlib.sha256(json.dumps(plate).encode()).hexdigest()[:8]
+        names[plate] = f"{name}-{digest}" if shared[name] > 1 else name
+    return [names[plate] for plate in rows]
 
 
 def _safe(name: str) -> str:
@@ -201,23 +218,12 @@ def _make(job: _Job, low: float, high: float, channels: tuple[str, ...]) -> bool
     if len(job.sources) == 1:
         pixels = read_merged(job.sources[0], channels).pixels
     else:
-        pixels = _stack(job.sources)
+        pixels = read_planes(job.sources)
     pixels = to_uint16(scale_intensities(pixels, low, high))
     # From the stored grey levels, so that anybody can find it again from the file.
     otsu = otsu_threshold(pixels[channels.index("DNA")])
     write_merged(job.target, pixels, otsu, channels, {"recipe": recipe})
     return True
-
-
-def _stack(sources: tuple[str, ...]) -> np.ndarray:
-    planes = [read_plane(source) for source in sources]
-    for source, plane in zip(sources, planes, strict=True):
-        if plane.shape != planes[0].shape:
-            raise InputError(
-                f"channels of one field must have one size: {sources[0]} is"
-                f" {planes[0].shape}, {source} is {plane.shape}"
-            )
-    return np.stack(planes)
 
 
 def _recipe(job: _Job, *parameters: Any) -> str:

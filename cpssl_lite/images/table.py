@@ -139,7 +139,7 @@ def read_image_table(path: str | Path) -> pd.DataFrame:
     files = _files(path, raw)
     others = [c for c in table if str(c).startswith("Metadata_") and c not in IMAGE_METADATA]
     kept = table[[*IMAGE_METADATA, *others]]
-    extra = raw[["Otsu_th"]].astype(float) if "Otsu_th" in raw else raw[[]]
+    extra = _thresholds(path, raw) if "Otsu_th" in raw else raw[[]]
     table = pd.concat([kept, files, extra], axis=1).reset_index(drop=True)
     _check_rows(path, table)
     return table
@@ -249,6 +249,17 @@ def _absolute(path: Path, names: pd.Series, folders: pd.Series) -> list[str]:
     return [os.path.normpath(file) if "./" in file or "//" in file else file for file in joined]
 
 
+def _thresholds(path: Path, raw: pd.DataFrame) -> pd.DataFrame:
+    """The authors' column Otsu_th as numbers, NaN where it is empty."""
+    text = _text(raw["Otsu_th"])
+    numbers = pd.to_numeric(text, errors="coerce")
+    wrong = numbers.isna() & (text != "")
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise InputError(f"{path}: row {row + 1}: Otsu_th is {text.iloc[row]!r}, not a number")
+    return pd.DataFrame({"Otsu_th": numbers})
+
+
 def _check_rows(path: Path, table: pd.DataFrame) -> None:
     files = [column for column in table if str(column).startswith("FileName_")]
     for column in ["Metadata_Plate", "Metadata_Well", *files]:
@@ -256,7 +267,7 @@ def _check_rows(path: Path, table: pd.DataFrame) -> None:
             row = int(np.argmax(table[column] == "")) + 1
             raise InputError(f"{path}: row {row}: {column} is empty")
     for what, columns in [
-        ("field (plate, well, site)", ["Metadata_Plate", "Metadata_Well", "Metadata_Site"]),
+        ("field (source, batch, plate, well, site)", list(IMAGE_METADATA[:5])),
         *(("file", [column]) for column in files),
     ]:
         twice = table.duplicated(columns)
@@ -266,7 +277,7 @@ def _check_rows(path: Path, table: pd.DataFrame) -> None:
             first = keys.index(keys[second])
             raise InputError(
                 f"{path}: rows {first + 1} and {second + 1} are the same {what}:"
-                f" {', '.join(keys[second])}"
+                f" {', '.join(filter(None, keys[second]))}"
             )
 
 

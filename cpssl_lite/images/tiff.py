@@ -40,7 +40,7 @@ def read_plane(path: str | Path) -> NDArray[np.uint16]:
     """Read a TIFF with a single channel.
 
     uint16 is expected. uint8 is accepted and widened without a change of its values: scaling by
-    percentiles makes the unit irrelevant.
+    percentiles makes the unit irrelevant. Floats within 0..1 are rounded to uint16.
 
     Returns
     -------
@@ -55,17 +55,33 @@ def read_plane(path: str | Path) -> NDArray[np.uint16]:
         plane = np.squeeze(_pixels(tiff))
     if plane.ndim != 2:
         raise InputError(f"{path}: one channel (H, W) expected, got shape {plane.shape}")
-    if plane.dtype not in (np.uint8, np.uint16):
-        raise InputError(f"{path}: pixels must be uint16 or uint8, got {plane.dtype}")
-    return plane.astype(np.uint16, copy=False)
+    return plane.astype(np.uint16) if plane.dtype == np.uint8 else _uint16(path, plane)
+
+
+def read_planes(paths: Sequence[str]) -> NDArray[np.uint16]:
+    """Read the single-channel TIFFs of one field: (C, H, W) uint16.
+
+    Raises
+    ------
+    InputError
+        As `read_plane`, or they differ in size.
+    """
+    planes = [read_plane(path) for path in paths]
+    for path, plane in zip(paths, planes, strict=True):
+        if plane.shape != planes[0].shape:
+            raise InputError(
+                f"channels of one field must have one size: {paths[0]} is"
+                f" {planes[0].shape}, {path} is {plane.shape}"
+            )
+    return np.stack(planes)
 
 
 def read_merged(path: str | Path, channels: Sequence[str] = CHANNELS) -> Field:
     """Read a merged field and select its channels by name.
 
-    A file that records its channel names (this project's do) may have them in any order; one that
-    does not, such as the authors', must have the five in canonical order. NumPy files (``.npy``),
-    which the authors accept as well, never have names nor a threshold.
+    A file that records its channel names (this project's do, OME and ImageJ may) can have them in
+    any order; one that does not, such as the authors', must have the five in canonical order.
+    NumPy files (``.npy``), which the authors accept as well, never have names nor a threshold.
 
     Pixels are uint16; floats within 0..1 are rounded to it.
 
@@ -76,19 +92,20 @@ def read_merged(path: str | Path, channels: Sequence[str] = CHANNELS) -> Field:
         uint16 nor floats within 0..1 (NaN included), or a threshold that is no number.
     """
     notes: Mapping[str, Any] = {}
+    names = CHANNELS
     if Path(path).suffix.lower() == ".npy":
         pixels = _read_npy(path)
     else:
         with _opened(path) as tiff:
             notes = _notes(tiff)
+            names = _names(tiff) or CHANNELS
             pixels = _pixels(tiff)
     if pixels.ndim != 3:
         raise InputError(f"{path}: a merged image is (channels, H, W), got shape {pixels.shape}")
-    names = tuple(str(name) for name in notes.get("channels", CHANNELS))
     if len(pixels) != len(names):
         raise InputError(
             f"{path}: {len(names)} channels expected ({', '.join(names)}), got {len(pixels)}"
-            f" in an image of shape {pixels.shape}"
+            f" in an image of shape {pixels.shape}; a merged image is (channels, H, W)"
         )
     try:
         order = channel_indices(names, channels)
@@ -96,13 +113,7 @@ def read_merged(path: str | Path, channels: Sequence[str] = CHANNELS) -> Field:
         raise InputError(f"{path}: {error}") from error
     if order != list(range(len(pixels))):
         pixels = pixels[order]
-    if pixels.dtype.kind == "f":
-        if not (np.isfinite(pixels).all() and pixels.min() >= 0 and pixels.max() <= 1):
-            raise InputError(f"{path}: float pixels must be finite and within 0..1")
-        pixels = to_uint16(pixels)
-    if pixels.dtype != np.uint16:
-        raise InputError(f"{path}: pixels must be uint16 or float in 0..1, got {pixels.dtype}")
-    return Field(pixels, _otsu(path, notes), tuple(channels))
+    return Field(_uint16(path, pixels), _otsu(path, notes), tuple(channels))
 
 
 def write_merged(
@@ -191,10 +202,10 @@ def _check_whole(path: str | Path, tiff: tifffile.TiffFile) -> None:
     if not len(tiff.pages):
         raise InputError(f"{path}: not a readable TIFF, damaged or cut off (no image in it)")
     declared = _notes(tiff).get("shape")
-    series = tiff.series[0]
-    if declared is not None and list(series.shape) != list(declared):
-        raise InputError(f"{path}: cut off, shape {tuple(declared)} declared, {series.shape} found")
-    for page in series.pages:
+    shape = tiff.series[0].shape
+    if declared is not None and list(shape) != list(declared):
+        raise InputError(f"{path}: cut off, shape {tuple(declared)} declared, {shape} found")
+    for page in (page for series in _alike(tiff) for page in series.pages):
         if page is None:
             raise InputError(f"{path}: cut off, a page is missing")
         blocks = list(zip(page.dataoffsets, page.databytecounts, strict=True))
@@ -206,7 +217,38 @@ def _check_whole(path: str | Path, tiff: tifffile.TiffFile) -> None:
 
 def _pixels(tiff: tifffile.TiffFile) -> NDArray:
     # One thread: callers read many files side by side in processes of their own.
-    return tiff.asarray(series=0, maxworkers=1)
+    images = [series.asarray(maxworkers=1) for series in _alike(tiff)]
+    return np.stack(images) if len(images) > 1 else images[0]
+
+
+def _alike(tiff: tifffile.TiffFile) -> list[tifffile.TiffPageSeries]:
+    """The first image and those of its size: some programs write channels one by one."""
+    return [series for series in tiff.series if series.shape == tiff.series[0].shape]
+
+
+def _uint16(path: str | Path, pixels: NDArray) -> NDArray[np.uint16]:
+    """Pixels as uint16 in this machine's byte order; floats must be within 0..1."""
+    if pixels.dtype.kind == "f":
+        if not (np.isfinite(pixels).all() and pixels.min() >= 0 and pixels.max() <= 1):
+            raise InputError(f"{path}: float pixels must be finite and within 0..1")
+        return to_uint16(pixels)
+    if pixels.dtype.newbyteorder("=") != np.uint16:
+        raise InputError(f"{path}: pixels must be uint16 or float in 0..1, got {pixels.dtype}")
+    return pixels.astype(np.uint16, copy=False)
+
+
+def _names(tiff: tifffile.TiffFile) -> tuple[str, ...]:
+    """Channel names that the file records: this project's, OME's or ImageJ's; else none."""
+    names = _notes(tiff).get("channels")
+    if tiff.ome_metadata:
+        images = tifffile.xml2dict(tiff.ome_metadata)["OME"]["Image"]
+        channels = (images[0] if isinstance(images, list) else images)["Pixels"].get("Channel")
+        names = [c.get("Name") for c in channels] if isinstance(channels, list) else None
+    elif tiff.imagej_metadata:
+        names = tiff.imagej_metadata.get("Labels")
+    if isinstance(names, list) and all(isinstance(name, str) for name in names):
+        return tuple(names)
+    return ()
 
 
 def _notes(tiff: tifffile.TiffFile) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cpssl_lite.metrics.similarity import encode, groups, unit_rows
+from cpssl_lite.metrics.similarity import TIE, encode, groups, unit_rows
 
 # Of the released code.
 SEED = 507
@@ -102,7 +102,7 @@ def percent_replicating(
         return Replication(np.nan, np.nan, correlation, null)
     threshold = float(np.percentile(null, 95))
     counted = correlation if count_single else correlation[~np.isnan(correlation)]
-    share = float(np.mean(counted > threshold)) if len(counted) else np.nan
+    share = float(np.mean(counted > threshold + TIE)) if len(counted) else np.nan
     return Replication(share, threshold, correlation, null)
 
 

@@ -13,7 +13,15 @@ from cpssl_lite.files import atomic_path, sha256
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.models import formats_authors, formats_public
 from cpssl_lite.models.encoder import RELEASED_MEAN, RELEASED_SD, Encoder, fresh_copy
-from cpssl_lite.models.formats import Found, infer_shape, load_strictly, shorten, tensors_of
+from cpssl_lite.models.formats import (
+    Found,
+    apply_input,
+    check_input,
+    infer_shape,
+    load_strictly,
+    shorten,
+    tensors_of,
+)
 from cpssl_lite.models.formats_authors import Convention
 from cpssl_lite.models.reading import read_checkpoint
 from cpssl_lite.models.vit import ARCHITECTURES, Pooling, Shape, ViT, build_vit
@@ -31,7 +39,6 @@ __all__ = [
 
 DEFAULT = Path(__file__).parent / "weights" / "dino_lite.safetensors"
 _CARD_KEY = "cpssl_card"
-_INPUT_KEYS = ("channels", "crop_size", "heads", "mean", "sd", "pooling")
 
 
 def load_encoder(path: str | Path = DEFAULT, convention: Convention = "paper") -> Encoder:
@@ -61,13 +68,7 @@ def load_encoder(path: str | Path = DEFAULT, convention: Convention = "paper") -
     found, card = _recognise(path, content, metadata, convention)
     shape = infer_shape(found.tensors, str(path), found.heads)
     network = (formats_public.ChannelAgnosticViT if found.tokens_of_all_channels else ViT)(shape)
-    if not (found.per_channel or found.tokens_of_all_channels):
-        if shape.in_channels != len(found.channels):
-            raise InputError(
-                f"{path}: the network takes {shape.in_channels} channels, "
-                f"{len(found.channels)} are named ({', '.join(found.channels)}); "
-                f"name them in {path.with_suffix('.yaml')} under input: channels"
-            )
+    check_input(found, shape, str(path))
     load_strictly(network, found.tensors, str(path))
     card = {
         **card,
@@ -182,9 +183,14 @@ def _recognise(
     path: Path, content: dict[str, Any], metadata: dict[str, str], convention: Convention
 ) -> tuple[Found, dict[str, Any]]:
     if _CARD_KEY in metadata:
-        card = json.loads(metadata[_CARD_KEY])
+        try:
+            card = json.loads(metadata[_CARD_KEY])
+        except json.JSONDecodeError as error:
+            raise InputError(f"{path}: the card inside is not JSON ({error})") from error
+        if not isinstance(card, dict):
+            raise InputError(f"{path}: the card inside is a {type(card).__name__}, not a mapping")
         found = Found("cpssl_lite", card.get("method", "unknown"), tensors_of(content))
-        _apply_input(found, card.get("input", {}), path)
+        apply_input(found, card.get("input", {}), str(path))
         return found, card
     readers = (
         formats_authors.dino,
@@ -209,18 +215,11 @@ def _sidecar(path: Path, found: Found) -> dict[str, Any]:
     beside = path.with_suffix(".yaml")
     if not beside.is_file():
         return {}
-    card = yaml.safe_load(beside.read_text())
-    if not isinstance(card, dict) or not isinstance(card.get("input", {}), dict):
+    try:
+        card = yaml.safe_load(beside.read_text())
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"{beside}: cannot be read as YAML ({error})") from error
+    if not isinstance(card, dict):
         raise InputError(f"{beside}: expected a mapping with `input`, got {type(card).__name__}")
-    _apply_input(found, card.get("input", {}), beside)
+    apply_input(found, card.get("input", {}), str(beside))
     return card
-
-
-def _apply_input(found: Found, given: dict[str, Any], source: Path) -> None:
-    unknown = sorted(set(given) - set(_INPUT_KEYS))
-    if unknown:
-        raise InputError(
-            f"{source}: unknown key {unknown[0]} under input (allowed: {', '.join(_INPUT_KEYS)})"
-        )
-    for key, value in given.items():
-        setattr(found, key, tuple(value) if isinstance(value, list) else value)

@@ -1,8 +1,11 @@
 """What a checkpoint reader must find out about a file, and what all formats share."""
 
+import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import torch
 
@@ -72,7 +75,8 @@ def infer_shape(tensors: Tensors, source: str, heads: int | None = None) -> Shap
     if patches is None or positions is None:
         lacking = [n for n in ("patch_embed.proj.weight", "pos_embed") if n not in tensors]
         raise InputError(f"{source}: not a vision transformer, missing {', '.join(lacking)}")
-    if patches.ndim != 4 or patches.shape[2] != patches.shape[3] or positions.ndim != 3:
+    square = patches.ndim == 4 and patches.shape[2] == patches.shape[3] > 0
+    if not square or positions.ndim != 3 or positions.shape[1] < 2:
         raise InputError(
             f"{source}: patch_embed.proj.weight {tuple(patches.shape)} and pos_embed "
             f"{tuple(positions.shape)} do not have a ViT's shapes (d, C, p, p) and (1, 1 + n, d)"
@@ -99,13 +103,86 @@ def infer_shape(tensors: Tensors, source: str, heads: int | None = None) -> Shap
     )
 
 
+def apply_input(found: Found, given: Any, source: str) -> None:
+    """Take over the input rules that a card states, each of the right kind.
+
+    Raises
+    ------
+    InputError
+        Names the key, what was got and what is expected.
+    """
+    if not isinstance(given, dict):
+        raise InputError(f"{source}: input is {given!r}, expected a mapping")
+    for key, value in given.items():
+        if key not in _INPUT:
+            raise InputError(
+                f"{source}: unknown key {key} under input (allowed: {', '.join(_INPUT)})"
+            )
+        expected, fits = _INPUT[key]
+        if not fits(value):
+            raise InputError(f"{source}: input {key} is {value!r}, expected {expected}")
+        setattr(found, key, tuple(value) if isinstance(value, list) else value)
+
+
+def check_input(found: Found, shape: Shape, source: str) -> None:
+    """Refuse input rules that do not go with the network.
+
+    Raises
+    ------
+    InputError
+        The number of channels, of means or of sds, or the size of the crops.
+    """
+    one_by_one = found.per_channel or found.tokens_of_all_channels
+    if not one_by_one and shape.in_channels != len(found.channels):
+        raise InputError(
+            f"{source}: the network takes {shape.in_channels} channels, "
+            f"{len(found.channels)} are named ({', '.join(found.channels)}); "
+            f"name them in {Path(source).with_suffix('.yaml')} under input: channels"
+        )
+    n = shape.in_channels if found.per_channel else len(found.channels)
+    for name, values in (("mean", found.mean), ("sd", found.sd)):
+        if values is not None and len(values) not in (1, n):
+            raise InputError(f"{source}: input {name} has {len(values)} values for {n} channels")
+    if found.crop_size and found.crop_size % shape.patch:
+        raise InputError(
+            f"{source}: input crop_size {found.crop_size} is no multiple of the patch {shape.patch}"
+        )
+
+
+def _numbers(value: Any) -> bool:
+    numbers = isinstance(value, list) and all(isinstance(v, int | float) for v in value)
+    return numbers and all(math.isfinite(v) for v in value)
+
+
+def _positive(value: Any) -> bool:
+    return isinstance(value, int) and value > 0
+
+
+def _names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(v, str) for v in value) and bool(value)
+
+
+# What a card may state under `input`: what it must be, and how to tell.
+_INPUT: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "channels": ("distinct names", lambda v: _names(v) and len(set(v)) == len(v)),
+    "crop_size": ("a size in pixels", _positive),
+    "heads": ("a number of heads", _positive),
+    "mean": ("a number per channel, or null", lambda v: v is None or _numbers(v)),
+    "sd": (
+        "a number above 0 per channel, or null",
+        lambda v: v is None or (_numbers(v) and all(x > 0 for x in v)),
+    ),
+    "pooling": (f"one of {', '.join(get_args(Pooling))}", lambda v: v in get_args(Pooling)),
+}
+
+
 def load_strictly(network: torch.nn.Module, tensors: Tensors, source: str) -> None:
     """Load weights into `network`; any tensor missing, left over or of another shape is an error.
 
     Raises
     ------
     InputError
-        Lists what is missing, unexpected and misshapen (the first five of each).
+        Lists what is missing, unexpected, misshapen, and NaN or infinite (the first five of each).
     """
     expected = network.state_dict()
     problems = {
@@ -115,6 +192,11 @@ def load_strictly(network: torch.nn.Module, tensors: Tensors, source: str) -> No
             f"{name} {tuple(tensors[name].shape)} instead of {tuple(value.shape)}"
             for name, value in expected.items()
             if name in tensors and tensors[name].shape != value.shape
+        ],
+        "not finite numbers": [
+            name
+            for name, value in tensors.items()
+            if not (value.is_floating_point() and bool(value.isfinite().all()))
         ],
     }
     parts = [f"{what}: {shorten(names)}" for what, names in problems.items() if names]

@@ -12,8 +12,8 @@ from cpssl_lite.images.augment import AUGMENTATIONS, Augment
 from cpssl_lite.models.schedules import warmup_cosine
 from cpssl_lite.models.vit import Pooling, ViT
 
-# Crops' features, each scaled to length 1, spread around their mean by this little or less:
-# the network says the same of everything. Fresh random weights give about ten times more.
+# Crops' features, each scaled to length 1, lie this close to their mean or closer: the network
+# says the same of everything. Fresh weights start at about 0.7; runs that learn stay above 0.05.
 COLLAPSED = 1e-3
 
 

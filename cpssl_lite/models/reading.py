@@ -4,6 +4,7 @@ import argparse
 import json
 import pickle
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,11 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
 def _read_pickle(path: Path) -> dict[str, Any]:
     try:
         # A handle, not the path: torch chooses another reader by the suffix.
-        with torch.serialization.safe_globals([argparse.Namespace]), open(path, "rb") as file:
+        with (
+            torch.serialization.safe_globals([argparse.Namespace]),
+            warnings.catch_warnings(action="ignore"),
+            open(path, "rb") as file,
+        ):
             content = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, AttributeError) as error:
         # The unpickler names the offending object; only that name is worth a reader's time.

@@ -111,6 +111,8 @@ def train(
         data = loader(CropBatches(fields, crops, seed), sampler, recipe["workers"])
         last = out / "last.ckpt"
         trainer.fit(objective, data, ckpt_path=last if last.is_file() else None, weights_only=True)
+    if trainer.global_step < recipe["epochs"] * len(sampler):  # Ctrl-C ends fit quietly
+        raise InputError(f"{out}: training was stopped early; the same command resumes it")
     if trainer.is_global_zero:
         card = {
             "method": method.upper() if method != "simclr" else "SimCLR",

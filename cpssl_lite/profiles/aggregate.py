@@ -31,9 +31,9 @@ def aggregate(table: pd.DataFrame, by: str = "consensus") -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        A row per group, sorted by batch and perturbation: Metadata columns of its first well, the
-        mean of each feature. Wells without a perturbation name belong to no group and are left
-        out, with a log line.
+        A row per group, sorted by batch and perturbation: the first value of each Metadata column
+        that is not empty, the mean of each feature. Wells without a perturbation name belong to
+        no group and are left out, with a log line.
 
     Raises
     ------
@@ -54,9 +54,10 @@ def aggregate(table: pd.DataFrame, by: str = "consensus") -> pd.DataFrame:
         head, values = head[named], values[named]
     keys = [name for name in (*LEVELS[by], "Metadata_Perturbation") if name in head]
     codes = head.groupby(keys).ngroup().to_numpy()
-    first = np.unique(codes, return_index=True)[1]
+    text = head.columns.difference(head.select_dtypes("number").columns)
+    first = head.mask(head == "").groupby(codes).first().fillna(dict.fromkeys(text, ""))
     means = pd.DataFrame(group_means(values, codes), columns=feature_columns(table))
-    return pd.concat([head.iloc[first].reset_index(drop=True), means], axis=1)
+    return pd.concat([first, means], axis=1)
 
 
 def group_means(values: np.ndarray, codes: np.ndarray) -> np.ndarray:

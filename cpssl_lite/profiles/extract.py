@@ -24,14 +24,11 @@ import torch
 from tqdm import tqdm
 
 from cpssl_lite.errors import InputError
-from cpssl_lite.files import check_writable
-from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.crops import cut, foreground_share, grid, select
-from cpssl_lite.images.otsu import otsu_threshold
-from cpssl_lite.images.scale import scale_intensities, to_uint16
-from cpssl_lite.images.tiff import Field, read_merged, read_plane
+from cpssl_lite.images.rows import read_field
+from cpssl_lite.images.tiff import Field, read_header
 from cpssl_lite.models.checkpoints import Encoder
-from cpssl_lite.profiles.table import read_provenance, write_profiles
+from cpssl_lite.profiles.table import check_output, read_provenance, write_profiles
 from cpssl_lite.provenance import provenance
 
 log = logging.getLogger(__name__)
@@ -78,8 +75,9 @@ def extract(
     Raises
     ------
     InputError
-        A file is missing, damaged or of another size than the first; the network gives NaN;
-        a well carries two perturbations; the output cannot be written.
+        A file is missing, damaged, smaller than a crop or of another size than the first; the
+        network gives NaN; a well carries two perturbations; there is no such device; the
+        output cannot be written.
 
     Notes
     -----
@@ -91,8 +89,10 @@ def extract(
         raise InputError(f"convention {convention!r} is not one of {', '.join(CONVENTIONS)}")
     if precision not in ("fp32", "bf16"):
         raise InputError(f"precision {precision!r} is not one of fp32, bf16")
+    if batch_size < 1:
+        raise InputError(f"batch_size must be 1 or more, got {batch_size}")
     out = Path(out)
-    check_writable(out)
+    check_output(out)
     _check_images(images)
     settings = {
         "checkpoint": encoder.card,
@@ -104,19 +104,21 @@ def extract(
     if out.is_file() and read_provenance(out).get("digest") == whole:
         log.info("%s: up to date", out)
         return out
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = _usable(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     encoder = encoder.eval().to(device)
     parts = out.with_name(out.name + ".plates")
 
     plates = images.groupby([c for c in PLATE if c in images], sort=True)
-    written, shape = [], None
+    # Of the first field, not of the first one embedded: a resumed run must judge alike.
+    shape = read_header(_file_of(images.iloc[0]))[0][-2:]
+    written = []
     for position, (key, rows) in enumerate(plates, start=1):
         name = "_".join(str(part) for part in (key if isinstance(key, tuple) else (key,)) if part)
         digest = _digest(rows, settings)
         part = parts / f"{_safe(name)}-{digest[:16]}.parquet"
         if not part.is_file():  # plates are written whole, so being there is being done
             start = perf_counter()
-            fields, shape = _embed_plate(
+            fields = _embed_plate(
                 rows, encoder, convention, precision, batch_size, device, readers, shape, name
             )
             wells = _average(rows, fields, mean_of_fields=convention == "paper")
@@ -144,9 +146,9 @@ def _embed_plate(
     batch_size: int,
     device: str,
     readers: int,
-    shape: tuple[int, int] | None,
+    shape: tuple[int, ...],
     name: str,
-) -> tuple[pd.DataFrame, tuple[int, int]]:
+) -> pd.DataFrame:
     """Sum of crop features (`sum`) and number of crops (`crops`) of every field of a plate."""
     sums = np.zeros((len(rows), encoder.n_features))
     counts = np.zeros(len(rows), dtype=int)
@@ -174,10 +176,14 @@ def _embed_plate(
     with torch.inference_mode(), progress:
         for index, (file, field) in enumerate(_read_ahead(rows, encoder.channels, low, readers)):
             height, width = field.pixels.shape[1:]
-            shape = shape or (height, width)
+            if min(height, width) < encoder.crop_size:
+                raise InputError(
+                    f"{file}: {height} x {width} px is smaller than the network's crops of "
+                    f"{encoder.crop_size} px ({encoder.card.get('file', 'checkpoint')})"
+                )
             if shape != (height, width):
                 raise InputError(
-                    f"{file}: {height} x {width} px, but earlier fields of this table are "
+                    f"{file}: {height} x {width} px, but the first field of this table is "
                     f"{shape[0]} x {shape[1]}; extract each size as its own table"
                 )
             crops = _crops_with_cells(field, encoder.crop_size, len(encoder.channels))
@@ -196,8 +202,19 @@ def _embed_plate(
             f"the network gives NaN or infinity on plate {name} well {bad['Metadata_Well']} "
             f"({encoder.card.get('file', 'checkpoint')}); try --precision fp32"
         )
-    assert shape is not None  # a plate has at least one field
-    return pd.DataFrame({"sum": list(sums), "crops": counts}, index=rows.index), shape
+    return pd.DataFrame({"sum": list(sums), "crops": counts}, index=rows.index)
+
+
+def _usable(device: str) -> str:
+    """`device`, or a line that says why nothing can be computed on it."""
+    try:
+        torch.ones(1, device=device).cpu()
+    except (RuntimeError, AssertionError) as error:  # PyTorch without CUDA asserts
+        reason = str(error).split("\n")[0].partition(". Please")[0]
+        raise InputError(
+            f"device {device!r} cannot be used here ({reason}); take cpu, or cuda with a GPU"
+        ) from error
+    return device
 
 
 def _crops_with_cells(field: Field, size: int, channels: int) -> np.ndarray:
@@ -205,8 +222,8 @@ def _crops_with_cells(field: Field, size: int, channels: int) -> np.ndarray:
     *_, height, width = field.pixels.shape
     corners = grid(height, width, size)
     dna = field.pixels[field.channels.index("DNA")]
-    otsu = field.otsu if field.otsu is not None else otsu_threshold(dna / np.float32(65535))
-    share = foreground_share(dna, otsu, corners, size)
+    assert field.otsu is not None  # read_field finds one
+    share = foreground_share(dna, field.otsu, corners, size)
     return cut(field.pixels[:channels], corners[select(share)], size)
 
 
@@ -227,32 +244,11 @@ def _read_ahead(
             yield _file_of(done), future.result()
 
 
-def read_field(record: dict[str, Any], channels: tuple[str, ...], low: float = 0.01) -> Field:
-    """Read one row of an image table: the named channels, then DNA if it is not among them.
-
-    DNA finds the cells, even where the network does not look at it. Single channels are
-    clipped at percentiles `low` and 99.9 and scaled, as `cpssl data prepare` does; a merged
-    file is taken as it is.
-    """
-    wanted = tuple(dict.fromkeys((*channels, "DNA")))
-    if record.get("FileName_Merged"):
-        return read_merged(record["FileName_Merged"], wanted)
-    pixels = np.stack([read_plane(record[f"FileName_{name}"]) for name in wanted])
-    scaled = scale_intensities(pixels, low=low)
-    return Field(to_uint16(scaled), otsu_threshold(scaled[wanted.index("DNA")]), wanted)
-
-
 def _average(rows: pd.DataFrame, fields: pd.DataFrame, mean_of_fields: bool) -> pd.DataFrame:
     """Average the fields of each well; Metadata columns keep the well's value."""
     well = [c for c in (*PLATE, "Metadata_Well") if c in rows]
     metadata = [str(c) for c in rows if str(c).startswith("Metadata_") and c != "Metadata_Site"]
     groups = rows.groupby(well, sort=True)
-    mixed = groups["Metadata_Perturbation"].nunique() if "Metadata_Perturbation" in rows else None
-    if mixed is not None and (mixed > 1).any():
-        raise InputError(
-            f"well {'/'.join(np.atleast_1d(mixed.index[mixed > 1][0]))} has "
-            f"{mixed.max()} different perturbations in its rows; a well has one"
-        )
     table, profiles = [], []
     for _, members in groups:
         sums = np.stack(fields.loc[members.index, "sum"].to_list())  # (fields, d)
@@ -270,23 +266,30 @@ def _average(rows: pd.DataFrame, fields: pd.DataFrame, mean_of_fields: bool) -> 
 
 
 def _check_images(images: pd.DataFrame) -> None:
-    """Fail before the first crop, not hours later, when files are missing."""
-    columns = ["FileName_Merged"] if "FileName_Merged" in images else []
-    columns = columns or [f"FileName_{name}" for name in CHANNELS if f"FileName_{name}" in images]
+    """Fail before the first crop, not hours later, for files or wells that cannot be right."""
+    if "Metadata_Perturbation" in images:
+        well = [c for c in (*PLATE, "Metadata_Well") if c in images]
+        mixed = images.groupby(well)["Metadata_Perturbation"].nunique()
+        if (mixed > 1).any():
+            raise InputError(
+                f"well {'/'.join(filter(None, np.atleast_1d(mixed.index[mixed > 1][0])))} has "
+                f"{mixed.max()} different perturbations in its rows; a well has one"
+            )
+    columns = [c for c in images if str(c).startswith("FileName_")]
     files = pd.unique(images[columns].to_numpy().ravel())
     missing = [file for file in files if not Path(file).is_file()]
     if missing:
         raise InputError(f"{missing[0]}: no such image ({len(missing)} of {len(files)} missing)")
 
 
-def _file_of(record: dict[str, Any]) -> str:
+def _file_of(record: Any) -> str:
     return record.get("FileName_Merged") or record.get("FileName_DNA", "")
 
 
 def _digest(rows: pd.DataFrame, settings: dict[str, Any]) -> str:
     """Digest of what a plate's profiles depend on: its rows, its files' size and age, settings."""
     names = [str(c) for c in rows if str(c).startswith("FileName_")]
-    stats = [Path(file).stat() for file in rows[names[0]]]
+    stats = [Path(file).stat() for name in names for file in rows[name]]
     facts = [(s.st_size, s.st_mtime_ns) for s in stats]
     text = json.dumps([rows.to_dict("list"), facts, settings], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -206,6 +206,8 @@ def normalize(
     steps = parse_method(method)
     features = np.array(feature_columns(table))
     head, values = profile_matrix(table)
+    if not 0 < epsilon < np.inf:
+        raise InputError(f"epsilon {epsilon:g} is not above 0")
     for step in steps:
         require(table, *(["Metadata_Control"] if step != "mad_robustize" else []))
         if step != "sphere":
@@ -239,7 +241,10 @@ def parse_method(method: str) -> list[str]:
     >>> parse_method("sphere+mad_robustize"), parse_method("none")
     (['sphere', 'mad_robustize'], [])
     """
-    steps = [step.strip() for step in method.split("+")]
+    # The authors' command line says spherize_mad_robustize, mad_robustize_spherize, no_post_proc.
+    known = method.replace("spherize", "sphere").replace("no_post_proc", "none")
+    known = known.replace("sphere_", "sphere+").replace("_sphere", "+sphere")
+    steps = [step.strip() for step in known.split("+")]
     if steps == ["none"]:
         return []
     for step in steps:
@@ -288,6 +293,6 @@ def _by_plate(
         rows = np.flatnonzero(codes == code)
         fit = np.ones(len(rows), dtype=bool) if reference is None else reference[rows]
         if not fit.any():
-            raise InputError(f"plate {name} has no {what} ({len(rows)} wells)")
+            raise InputError(f"plate {name} has no {what} ({len(rows)} wells); leave it out")
         groups.append((str(name), rows, fit))
     return groups

@@ -10,6 +10,7 @@ import pandas as pd
 from cpssl_lite.errors import InputError
 from cpssl_lite.images.table import canonical_metadata
 
+_LABEL = "the label"
 ROLES = ("source", "batch", "plate", "well", "perturbation")
 # Columns that tell one well from another; tables differ in how many of them they have.
 WELL_KEY = ("Metadata_Source", "Metadata_Batch", "Metadata_Plate", "Metadata_Well")
@@ -30,7 +31,7 @@ def assign_roles(
 
     Each value is the name of a column, as it is in the table or in the file it came from
     (``Metadata_GeneGroup`` or ``gene_group``). `control` is a column with ``negcon`` in it, or
-    ``COLUMN=VALUE``. `label` is checked only; pass the same name to `evaluate`.
+    ``COLUMN=VALUE``. `label` keeps its name; pass the same one to `evaluate`.
 
     Returns
     -------
@@ -49,24 +50,30 @@ def assign_roles(
     ['P1']
     """
     names = dict(zip(ROLES, (source, batch, plate, well, perturbation), strict=True))
-    found = {role: find_column(table, name) for role, name in names.items() if name}
-    if label:
-        find_column(table, label)
+    found = {f"Metadata_{role.title()}": find_column(table, n) for role, n in names.items() if n}
     # Read all columns before any is written: batch and plate may be swapped, for instance.
-    new = {f"Metadata_{role.title()}": table[column].copy() for role, column in found.items()}
+    columns = {role: table[column] for role, column in found.items()}
+    if label:
+        columns[f"Metadata_{_LABEL}"] = table[find_column(table, label)]
+    new = dict(canonical_metadata(pd.DataFrame(columns, index=table.index)))
+    dmso = new.pop("Metadata_Control")  # by the name of the perturbation
+    if label:
+        new[find_column(table, label)] = new.pop(f"Metadata_{_LABEL}")
+    known = table["Metadata_Control"] if "Metadata_Control" in table else dmso.replace("negcon", "")
     if control:
         name, _, value = control.partition("=")
         column = table[find_column(table, name)].astype(str)
         if not (column == (value or "negcon")).any():
             what = "no well has it" if value else "no well is negcon (use COLUMN=VALUE)"
             raise InputError(f"control {control}: {what}; {name} holds {some(column)}")
-        kept = table["Metadata_Control"] if "Metadata_Control" in table else ""
-        kept = pd.Series(kept, index=table.index).replace("negcon", "")
-        new["Metadata_Control"] = kept.mask(column == value, "negcon") if value else column
+        known = known.replace("negcon", "")
+        new["Metadata_Control"] = known.mask(column == value, "negcon") if value else column
+    elif perturbation:
+        new["Metadata_Control"] = known.mask(known == "", dmso)
     if not new:
         return table
     head = [name for name in table.columns if name.startswith("Metadata_") and name not in new]
-    rest = [name for name in table.columns if not name.startswith("Metadata_")]
+    rest = [name for name in table.columns if not name.startswith("Metadata_") and name not in new]
     assigned = pd.concat([pd.DataFrame(new), table[head], table[rest]], axis=1)
     assigned = name_controls(assigned)
     check_wells(assigned, "the table with these roles")
@@ -96,7 +103,10 @@ def find_column(table: pd.DataFrame, name: str) -> str:
 
 
 def require(table: pd.DataFrame, *columns: str) -> None:
-    """Raise InputError for the first of `columns` that the table lacks or has only empty."""
+    """Raise InputError for the first of `columns` that the table lacks or has empty.
+
+    What tells one well from another must be filled in every row; the rest in some.
+    """
     for name in columns:
         if name not in table.columns or (table[name] == "").all():
             known = [c for c in table.columns if c.startswith("Metadata_")]
@@ -105,6 +115,12 @@ def require(table: pd.DataFrame, *columns: str) -> None:
             raise InputError(
                 f"{state} {name}; say which column it is with {option}=COLUMN (--{option}); "
                 f"the table has {', '.join(known)}"
+            )
+        empty = (table[name] == "").to_numpy()
+        if name in WELL_KEY and empty.any():
+            raise InputError(
+                f"well {well_name(table, int(empty.argmax()))}: {name} is empty "
+                f"({int(empty.sum())} such wells); fill it or drop these wells"
             )
 
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cpssl_lite.errors import InputError
-from cpssl_lite.files import atomic_path
+from cpssl_lite.files import atomic_path, check_writable
 from cpssl_lite.images.table import canonical_metadata
 from cpssl_lite.profiles.roles import assign_roles as assign_roles
 from cpssl_lite.profiles.roles import check_wells, name_controls, some, well_name
@@ -33,6 +34,7 @@ FAMILIES = (
     re.compile(r"f_?\d+|feature_?\d+"),
 )
 FIELD_LEVEL = "Image_"
+HUGE = 1e100  # the squares of larger values have no place in float64
 PROVENANCE = b"cpssl"
 
 
@@ -58,7 +60,7 @@ def feature_columns(table: pd.DataFrame) -> list[str]:
 
 
 def read_profiles(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
-    """Read one profile table, or several as one (Parquet, CSV, CSV.gz).
+    """Read one profile table, or several as one (Parquet, CSV, CSV.gz, AnnData's .h5ad).
 
     Parameters
     ----------
@@ -106,16 +108,28 @@ def _read_one(file: Path) -> pd.DataFrame:
         raise InputError(f"{file}: no such profile table")
     try:
         if file.suffix in (".parquet", ".pq"):
-            table = pd.read_parquet(file)
+            stored = pq.ParquetFile(file).read()
+            _once(file, stored.column_names)
+            # An index that pandas stored is metadata like any other column.
+            table = stored.to_pandas(ignore_metadata=True)
+        elif file.suffix == ".h5ad":
+            data = _anndata().read_h5ad(file)
+            table = pd.concat([data.obs, data.to_df()], axis=1).reset_index(drop=True)
+            _once(file, list(table.columns))
         elif file.name.endswith((".csv", ".csv.gz", ".tsv", ".tsv.gz")):
             tab = "\t" if ".tsv" in file.name else ","
-            header = pd.read_csv(file, sep=tab, nrows=0)
-            fields = [name for name in header.columns if name.startswith(FIELD_LEVEL)]
-            numeric = {*feature_columns(header), *fields}
-            text = {name: str for name in header.columns if name not in numeric}
-            table = pd.read_csv(file, sep=tab, dtype=text, low_memory=False)
+            header = pd.read_csv(file, sep=tab, header=None, nrows=1, dtype=str).iloc[0].dropna()
+            _once(file, header.tolist())
+            fields = [name for name in header if name.startswith(FIELD_LEVEL)]
+            numeric = {*feature_columns(pd.DataFrame(columns=header)), *fields}
+            text = {name: str for name in header if name not in numeric}
+            with warnings.catch_warnings():  # rows longer than the header: pandas only warns
+                warnings.simplefilter("error", pd.errors.ParserWarning)
+                table = pd.read_csv(file, sep=tab, dtype=text, low_memory=False, index_col=False)
         else:
-            raise InputError(f"{file}: is neither .parquet nor .csv, .csv.gz, .tsv")
+            raise InputError(f"{file}: is neither .parquet nor .csv, .csv.gz, .tsv, .h5ad")
+    except pd.errors.ParserWarning as error:
+        raise InputError(f"{file}: rows have more values than the header has names") from error
     except (pa.ArrowException, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise InputError(f"{file}: is not a readable table ({error})") from error
     except (UnicodeDecodeError, EOFError, OSError) as error:
@@ -141,20 +155,27 @@ def _read_one(file: Path) -> pd.DataFrame:
     return pd.concat([head, table[rest], table[features]], axis=1)
 
 
+def _once(file: Path, names: list[str]) -> None:
+    twice = pd.Index(names)[pd.Index(names).duplicated()]
+    if len(twice):
+        raise InputError(f"{file}: column {twice[0]} is there more than once; keep one")
+
+
 def profile_matrix(table: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
     """Metadata and features (n, d) float64 of the wells that have a profile.
 
     The rule for missing values: wells without any value (no cell was found) are left out, with
     a log line; a feature without any value, a well with some values missing, and infinite
-    values are errors that name them.
+    or absurdly large values are errors that name them.
     """
     features = feature_columns(table)
     if not features:
         raise InputError(f"no features found; the table has {some(table.columns)}")
     if table.empty:
         raise InputError("the profile table has no rows")
-    values = table[features].to_numpy(dtype=np.float64)
+    values = table[features].to_numpy(dtype=np.float64, copy=True)
     head = table[[name for name in table.columns if name not in set(features)]]
+    values[np.abs(values) > HUGE] = np.inf
     if np.isfinite(values).all():
         return head, values
     missing = np.isnan(values)
@@ -171,7 +192,7 @@ def profile_matrix(table: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
     gone = np.flatnonzero(missing.all(axis=0))
     if len(gone):
         raise InputError(f"feature {features[gone[0]]} is NaN in all wells; drop it")
-    for what, bad in (("NaN", missing), ("infinite", np.isinf(values))):
+    for what, bad in (("NaN", missing), (f"infinite or beyond {HUGE:.0e}", np.isinf(values))):
         if bad.any():
             row, column = np.argwhere(bad)[0]
             raise InputError(
@@ -179,6 +200,19 @@ def profile_matrix(table: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
                 f"({int(bad.sum())} such values); drop these features or these wells"
             )
     return head, values
+
+
+def check_output(path: str | Path) -> None:
+    """Fail before the work, not after it, when a profile table cannot be written to `path`.
+
+    Raises
+    ------
+    InputError
+        It asks for another format than Parquet, is a folder, or cannot be written.
+    """
+    if Path(path).suffix not in (".parquet", ".pq"):
+        raise InputError(f"{path}: profile tables are written as .parquet; choose such a name")
+    check_writable(path)
 
 
 def write_profiles(table: pd.DataFrame, path: str | Path, provenance: dict[str, Any]) -> None:
@@ -189,8 +223,7 @@ def write_profiles(table: pd.DataFrame, path: str | Path, provenance: dict[str, 
     InputError
         The path cannot be written or asks for another format.
     """
-    if Path(path).suffix not in (".parquet", ".pq"):
-        raise InputError(f"{path}: profile tables are written as .parquet")
+    check_output(path)
     data = pa.Table.from_pandas(table, preserve_index=False)
     note = json.dumps(provenance, default=str).encode()
     data = data.replace_schema_metadata({**(data.schema.metadata or {}), PROVENANCE: note})
@@ -216,6 +249,15 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
     return json.loads(notes.get(PROVENANCE, b"{}"))
 
 
+def _anndata() -> Any:
+    """The optional package, imported where it is needed."""
+    try:
+        import anndata
+    except ImportError as error:
+        raise InputError("anndata is not installed: pip install 'cpssl_lite[anndata]'") from error
+    return anndata
+
+
 def to_anndata(table: pd.DataFrame, provenance: dict[str, Any] | None = None) -> "anndata.AnnData":
     """Export to the scverse format: obs = Metadata, X = features, uns = provenance (JSON text).
 
@@ -224,14 +266,10 @@ def to_anndata(table: pd.DataFrame, provenance: dict[str, Any] | None = None) ->
     InputError
         The optional package anndata is not installed.
     """
-    try:
-        import anndata
-    except ImportError as error:
-        raise InputError("anndata is not installed: pip install 'cpssl_lite[anndata]'") from error
     features = feature_columns(table)
     head = table[[name for name in table.columns if name.startswith("Metadata_")]]
     head = head.set_axis(table.index.astype(str), axis=0)
-    return anndata.AnnData(
+    return _anndata().AnnData(
         X=table[features].to_numpy(dtype=np.float32),
         obs=head,
         var=pd.DataFrame(index=pd.Index(features, dtype=str)),

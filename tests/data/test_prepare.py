@@ -235,10 +235,20 @@ def test_names_never_leave_the_folder(screen, tmp_path, plate):
 
 
 def test_names_that_become_the_same_file(screen, tmp_path):
-    table = pd.read_csv(screen).iloc[[0, 2]].assign(Metadata_Plate=["a b", "a_b"])
+    table = pd.read_csv(screen).iloc[:2].assign(Metadata_Well=["a b", "a_b"])
     table.to_csv(screen, index=False)
     with pytest.raises(InputError, match="rows 1 and 2 would both be written to"):
         prepare(screen, tmp_path / "out")
+
+
+@pytest.mark.parametrize("column", ["Metadata_Plate", "Metadata_Source"])
+def test_plates_whose_folders_would_be_one(screen, tmp_path, column):
+    table = pd.read_csv(screen).iloc[[0, 2]].assign(Metadata_Plate="P")
+    table.assign(**{column: ["甲", "乙"]}).to_csv(screen, index=False)
+    made = read_image_table(prepare(screen, tmp_path / "out", workers=1))
+    assert made[column].tolist() == ["甲", "乙"]
+    fields = [read_merged(file).pixels for file in made["FileName_Merged"]]
+    assert not np.array_equal(*fields)
 
 
 def test_one_log_line_a_plate_without_a_terminal(screen, tmp_path, caplog, capsys):

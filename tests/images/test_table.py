@@ -227,6 +227,17 @@ def test_a_duplicate_field_names_both_rows(save):
     assert "0042, B01, 1" in message
 
 
+def test_two_sources_may_use_the_same_plate_name(save):
+    table = ours(2, Metadata_Source=["s1", "s2"], Metadata_Well="A01")
+    assert read_image_table(save(table))["Metadata_Source"].tolist() == ["s1", "s2"]
+
+
+def test_thresholds_are_numbers(save):
+    table = read_image_table(save(ours(2, Otsu_th=["0.25", ""])))
+    np.testing.assert_array_equal(table["Otsu_th"], [0.25, np.nan])
+    assert "row 2: Otsu_th is 'high'" in refusal(save(ours(2, Otsu_th=["0.25", "high"])))
+
+
 def test_the_same_file_twice(save):
     table = ours(FileName_Merged=["a.tif", "b.tif", "c.tif", "./a.tif"])
     assert "rows 1 and 4 are the same file" in refusal(save(table))

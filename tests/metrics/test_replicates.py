@@ -115,3 +115,9 @@ def test_wilcoxon():
 def test_mean_by():
     got = mean_by(np.array([1.0, np.nan, 3.0, np.nan]), np.array([0, 0, 0, 1]))
     np.testing.assert_array_equal(got, [2.0, np.nan])
+
+
+def test_rounding_does_not_make_a_replicate():
+    """Two features only: correlations are 1 or -1, and 1 is not above 1."""
+    profiles = np.random.default_rng(0).normal(size=(96, 2))
+    assert percent_replicating(profiles, np.repeat(np.arange(24), 4)).share == 0

@@ -110,6 +110,43 @@ def test_a_changed_file_is_refused(parity, tmp_path, name, change, message):
     assert "\n" not in str(caught.value) and name in str(caught.value)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(parity, tmp_path, value):
+    def spoil(state):
+        state[next(k for k in state if k.endswith("blocks.1.norm1.weight"))][0] = value
+
+    path = tamper(parity / "inference/checkpoints/mae_micro.pth", tmp_path / "x.pth", spoil)
+    with pytest.raises(InputError, match=r"x\.pth.*not finite numbers: blocks.1.norm1.weight"):
+        load_encoder(path)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"heads": "x"}, {"heads": 0}, {"heads": 3}, {"channels": 5}, {"channels": ["DNA"] * 5},
+        {"channels": ["DNA"]}, {"mean": [0.1, 0.2]}, {"mean": "abc"}, {"sd": [0, 1, 1, 1, 1]},
+        {"pooling": "max"}, {"crop_size": 37}, {"crop_size": 0}, {"crop_size": "big"}, {"foo": 1},
+    ],
+)  # fmt: skip
+def test_input_rules_that_cannot_be(tmp_path, rule):
+    whole = load_encoder(write_untrained(tmp_path / "whole.safetensors"))
+    torch.save(whole.network.state_dict(), tmp_path / "x.pth")
+    load_encoder(tmp_path / "x.pth")
+    (tmp_path / "x.yaml").write_text(yaml.safe_dump({"input": rule}))
+    with pytest.raises(InputError, match=r"/x\.") as caught:
+        load_encoder(tmp_path / "x.pth")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("card", ["{[", "- 1", "input: 3", ""])
+def test_a_card_that_cannot_be_read(tmp_path, card):
+    whole = load_encoder(write_untrained(tmp_path / "whole.safetensors"))
+    torch.save(whole.network.state_dict(), tmp_path / "x.pth")
+    (tmp_path / "x.yaml").write_text(card)
+    with pytest.raises(InputError, match=r"x\.yaml"):
+        load_encoder(tmp_path / "x.pth")
+
+
 class Payload:
     def __init__(self, target):
         self.target = target

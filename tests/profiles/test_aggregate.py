@@ -74,3 +74,10 @@ def test_group_means_equal_pandas():
     values, codes = rng.standard_normal((50, 3)), rng.permutation(np.arange(50) % 7)
     expected = pd.DataFrame(values).groupby(codes).mean()
     np.testing.assert_allclose(group_means(values, codes), expected)
+
+
+def test_an_empty_label_in_the_first_well_does_not_hide_the_others():
+    wells = table().assign(Metadata_Target=["", "t", "t", "u", "t"], Image_Count=[1, 2, 3, 4, 5])
+    got = aggregate(wells, "consensus").set_index("Metadata_Perturbation")
+    assert got["Metadata_Target"].to_dict() == {"x": "t", "y": "u"}
+    assert got["Metadata_Well"].to_dict() == {"x": "A01", "y": "A04"}

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 import torch
 
 from cpssl_lite.errors import InputError
@@ -67,8 +68,6 @@ def screen(tmp_path):
 
 def plain_loop(images):
     """One field at a time, every crop through the network, empty ones left out afterwards."""
-    import tifffile
-
     network, fields = Moments(), {}
     for _, row in images.iterrows():
         pixels = tifffile.imread(row["FileName_Merged"]).astype(np.float32) / 65535
@@ -145,6 +144,37 @@ def test_resumes_with_the_first_missing_plate(screen, tmp_path):
     assert read_provenance(out)["checkpoint"]["method"] == "another checkpoint"
 
 
+def planes(folder, dna=(70, 100)):
+    """A table of one field in five files."""
+    row = {"plate": "1", "well": "A1"}
+    for name in CHANNELS:
+        row[f"FileName_{name}"] = f"{name}.tif"
+        shape = dna if name == "DNA" else (70, 100)
+        pixels = np.random.default_rng(0).integers(0, 9999, shape, dtype=np.uint16)
+        tifffile.imwrite(folder / f"{name}.tif", pixels)
+    pd.DataFrame([row]).to_csv(folder / "planes.csv", index=False)
+    return read_image_table(folder / "planes.csv")
+
+
+def test_single_channels(tmp_path):
+    out = tmp_path / "out.parquet"
+    extract(planes(tmp_path), Moments(), out)
+    planes(tmp_path, dna=(60, 100))
+    with pytest.raises(InputError, match=r"DNA\.tif is \(60, 100\)"):  # the change is noticed
+        extract(read_image_table(tmp_path / "planes.csv"), Moments(), out)
+
+
+def test_the_tables_threshold_counts_where_the_file_has_none(tmp_path):
+    pixels = np.zeros((5, 64, 64), np.uint16)
+    pixels[4, :32, :32], pixels[4, 32:, 32:] = 30000, 60000
+    np.save(tmp_path / "a.npy", pixels)
+    table = tmp_path / "t.csv"
+    for otsu, crops in (("0.5", "2"), ("0.9", "1")):  # 30000 / 65535 is 0.46
+        table.write_text(f"plate,well,FileName_Merged,Otsu_th\n1,A1,a.npy,{otsu}\n")
+        got = read_profiles(extract(read_image_table(table), Moments(), tmp_path / "o.parquet"))
+        assert got["Metadata_Crops"].tolist() == [crops]
+
+
 def test_bad_input_is_one_clear_line(screen, tmp_path):
     images = read_image_table(screen)
     out = tmp_path / "out.parquet"
@@ -165,8 +195,29 @@ def test_bad_input_is_one_clear_line(screen, tmp_path):
         extract(images, NotANumber(), out)
 
     write_merged(images["FileName_Merged"].iloc[1], np.zeros((5, 80, 100), np.uint16), 0.5)
-    with pytest.raises(InputError, match=r"80 x 100 px, but earlier fields .* 70 x 100"):
+    with pytest.raises(InputError, match=r"80 x 100 px, but the first field .* 70 x 100"):
         extract(images, Moments(), out)
+
+    write_merged(images["FileName_Merged"].iloc[1], np.zeros((5, 70, 100), np.uint16), 0.5)
+    for file in images["FileName_Merged"][images["Metadata_Plate"] == "P2"]:
+        write_merged(file, np.zeros((5, 80, 100), np.uint16), 0.5)
+    for _ in range(2):  # the second run finds the first plate done, and still refuses
+        with pytest.raises(InputError, match=r"80 x 100 px, but the first field .* 70 x 100"):
+            extract(images, Moments(), out)
+
+    with pytest.raises(InputError, match=r"_1\.tif: \d+ x 100 px is smaller .* crops of 128 px"):
+        wide = Moments()
+        wide.crop_size = 128
+        extract(images, wide, out)
+    for device in ("nonsense", "cuda:77"):
+        with pytest.raises(InputError, match=f"device '{device}' cannot be used here"):
+            extract(images, Moments(), out, device=device)
+    with pytest.raises(InputError, match="batch_size must be 1 or more, got 0"):
+        extract(images, Moments(), out, batch_size=0)
+    unused = Moments()
+    with pytest.raises(InputError, match=r"out\.csv: profile tables are written as \.parquet"):
+        extract(images, unused, tmp_path / "out.csv")
+    assert unused.calls == 0, "found out before the work, not after it"
 
     blocked = tmp_path / "a_file"
     blocked.touch()

@@ -188,4 +188,11 @@ def test_errors_are_one_clear_line():
 
 def test_parse_method():
     assert parse_method(" sphere + standardize ") == ["sphere", "standardize"]
-    assert parse_method("none") == []
+    assert parse_method("none") == parse_method("no_post_proc") == []
+    assert parse_method("mad_robustize_spherize") == ["mad_robustize", "sphere"]
+
+
+@pytest.mark.parametrize("epsilon", [0, -1, np.nan, np.inf])
+def test_epsilon_is_above_zero(epsilon):
+    with pytest.raises(InputError, match=r"epsilon .* is not above 0"):
+        normalize(screen(), epsilon=epsilon)

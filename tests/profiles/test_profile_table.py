@@ -16,6 +16,7 @@ from cpssl_lite.profiles.table import (
     profile_matrix,
     read_profiles,
     read_provenance,
+    require,
     to_anndata,
     write_profiles,
 )
@@ -224,6 +225,13 @@ def test_anndata(tmp_path):
     assert back.shape == (6, 2) and back.uns["provenance"] == '{"seed": 1}'
     assert back.obs["Metadata_Well"].tolist() == small()["Metadata_Well"].tolist()
     np.testing.assert_allclose(back.X, small()[["emb_0000", "emb_0001"]], rtol=1e-6)
+    again = read_profiles(tmp_path / "a.h5ad")
+    features = feature_columns(small())
+    pd.testing.assert_frame_equal(again.drop(columns=features), small().drop(columns=features))
+    np.testing.assert_allclose(again[features], small()[features], rtol=1e-6)
+    (tmp_path / "a.h5ad").write_text("no")
+    with pytest.raises(InputError, match=r"a\.h5ad: cannot be read as a table"):
+        read_profiles(tmp_path / "a.h5ad")
 
 
 def test_importing_stays_light():
@@ -231,3 +239,48 @@ def test_importing_stays_light():
     code += "print(*(name in sys.modules for name in ('torch', 'anndata')))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+def test_a_stored_index_is_metadata(tmp_path):
+    path = tmp_path / "indexed.parquet"
+    small().set_index(["Metadata_Plate", "Metadata_Well"]).to_parquet(path)
+    assert read_profiles(path)["Metadata_Well"].tolist() == small()["Metadata_Well"].tolist()
+    pd.testing.assert_frame_equal(
+        read_profiles(saved(tmp_path, small().sample(frac=1, random_state=0).sort_index())), small()
+    )
+
+
+def test_shifted_and_doubled_columns_are_refused(tmp_path):
+    lines = saved(tmp_path, small(), "a.csv").read_text().splitlines()
+    path = tmp_path / "b.csv"
+    path.write_text("\n".join([lines[0], *(f"{line},7" for line in lines[1:])]))
+    with pytest.raises(InputError, match=r"b\.csv: rows have more values than the header"):
+        read_profiles(path)
+    path.write_text("\n".join([lines[0].replace("emb_0001", "emb_0000"), *lines[1:]]))
+    with pytest.raises(InputError, match=r"b\.csv: column emb_0000 is there more than once"):
+        read_profiles(path)
+
+
+def test_controls_are_known_under_a_new_perturbation_column(tmp_path):
+    table = small().drop(columns="Metadata_Control")
+    table = table.rename(columns={"Metadata_Perturbation": "drug", "Metadata_Batch": "run"})
+    table["moa"] = [None, None, "x", "x", "y", "y"]
+    for name in ("a.csv", "a.parquet"):
+        wells = read_profiles(saved(tmp_path, table.assign(run=7), name))
+        got = assign_roles(wells, perturbation="drug", batch="run", label="moa")
+        assert got["Metadata_Control"].tolist() == ["negcon"] * 2 + [""] * 4
+        assert got["Metadata_Batch"].tolist() == ["7"] * 6
+        assert got["moa"].tolist() == ["", "", "x", "x", "y", "y"]
+
+
+def test_a_well_without_a_batch_is_named():
+    table = small().assign(Metadata_Batch=["b1", "", "b1", "b2", "b2", "b2"])
+    with pytest.raises(InputError, match=r"P1/A02: Metadata_Batch is empty \(1 such wells\)"):
+        require(table, "Metadata_Batch")
+
+
+def test_values_whose_squares_overflow_are_refused():
+    with pytest.raises(InputError, match="A03: feature emb_0001 is infinite or beyond 1e"):
+        table = small()
+        table.loc[2, "emb_0001"] = 1e200
+        profile_matrix(table)

@@ -2,7 +2,6 @@
 
 import logging
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from hashlib import sha256
@@ -37,6 +36,7 @@ from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.otsu import otsu_threshold
 from cpssl_lite.images.scale import scale_intensities, to_uint16
 from cpssl_lite.images.tiff import read_header, write_merged
+from cpssl_lite.workers import end_with_parent
 
 log = logging.getLogger(__name__)
 
@@ -161,9 +161,6 @@ def _finish(out: Path, identity: dict[str, Any], screen: Screen, wells: list[Wel
     }
     with atomic_path(out / "dataset.yaml") as scratch:
         scratch.write_text(yaml.safe_dump(record, sort_keys=False))
-    for stale in out.glob("*/*/.*.partial.tiff"):  # of runs that were killed
-        if time.time() - stale.stat().st_mtime > 600:
-            stale.unlink(missing_ok=True)
 
 
 def _there(out: Path, well: Well, screen: Screen) -> bool:
@@ -180,7 +177,8 @@ def _draw_all(
     if workers == 1 or len(wells) * screen.n_sites <= SMALL:
         return list(_shown(map(_draw_well, *jobs), len(wells)))
     # Spawned, not forked: the caller may have threads (torch does), which a fork breaks.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    spawn = get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=end_with_parent) as pool:
         return list(_shown(pool.map(_draw_well, *jobs, chunksize=8), len(wells)))
 
 

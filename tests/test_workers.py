@@ -1,0 +1,42 @@
+"""Workers of a killed command."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+CODE = """
+import os, time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from cpssl_lite.workers import end_with_parent
+if __name__ == "__main__":
+    pool = ProcessPoolExecutor(2, mp_context=get_context("{}"), initializer=end_with_parent)
+    print(*{{pool.submit(os.getpid).result() for _ in range(4)}}, flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_workers_end_with_a_killed_command(tmp_path, start):
+    script = tmp_path / "command.py"
+    script.write_text(CODE.format(start))
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        workers = [f"/proc/{pid}/stat" for pid in run.stdout.readline().split()]
+        assert workers
+        run.kill()
+    deadline = time.monotonic() + 10
+    while (left := [w for w in workers if alive(w)]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not left
+
+
+def alive(stat: str) -> bool:
+    try:
+        return Path(stat).read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
