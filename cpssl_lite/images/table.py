@@ -42,7 +42,8 @@ _SYNONYMS = {
 }  # fmt: skip
 # Columns that count as metadata without a "Metadata_" in front: the authors' names.
 _BARE = frozenset(
-    "batch plate well field site source perturbation_id target gene gene_group control_type".split()
+    "batch plate well field site source perturbation perturbation_id target gene gene_group"
+    " control_type".split()
 )
 _MISSING = frozenset(("nan", "NaN", "None", "<NA>", "NaT"))
 _FILE_COLUMN = re.compile(r"(FileName|PathName|URL)_(.+)")
@@ -192,7 +193,7 @@ def _control(meta: dict[str, pd.Series], index: pd.Index) -> pd.Series:
     control[said.str.startswith("poscon")] = "poscon"
     control[said.str.startswith("negcon")] = "negcon"
     if "Metadata_Perturbation" in meta:
-        named = meta["Metadata_Perturbation"].isin(NEGATIVE_CONTROLS)
+        named = meta["Metadata_Perturbation"].str.upper().isin(NEGATIVE_CONTROLS)
         control[named & (control == "")] = "negcon"
     return control
 

@@ -287,3 +287,10 @@ def test_files_that_are_no_tables(tmp_path, name):
     for content in (b"", b"\xff\xfe\0\1\2" * 100):
         path.write_bytes(content)
         refusal(path)
+
+
+def test_controls_are_known_in_any_case_and_by_a_bare_column():
+    table = pd.DataFrame({"plate": "p", "well": ["A1", "A2"], "perturbation": ["dmso", "c1"]})
+    known = canonical_metadata(table)
+    assert known["Metadata_Perturbation"].tolist() == ["dmso", "c1"]
+    assert known["Metadata_Control"].tolist() == ["negcon", ""]
