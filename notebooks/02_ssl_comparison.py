@@ -91,19 +91,16 @@ if profiles:
         source[name] = found or patterns
     raw = {name: read_profiles(paths) for name, paths in source.items()}
 else:
-    image_table = (
-        simulate(data, Path("data") / data) if simulated else Path(data)
-    )
+    image_table = Path(data)
+    if simulated:
+        image_table = simulate(data, Path("data") / data)
     images = read_image_table(image_table)
     networks = {"DINO": load_encoder(DEFAULT)}
     networks["Random weights"] = random_like(networks["DINO"], seed)
     networks |= {name: load_encoder(path) for name, path in checkpoints.items()}
+    folder = image_table.parent / "profiles"
     for name, network in networks.items():
-        out = (
-            image_table.parent
-            / "profiles"
-            / f"{name.replace(' ', '_')}.parquet"
-        )
+        out = folder / f"{name.replace(' ', '_')}.parquet"
         raw[name] = read_profiles(extract(images, network, out))
 
 # %% [markdown]
