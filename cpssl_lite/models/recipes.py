@@ -7,8 +7,10 @@ import yaml
 
 from cpssl_lite.errors import InputError
 from cpssl_lite.images.augment import AUGMENTATIONS
+from cpssl_lite.models.vit import ARCHITECTURES
 
 FOLDER = Path(__file__).parent / "recipes"
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 
 def recipe_names() -> list[str]:
@@ -55,7 +57,36 @@ def load_recipe(method: str, config: str | Path | None = None) -> dict[str, Any]
     if recipe["method"] != method:
         raise InputError(f"{config or name}: the recipe {name} is for {recipe['method']}")
     _change(recipe, changes, str(config))
+    _check(recipe, str(config or name))
     return recipe
+
+
+def _check(recipe: dict[str, Any], source: str) -> None:
+    """Refuse values of the right type that cannot work, before anything is read."""
+
+    def need(fits: bool, key: str, what: str) -> None:
+        if not fits:
+            raise InputError(f"{source}: {key} is {recipe[key]!r}, expected {what}")
+
+    architecture = recipe["architecture"]
+    need(architecture in ARCHITECTURES, "architecture", f"one of {', '.join(ARCHITECTURES)}")
+    for key in ("epochs", "batch_size", "checkpoint_every"):
+        need(isinstance(recipe[key], int) and recipe[key] > 0, key, "a whole number above 0")
+    need(recipe["workers"] >= 0, "workers", "0 or more")
+    need(recipe["precision"] in PRECISIONS, "precision", f"one of {', '.join(PRECISIONS)}")
+    patch = ARCHITECTURES[architecture].patch
+    fits = recipe["crops"] and all(
+        isinstance(crop, dict)
+        and set(crop) == {"count", "size"}
+        and all(isinstance(value, int) and value > 0 for value in crop.values())
+        and crop["size"] % patch == 0
+        for crop in recipe["crops"]
+    )
+    need(bool(fits), "crops", f"{{count, size}} each, with sizes that are multiples of {patch}")
+    channels = ARCHITECTURES[architecture].in_channels
+    given = list(recipe["normalisation"].values())
+    fits = given == [None, None] or all(isinstance(v, list) and len(v) == channels for v in given)
+    need(fits, "normalisation", f"mean and sd of {channels} channels each, or null for both")
 
 
 def _read(path: Path) -> dict[str, Any]:

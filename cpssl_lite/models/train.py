@@ -229,5 +229,9 @@ class Keeper(lightning.Callback):
             if trainer.is_global_zero:
                 with atomic_path(self.out / "metrics.csv") as scratch:
                     pd.DataFrame(self.rows).to_csv(scratch, index=False)
-            with atomic_path(self.out / "last.ckpt") as scratch:
-                trainer.save_checkpoint(scratch)
+            last = self.out / "last.ckpt"
+            if trainer.is_global_zero:
+                with atomic_path(last) as scratch:
+                    trainer.save_checkpoint(scratch)
+            else:  # every rank takes part in collecting the state; only the first one writes
+                trainer.save_checkpoint(last)
