@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command line does
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("CPSSL_SHARED", ROOT.parent / "shared"))
 
