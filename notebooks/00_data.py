@@ -57,7 +57,7 @@ card = yaml.safe_load((folder / "dataset.yaml").read_text())
 # and the 99.9th percentile of each channel and scaled to 0..1, as the paper does before it stores
 # the five channels as one file.
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-five-channels", "caption": "An untreated field in its five channels and as a composite (Mito red, AGP orange, RNA green, ER teal, DNA blue). Upper row simulated; the lower row, where it is there, is a real U2OS field of CPJUMP1 (CC0). Both 256 px wide at the same scale."}, "image": {"alt": "Rows of six grey and coloured pictures of cells: mitochondria, actin and Golgi, RNA, endoplasmic reticulum, DNA and their composite, simulated above and real below."}}
 SIZE = 256  # px shown, at the scale of the images: both rows show the same area
 
 
@@ -91,16 +91,7 @@ controls = images[images["Metadata_Control"] == "negcon"]
 rows = {"simulated": example_of(controls)}
 if (field := real_field(real_images)) is not None:
     rows["real (CPJUMP1)"] = field
-else:
-    display(
-        Markdown(
-            "*Real cells are shown here when the CPJUMP1 example images are in "
-            f"`{real_images}` (public, CC0: folder `example_images` of the repository "
-            "`jump-cellpainting/2021_Chandrasekaran_submitted`).*"
-        )
-    )
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-five-channels", "caption": "An untreated field in its five channels and as a composite (Mito red, AGP orange, RNA green, ER teal, DNA blue). Upper row simulated; the lower row, where it is there, is a real U2OS field of CPJUMP1 (CC0). Both 256 px wide at the same scale."}, "image": {"alt": "Rows of six grey and coloured pictures of cells: mitochondria, actin and Golgi, RNA, endoplasmic reticulum, DNA and their composite, simulated above and real below."}}
 figure, axes = plt.subplots(
     len(rows), 6, figsize=(WIDTH, 1.15 * len(rows) + 0.5), squeeze=False
 )
@@ -120,6 +111,16 @@ tag(
     else "CPJUMP1 (lower row); upper row simulated",
 )
 
+# %% tags=["hide-input"]
+if len(rows) == 1:
+    display(
+        Markdown(
+            "*Real cells are shown here when the CPJUMP1 example images are in "
+            f"`{real_images}` (public, CC0: folder `example_images` of the repository "
+            "`jump-cellpainting/2021_Chandrasekaran_submitted`).*"
+        )
+    )
+
 # %% [markdown]
 # The simulator draws nuclei, nucleoli, endoplasmic reticulum, RNA, actin and Golgi, and
 # mitochondria from about two dozen parameters per cell, then passes them through optics that
@@ -131,7 +132,7 @@ tag(
 # Every {term}`target` is a direction in the space of parameters; its two compounds share it, each
 # with a little of its own. The strength is graded from nothing to strong.
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-phenotypes", "caption": "Simulated fields: a control and one compound of each of the five targets with the strongest effect (composite; Mito red, AGP orange, RNA green, ER teal, DNA blue)."}, "image": {"alt": "Six coloured pictures of simulated cells: an untreated field and five with strong treatments that change nuclei, cell number or stains."}}
 doses = truth[truth["Metadata_Control"] != "negcon"].drop_duplicates(
     "Metadata_Perturbation"
 )
@@ -147,7 +148,6 @@ for _, row in strongest.iterrows():
         "FileName_Merged"
     ].iloc[0]
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-phenotypes", "caption": "Simulated fields: a control and one compound of each of the five targets with the strongest effect (composite; Mito red, AGP orange, RNA green, ER teal, DNA blue)."}, "image": {"alt": "Six coloured pictures of simulated cells: an untreated field and five with strong treatments that change nuclei, cell number or stains."}}
 figure, axes = plt.subplots(2, 3, figsize=(WIDTH, 5.4))
 for axis, (name, file) in zip(axes.flat, shown.items(), strict=False):
     show_image(axis, composite(read_merged(file)), name)
@@ -170,7 +170,7 @@ tag(figure)
 # screens have all of this, and it is what the {term}`not-same-batch <NN, NSB, NSP, NSBP>` rules
 # of the next chapter guard against.
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-batches", "caption": "Mean intensity of each channel (after scaling), 24 fields from each simulated plate; one colour per batch, one box per plate."}, "image": {"alt": "Box plots of mean intensity for five channels, grouped by plate: boxes of one batch lie together, batches and sources are shifted."}}
 sample = (
     images.sample(frac=1, random_state=seed).groupby("Metadata_Plate").head(24)
 )
@@ -183,7 +183,6 @@ means = pd.DataFrame(
     index=sample.index,
 ).join(sample[["Metadata_Source", "Metadata_Batch", "Metadata_Plate"]])
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-batches", "caption": "Mean intensity of each channel (after scaling), 24 fields from each simulated plate; one colour per batch, one box per plate."}, "image": {"alt": "Box plots of mean intensity for five channels, grouped by plate: boxes of one batch lie together, batches and sources are shifted."}}
 figure, axes = plt.subplots(1, 5, figsize=(WIDTH, 2.9), sharey=True)
 plates = means.groupby(["Metadata_Source", "Metadata_Batch", "Metadata_Plate"])
 batches = sorted(means["Metadata_Batch"].unique())

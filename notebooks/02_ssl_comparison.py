@@ -130,18 +130,6 @@ shuffled.loc[treated, features] = rng.permutation(
 )
 tables |= {"Random features": random, "Shuffled labels": shuffled}
 
-# %% tags=["hide-input"]
-label_name = label_column(tables[first], label or None)
-what = (label_name or "label").removeprefix("Metadata_").replace("_", " ")
-what = re.sub("(?<=[a-z])(?=[A-Z])", " ", what).lower()  # GeneGroup
-if not simulated:
-    where = Path(np.atleast_1d(source[first])[0]) if profiles else Path(data)
-    folder = where.resolve().parent
-    # The authors' layout has a folder for each method.
-    folder = folder.parent if folder.name in raw else folder
-    data_name = data_name or folder.name
-data_kind = "simulated" if simulated else data_name
-
 # %% [markdown]
 # ## Figure 2, re-run
 
@@ -154,6 +142,17 @@ results = pd.DataFrame(
 ).T
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-comparison", "caption": "The paper's Fig. 2 on this run's data. Left: reproducibility, how well replicates of a perturbation find each other across batches. Right: biological relevance, how well perturbations with the same label find each other. Up and right is better; random features and shuffled labels show chance."}, "image": {"alt": "Two scatter plots with one marker per feature type: not-same-batch accuracy against perturbation mAP, and not-same-batch-or-perturbation accuracy against label mAP."}}
+label_name = label_column(tables[first], label or None)
+what = (label_name or "label").removeprefix("Metadata_").replace("_", " ")
+what = re.sub("(?<=[a-z])(?=[A-Z])", " ", what).lower()  # GeneGroup
+if not simulated:
+    where = Path(np.atleast_1d(source[first])[0]) if profiles else Path(data)
+    folder = where.resolve().parent
+    # The authors' layout has a folder for each method.
+    folder = folder.parent if folder.name in raw else folder
+    data_name = data_name or folder.name
+data_kind = "simulated" if simulated else data_name
+
 figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.7))
 panels = [
     (
@@ -252,6 +251,7 @@ for axis, (metric, title) in zip(
             difference[f"{metric}_difference"], position, "o", color="#26303A"
         )
     axis.axvline(0, color="#6B7785", linewidth=1)
+    axis.locator_params(axis="x", nbins=5)
     axis.set(
         title=title,
         xlabel=f"{first} minus other",
