@@ -16,10 +16,12 @@ test: $(READY)  ## style, types, tests
 bench: $(READY)  ## measurements, as ratios side by side in one run
 	set -e; for script in benchmarks/[!_]*.py; do $(BIN)/python "$$script"; done
 
-checkpoints: $(READY)  ## train the network that the package ships, again
+checkpoints: $(READY)  ## train the networks that the package ships, again
 	$(BIN)/cpssl data simulate lite-train
-	$(BIN)/cpssl train dino data/lite-train/images.parquet -o runs/dino_lite --config dino_lite
-	cp runs/dino_lite/dino_lite.safetensors runs/dino_lite/dino_lite.yaml cpssl_lite/models/weights/
+	set -e; for m in dino mae simclr; do \
+	  $(BIN)/cpssl train $$m data/lite-train/images.parquet -o runs/$${m}_lite; \
+	  cp runs/$${m}_lite/$${m}_lite.safetensors runs/$${m}_lite/$${m}_lite.yaml cpssl_lite/models/weights/; \
+	done
 
 clean:  ## remove what `make book` made; .venv and runs/ stay
 	rm -rf html book/executed data/lite

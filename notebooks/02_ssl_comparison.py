@@ -27,8 +27,8 @@
 # features, and real features with shuffled labels.
 #
 # **What is done here.** The same steps and metrics, by default on the
-# [simulated screen](00_data): a DINO network trained on other plates of that screen, the
-# same network with random weights, and the two baselines.
+# [simulated screen](00_data): small DINO, MAE and SimCLR networks, each trained for minutes on
+# other plates of that screen, DINO's network with random weights, and the two baselines.
 
 # %% tags=["parameters"]
 data = "lite"  # simulated screen (lite), or the path of an image table
@@ -64,7 +64,7 @@ from cpssl_lite.evaluate import (
     label_column,
 )
 from cpssl_lite.images.table import read_image_table
-from cpssl_lite.models.checkpoints import DEFAULT, load_encoder, random_like
+from cpssl_lite.models.checkpoints import SHIPPED, load_encoder, random_like
 from cpssl_lite.profiles.extract import extract
 from cpssl_lite.profiles.normalize import normalize
 from cpssl_lite.profiles.table import (
@@ -74,7 +74,7 @@ from cpssl_lite.profiles.table import (
 )
 
 style()
-simulated = data in SCREENS and not profiles
+drawn_here = data in SCREENS and not profiles
 
 # %% [markdown]
 # ## From images to raw profiles
@@ -92,12 +92,12 @@ if profiles:
     raw = {name: read_profiles(paths) for name, paths in source.items()}
 else:
     image_table = Path(data)
-    if simulated:
+    if drawn_here:
         image_table = simulate(data, Path("data") / data)
     images = read_image_table(image_table)
-    networks = {"DINO": load_encoder(DEFAULT)}
+    files = {**SHIPPED, **checkpoints}
+    networks = {name: load_encoder(path) for name, path in files.items()}
     networks["Random weights"] = random_like(networks["DINO"], seed)
-    networks |= {name: load_encoder(path) for name, path in checkpoints.items()}
     folder = image_table.parent / "profiles"
     for name, network in networks.items():
         out = folder / f"{name.replace(' ', '_')}.parquet"
@@ -145,6 +145,11 @@ results = pd.DataFrame(
 label_name = label_column(tables[first], label or None)
 what = (label_name or "label").removeprefix("Metadata_").replace("_", " ")
 what = re.sub("(?<=[a-z])(?=[A-Z])", " ", what).lower()  # GeneGroup
+# Simulated tables say so in a column that goes along into every table made from them.
+origin = pd.concat(
+    [t.get("Metadata_Origin", pd.Series("")) for t in raw.values()]
+)
+simulated = bool((origin == "simulated").all())
 if not simulated:
     where = Path(np.atleast_1d(source[first])[0]) if profiles else Path(data)
     folder = where.resolve().parent
@@ -298,7 +303,8 @@ strength = None
 if truth is not None and truth.is_file():
     wells = pd.read_parquet(truth).drop_duplicates("Metadata_Perturbation")
     strength = wells.set_index("Metadata_Perturbation")["strength"]
-for name in dict.fromkeys([*list(tables)[:2], "Random features"]):
+shown = [first, "Random weights" if "Random weights" in tables else first]
+for name in dict.fromkeys([*shown, "Random features"]):
     values = average_precisions(tables[name], label or None, convention)[
         "perturbation_ap"
     ].dropna()
@@ -376,7 +382,7 @@ claims.show_claims(
 # cpssl run ssl_comparison -p data=data/mine/images.parquet
 # # your network beside ours
 # cpssl run ssl_comparison -p checkpoints='{"Mine": "mine.pth"}'
-# # your profiles: here CPJUMP1's CellProfiler tables, the plate as batch, the gene as label
+# # your profiles: CPJUMP1's CellProfiler tables, plate as batch, gene as label
 # cpssl run ssl_comparison -p data_name=CPJUMP1 -p method=none \
 #   -p profiles='{"CellProfiler": ["profiles/cpjump1/*.csv.gz"]}' \
 #   -p batch=Metadata_Plate -p label=Metadata_gene
@@ -392,10 +398,10 @@ if profiles:
     }
 else:
     data_used = (
-        image_table if not simulated else image_table.parent / "dataset.yaml"
+        image_table.parent / "dataset.yaml" if drawn_here else image_table
     )
 provenance.show(
     data=data_used,
-    checkpoint=None if profiles else {"DINO": DEFAULT, **checkpoints},
+    checkpoint=None if profiles else {**SHIPPED, **checkpoints},
     seed=seed,
 )

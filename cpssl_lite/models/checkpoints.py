@@ -28,6 +28,7 @@ from cpssl_lite.models.vit import ARCHITECTURES, Pooling, Shape, ViT, build_vit
 
 __all__ = [
     "DEFAULT",
+    "SHIPPED",
     "Encoder",
     "input_rules",
     "inspect_checkpoint",
@@ -37,7 +38,14 @@ __all__ = [
     "write_untrained",
 ]
 
-DEFAULT = Path(__file__).parent / "weights" / "dino_lite.safetensors"
+WEIGHTS = Path(__file__).parent / "weights"
+# Trained on the simulated screen `lite-train` by `make checkpoints`; each has a card beside it.
+SHIPPED = {
+    "DINO": WEIGHTS / "dino_lite.safetensors",
+    "MAE": WEIGHTS / "mae_lite.safetensors",
+    "SimCLR": WEIGHTS / "simclr_lite.safetensors",
+}
+DEFAULT = SHIPPED["DINO"]
 _CARD_KEY = "cpssl_card"
 
 

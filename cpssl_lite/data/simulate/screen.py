@@ -40,7 +40,7 @@ from cpssl_lite.workers import end_with_parent
 
 log = logging.getLogger(__name__)
 
-REVISION = 5  # raised when the same parameters give other pixels or tables
+REVISION = 6  # raised when the same parameters give other pixels or tables
 SMALL = 64  # up to so many fields, starting processes takes longer than drawing
 
 

@@ -107,6 +107,8 @@ def _metadata(well: Well, screen: Screen, labelled: bool = True) -> dict[str, st
         "Metadata_Well": well.name,
         "Metadata_Perturbation": p.name if p else "DMSO",
         "Metadata_Control": "" if p else "negcon",
+        # Goes along into every table made from these, so that no figure can call them real.
+        "Metadata_Origin": "simulated",
         **{name: label if labelled else "" for name, label in labels.items()},
     }
 
