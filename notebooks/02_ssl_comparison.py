@@ -371,6 +371,10 @@ claims.show_claims(
 # A network with random weights is a strong baseline, because averages of random filters still see
 # intensity and texture; the interval above says whether training added something.
 #
+# The order of the three methods here is that of small networks trained for minutes on 1,536 drawn
+# fields. It is shown as measured and is no test of the paper's order, which comes from hundreds
+# of GPU hours on real cells; the verdicts above say so.
+#
 # It does not show that DINO beats CellProfiler on real cells. That claim needs the real screen, and
 # its line in the table above says so. Simulated phenotypes are smooth changes of a few parameters;
 # drugs are not.
