@@ -17,7 +17,7 @@ import yaml
 from cpssl_lite.book.claims import load_claims
 from cpssl_lite.book.pages import check_page
 from cpssl_lite.book.percent import read_parameters, read_percent
-from cpssl_lite.book.runner import ANSI, run_all, run_notebook
+from cpssl_lite.book.runner import ANSI, run_all
 from cpssl_lite.book.where import find_root, list_notebooks
 from cpssl_lite.errors import InputError, StepFailed
 
@@ -145,11 +145,6 @@ def build_chapter(executed: str | Path, out: str | Path | None = None) -> Path:
     }
     _render(root, [executed], toc, Path(out or executed.parent / "html"))
     return Path(out or executed.parent / "html") / "chapters" / f"{executed.stem}.html"
-
-
-def run_chapter(name: str, parameters: dict[str, Any], force: bool = False) -> Path:
-    """Run a notebook with other parameters and render it; return the page to open."""
-    return build_chapter(run_notebook(name, parameters, force=force))
 
 
 def _contents(toc: Path) -> list[str]:

@@ -46,7 +46,6 @@ CHANNEL_COLORS = {
     "ER": (0.0, 0.4, 0.25),
     "DNA": (0.1, 0.15, 1.0),
 }
-CHANNEL_WORDS = "Mito red, AGP orange, RNA green, ER teal, DNA blue"
 
 # Inches. Every figure is as wide as a page's text, so letters have one size throughout.
 WIDTH = 6.4

@@ -12,9 +12,6 @@ from cpssl_lite.models.vit import Pooling
 # DINO and SimCLR were trained with others.
 RELEASED_MEAN = (0.12528631, 0.17596765, 0.14736995, 0.13445823, 0.08349566)
 RELEASED_SD = (0.12594905, 0.15605405, 0.16031352, 0.15751939, 0.15773378)
-# Of the released training scripts of DINO and SimCLR.
-TRAINED_MEAN = (0.13849893, 0.18710597, 0.1586524, 0.15757588, 0.08674719)
-TRAINED_SD = (0.13005716, 0.15461144, 0.15929441, 0.16021383, 0.16686504)
 
 
 class Encoder(nn.Module):

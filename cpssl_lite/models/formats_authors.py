@@ -2,7 +2,7 @@
 
 All three get the normalisation constants of the released inference, in both conventions:
 those are the numbers behind the published features. DINO and SimCLR were trained with
-others (`encoder.TRAINED_MEAN`, `TRAINED_SD`); the card says so.
+others (they stand in recipes/dino_vit_small.yaml); the card says so.
 """
 
 from typing import Any, Literal
