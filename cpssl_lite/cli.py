@@ -306,6 +306,11 @@ def main() -> None:
     except StepFailed as error:
         click.echo(f"cpssl: {error}", err=True)
         sys.exit(1)
+    except BrokenPipeError:  # the reader (head, less) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except OSError as error:  # a disk that fills up or goes away where nobody expected it
+        message, code = f"{error.filename or 'input or output'}: {error.strerror or error}", 2
     except (KeyboardInterrupt, click.Abort):
         message, code = "stopped; the same command goes on from here", 130
     click.echo(f"cpssl: {' '.join(message.split())}", err=True)

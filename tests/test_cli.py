@@ -275,3 +275,11 @@ def test_the_readme_names_commands_that_exist(cpssl):
     assert {"extract", "evaluate", "run"} <= named
     for command in named - {"data"}:
         assert cpssl(command, "--help")[0] == 0
+
+
+def test_an_unexpected_disk_error_is_one_line(refused, monkeypatch):
+    def fail():
+        raise OSError(5, "Input/output error", "/disk/that/went/away")
+
+    monkeypatch.setattr("cpssl_lite.data.manifests.list_manifests", fail)
+    assert refused("data", "list") == "cpssl: /disk/that/went/away: Input/output error"
