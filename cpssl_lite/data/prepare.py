@@ -19,7 +19,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from cpssl_lite.errors import InputError
-from cpssl_lite.files import atomic_path, sha256
+from cpssl_lite.files import atomic_path, check_writable, sha256
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.otsu import otsu_threshold
 from cpssl_lite.images.scale import scale_intensities, to_uint16
@@ -79,7 +79,7 @@ def prepare(
     if "DNA" not in channels:
         raise InputError(f"channels must include DNA for Otsu's threshold, got {list(channels)}")
     fields = read_image_table(table)
-    _check_writable(out)
+    check_writable(out / "images.parquet")
     jobs = _jobs(fields, out, channels)
     make = partial(_make, low=float(low), high=float(high), channels=tuple(channels))
     provenance = {
@@ -169,15 +169,6 @@ def _plate_names(fields: pd.DataFrame) -> list[str]:
 def _safe(name: str) -> str:
     """Plate or well as part of a file name: no separators, never hidden, never a step upwards."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", name).lstrip(".") or "_"
-
-
-def _check_writable(out: Path) -> None:
-    try:
-        (out / "images").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written ({error.strerror})") from error
-    if not os.access(out / "images", os.W_OK):
-        raise InputError(f"{out}: cannot be written (permission denied)")
 
 
 def _drop_other_table(out: Path, provenance: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -82,8 +83,8 @@ def extract(
     Notes
     -----
     Paper, "SSL inference and postprocessing". A crop counts if at least 1% of its area is
-    above 0.7 x Otsu in the DNA channel; a field without such a crop contributes the one in
-    the middle of its grid.
+    above 0.7 x Otsu in the DNA channel; a field without such a crop contributes the one at
+    position n // 2 of its n.
     """
     if convention not in (None, *CONVENTIONS):
         raise InputError(f"convention {convention!r} is not one of {', '.join(CONVENTIONS)}")
@@ -99,6 +100,7 @@ def extract(
         "convention": convention,
         "precision": precision,
         "channels": list(encoder.channels),
+        "code": _code(),
     }
     whole = _digest(images, settings)
     if out.is_file() and read_provenance(out).get("digest") == whole:
@@ -284,6 +286,16 @@ def _check_images(images: pd.DataFrame) -> None:
 
 def _file_of(record: Any) -> str:
     return record.get("FileName_Merged") or record.get("FileName_DNA", "")
+
+
+@cache
+def _code() -> str:
+    """Digest of the sources that turn files into features: features of older code are not kept."""
+    here = Path(__file__)
+    files = sorted(
+        f for room in ("images", "models") for f in (here.parents[1] / room).glob("*.py")
+    )
+    return hashlib.sha256(b"".join(f.read_bytes() for f in (here, *files))).hexdigest()
 
 
 def _digest(rows: pd.DataFrame, settings: dict[str, Any]) -> str:

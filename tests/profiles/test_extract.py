@@ -112,7 +112,7 @@ def test_crops_without_cells_never_reach_the_network(screen, tmp_path):
     assert network.calls == kept < len(images) * 6
 
 
-def test_resumes_with_the_first_missing_plate(screen, tmp_path):
+def test_resumes_with_the_first_missing_plate(screen, tmp_path, monkeypatch):
     images = read_image_table(screen)
     out = tmp_path / "out" / "out.parquet"
     broken = images.copy()
@@ -138,6 +138,10 @@ def test_resumes_with_the_first_missing_plate(screen, tmp_path):
     again = Moments()
     extract(images, again, out)
     assert again.calls == 0, "a finished table is not computed again"
+    monkeypatch.setattr("cpssl_lite.profiles.extract._code", lambda: "a later version")
+    later = Moments()
+    extract(images, later, out)
+    assert later.calls > 0, "features of older code are not kept"
     other = Moments("another checkpoint")
     extract(images, other, out)
     assert other.calls > 0, "another network's features are not taken for this one's"
