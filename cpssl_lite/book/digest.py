@@ -1,6 +1,5 @@
 """What an executed notebook depends on, as one digest: run again only when it changed."""
 
-import ast
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -11,60 +10,7 @@ from typing import Any
 
 from cpssl_lite.files import sha256
 from cpssl_lite.provenance import versions
-
-PACKAGE = Path(__file__).resolve().parents[1]
-
-
-def modules_used(source: str, package: Path = PACKAGE) -> list[Path]:
-    """Files of the package that `source` imports, directly or through other modules.
-
-    Imports inside functions count. Data files of a room (weights, cards, recipes) count as
-    soon as one module of that room is imported.
-
-    Examples
-    --------
-    >>> [p.name for p in modules_used("from cpssl_lite.files import sha256")]
-    ['__init__.py', 'errors.py', 'files.py']
-    """
-    seen: set[Path] = set()
-    queue = [source]
-    while queue:
-        for name in _imports(queue.pop(), package.name):
-            for file in _files(name, package):
-                if file not in seen:
-                    seen.add(file)
-                    if file.suffix == ".py":
-                        queue.append(file.read_text(encoding="utf-8"))
-    return sorted(seen)
-
-
-def _imports(source: str, package: str) -> set[str]:
-    """Dotted names under `package` that a piece of Python imports."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.add(node.module)
-            names.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return {name for name in names if name.split(".")[0] == package}
-
-
-def _files(name: str, package: Path) -> Iterable[Path]:
-    """The module's file, its parents' ``__init__`` and the data files of its room."""
-    path = package.parent
-    parts = name.split(".")
-    for part in parts:
-        path = path / part
-        if (path / "__init__.py").is_file():
-            yield path / "__init__.py"
-            if path != package:
-                yield from (f for f in path.rglob("*") if f.suffix in (".yaml", ".safetensors"))
-        elif path.with_suffix(".py").is_file():
-            yield path.with_suffix(".py")
-            return
-        else:
-            return
+from cpssl_lite.sources import modules_used
 
 
 def data_digest(path: str | Path) -> str:

@@ -31,6 +31,7 @@ from cpssl_lite.images.tiff import Field, read_header
 from cpssl_lite.models.checkpoints import Encoder
 from cpssl_lite.profiles.table import check_output, read_provenance, write_profiles
 from cpssl_lite.provenance import provenance
+from cpssl_lite.sources import modules_used
 
 log = logging.getLogger(__name__)
 
@@ -292,10 +293,8 @@ def _file_of(record: Any) -> str:
 def _code() -> str:
     """Digest of the sources that turn files into features: features of older code are not kept."""
     here = Path(__file__)
-    files = sorted(
-        f for room in ("images", "models") for f in (here.parents[1] / room).glob("*.py")
-    )
-    return hashlib.sha256(b"".join(f.read_bytes() for f in (here, *files))).hexdigest()
+    used = [f for f in modules_used(here.read_text(encoding="utf-8")) if f.suffix == ".py"]
+    return hashlib.sha256(b"".join(f.read_bytes() for f in (here, *used))).hexdigest()
 
 
 def _digest(rows: pd.DataFrame, settings: dict[str, Any]) -> str:
