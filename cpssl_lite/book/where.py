@@ -7,8 +7,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from cpssl_lite.book.digest import PACKAGE
 from cpssl_lite.errors import InputError
+from cpssl_lite.sources import PACKAGE
 
 
 def find_root(start: str | Path | None = None) -> Path:
