@@ -13,8 +13,9 @@ book: $(READY)  ## simulate the screen, run what changed, render to html/
 test: $(READY)  ## style, types, tests
 	$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy && $(BIN)/pytest
 
-bench: $(READY)  ## measurements, as ratios side by side in one run
-	set -e; for script in benchmarks/[!_]*.py; do $(BIN)/python "$$script"; done
+bench: $(READY)  ## measurements, as ratios side by side in one run, kept in benchmarks/results/
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	$(BIN)/python benchmarks/_run.py
 
 checkpoints: $(READY)  ## train the networks that the package ships, again
 	$(BIN)/cpssl data simulate lite-train

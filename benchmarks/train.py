@@ -18,20 +18,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 
-from cpssl_lite.data.simulate.screen import simulate
-from cpssl_lite.images.table import read_image_table
-from cpssl_lite.images.tiff import read_merged, write_merged
+from cpssl_lite.data.simulate.mosaic import mosaics
+from cpssl_lite.images.tiff import read_merged
 from cpssl_lite.models.crops_data import CropBatches, CropSpec, EpochBatches, Fields
 from cpssl_lite.models.dino import DINO
 from cpssl_lite.models.recipes import load_recipe
+from cpssl_lite.models.roofline import forward_flops, matmul_ceiling
 
 Views = list[torch.Tensor]
 PAPER_IMAGES = 564_272 * 200  # images in its training set times epochs, ViT-S
 PAPER_GPU_HOURS = 300
-FEW = {"n_sources": 1, "n_batches": 1, "n_plates": 1}  # 192 fields
 
 
 def one_view(field: torch.Tensor, level: float, size: int) -> torch.Tensor:
@@ -69,21 +67,6 @@ def loop_batch(
     return [torch.stack([torch.stack(views) for views in group]) for group in groups]
 
 
-def large_fields(folder: Path, number: int, size: int) -> pd.DataFrame:
-    """Image table of fields of about `size` px, mosaics of simulated ones."""
-    small = read_image_table(simulate("lite-train", folder / "small", **FEW))["FileName_Merged"]
-    rng = np.random.default_rng(0)
-    side = max(size // 256, 1)
-    paths = []
-    for i in range(number):
-        tiles = [read_merged(small[j]) for j in rng.choice(len(small), side * side)]
-        rows = [tiles[r * side : (r + 1) * side] for r in range(side)]
-        pixels = np.block([[tile.pixels for tile in row] for row in rows])
-        paths.append(str(folder / f"{i}.tif"))
-        write_merged(paths[-1], pixels, otsu=float(np.median([tile.otsu for tile in tiles])))
-    return pd.DataFrame({"FileName_Merged": paths})
-
-
 def take_step(model: DINO, optimiser: torch.optim.Optimizer, views: Views) -> None:
     """One optimiser step, as the trainer takes it."""
     optimiser.zero_grad()
@@ -105,32 +88,11 @@ def clock(function: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def matmul_peak() -> float:
-    """Measured bf16 matrix multiplication of this GPU in FLOP/s."""
-    a = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
-    for _ in range(5):
-        a @ a
-    torch.cuda.synchronize()
-
-    def many() -> None:
-        for _ in range(20):
-            a @ a
-        torch.cuda.synchronize()
-
-    return 20 * 2 * 8192**3 / clock(many)
-
-
 def flops_per_image(model: DINO, specs: list[CropSpec]) -> float:
     """Floating-point operations of a step for one image: matrix products of blocks and patches."""
     shape = model.backbone.shape
-
-    def forward(size: int) -> float:
-        tokens = (size // shape.patch) ** 2 + 1
-        block = 24 * tokens * shape.width**2 + 4 * tokens**2 * shape.width
-        return shape.depth * block + 2 * tokens * shape.patch**2 * 5 * shape.width
-
-    student = sum(spec.number * forward(spec.size) for spec in specs)
-    return 3 * student + specs[0].number * forward(specs[0].size)
+    student = sum(spec.number * forward_flops(shape, spec.size) for spec in specs)
+    return 3 * student + specs[0].number * forward_flops(shape, specs[0].size)
 
 
 def main() -> None:
@@ -146,7 +108,7 @@ def main() -> None:
     specs = [CropSpec(c["count"], c["size"]) for c in recipe["crops"]]
     n = min(recipe["batch_size"], args.fields)
     with tempfile.TemporaryDirectory() as folder:
-        table = large_fields(Path(folder), args.fields, args.size)
+        table = mosaics(folder, args.fields, args.size)
         fields = Fields(table)
         mean, sd = fields.statistics(specs[0].size, 0)
         model = DINO(recipe, steps_per_epoch=100)
@@ -188,7 +150,9 @@ def main() -> None:
             * n
             / statistics.median(b for _, b in times["this package"])
         )
-        print(f"step: {done / 1e12:.1f} TFLOP/s, {done / matmul_peak():.0%} of bf16 matmul")
+        print(
+            f"step: {done / 1e12:.1f} TFLOP/s, {done / matmul_ceiling(device, torch.bfloat16):.0%} of bf16 matmul"
+        )
     if args.recipe == "dino_vit_small":
         hours = PAPER_IMAGES / rates["this package"] / 3600
         print(f"the paper's run at this rate: {hours:.0f} h (its own: {PAPER_GPU_HOURS} GPU hours)")

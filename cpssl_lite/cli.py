@@ -79,8 +79,10 @@ def train(
 @click.option("--seed", default=0, show_default=True, help="Seed of --random-weights.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
 @click.option("--convention", type=CONVENTION, help="paper: mean of field means. released: theirs.")
-@click.option("--batch-size", default=64, show_default=True, help="Crops per batch.")
+@click.option("--batch-size", type=int, help="Crops per batch [default: 64, on a GPU 512].")
 @click.option("--device", help="cpu or cuda [default: cuda where there is one].")
+@click.option("--devices", default=1, show_default=True, help="Processes (GPUs) a machine.")
+@click.option("--nodes", default=1, show_default=True, help="Machines.")
 def extract(
     image_table: Path,
     out: Path,
@@ -89,12 +91,15 @@ def extract(
     seed: int,
     precision: str,
     convention: Literal["paper", "released"] | None,
-    batch_size: int,
+    batch_size: int | None,
     device: str | None,
+    devices: int,
+    nodes: int,
 ) -> None:
     """Write raw well profiles. The same command resumes with the first missing plate.
 
-    By default all crops of a well count alike, as in the released code.
+    By default all crops of a well count alike, as in the released code. With --devices or
+    --nodes the plates are shared by that many processes.
 
     \b
     Example:
@@ -116,8 +121,11 @@ def extract(
         precision=precision,
         batch_size=batch_size,
         device=device,
+        devices=devices,
+        nodes=nodes,
     )
-    click.echo(out)
+    if devices * nodes == 1 or not int(os.environ.get("LOCAL_RANK", 0)):
+        click.echo(out)
 
 
 @cli.command()

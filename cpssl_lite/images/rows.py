@@ -29,3 +29,8 @@ def read_field(record: dict[str, Any], channels: tuple[str, ...], low: float = 0
     pixels = read_planes([record[f"FileName_{name}"] for name in wanted])
     scaled = scale_intensities(pixels, low=low)
     return Field(to_uint16(scaled), otsu_threshold(scaled[wanted.index("DNA")]), wanted)
+
+
+def file_of(record: Any) -> str:
+    """The file that stands for a row in messages: the merged one, else that of DNA."""
+    return record.get("FileName_Merged") or record.get("FileName_DNA", "")

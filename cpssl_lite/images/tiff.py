@@ -16,6 +16,7 @@ from cpssl_lite.errors import InputError
 from cpssl_lite.files import atomic_path
 from cpssl_lite.images.channels import CHANNELS, channel_indices
 from cpssl_lite.images.scale import to_uint16
+from cpssl_lite.images.zarrs import read_zarr
 
 
 class Field(NamedTuple):
@@ -82,6 +83,7 @@ def read_merged(path: str | Path, channels: Sequence[str] = CHANNELS) -> Field:
     A file that records its channel names (this project's do, OME and ImageJ may) can have them in
     any order; one that does not, such as the authors', must have the five in canonical order.
     NumPy files (``.npy``), which the authors accept as well, never have names nor a threshold.
+    Zarr arrays (``.zarr`` folders) may have both in their attributes.
 
     Pixels are uint16; floats within 0..1 are rounded to it.
 
@@ -95,6 +97,9 @@ def read_merged(path: str | Path, channels: Sequence[str] = CHANNELS) -> Field:
     names = CHANNELS
     if Path(path).suffix.lower() == ".npy":
         pixels = _read_npy(path)
+    elif Path(path).suffix.lower() == ".zarr":
+        pixels, notes = read_zarr(path)
+        names = tuple(notes.get("channels") or CHANNELS)
     else:
         with _opened(path) as tiff:
             notes = _notes(tiff)
@@ -166,6 +171,9 @@ def read_header(path: str | Path) -> tuple[tuple[int, ...], dict[str, Any]]:
     """
     if Path(path).suffix.lower() == ".npy":
         return _read_npy(path, mmap_mode="r").shape, {}
+    if Path(path).suffix.lower() == ".zarr":
+        pixels, notes = read_zarr(path)
+        return pixels.shape, notes
     with _opened(path) as tiff:
         return tuple(int(n) for n in tiff.series[0].shape), dict(_notes(tiff))
 

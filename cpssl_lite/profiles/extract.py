@@ -1,19 +1,16 @@
-"""From images to raw well profiles: read, crop, embed, average.
+"""From images to raw well profiles: embed, average, plate by plate, over any number of processes.
 
-Fields are read ahead in threads, crops without cells are dropped before the network sees
-them, and crops of many fields are packed into full batches. Each plate is written whole, so
-a killed run resumes with the first plate that is not there yet.
+Each plate is written whole, so a killed run resumes with the first plate that is not there
+yet, and several processes share the plates among them.
 """
 
 import hashlib
 import json
 import logging
+import os
 import re
 import shutil
-import sys
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from time import perf_counter
@@ -22,13 +19,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from tqdm import tqdm
 
-from cpssl_lite.errors import InputError
-from cpssl_lite.images.crops import cut, foreground_share, grid, select
-from cpssl_lite.images.rows import read_field
-from cpssl_lite.images.tiff import Field, read_header
-from cpssl_lite.models.checkpoints import Encoder
+from cpssl_lite.errors import InputError, StepFailed
+from cpssl_lite.images.rows import file_of
+from cpssl_lite.images.tiff import read_header
+from cpssl_lite.models.encoder import Encoder
+from cpssl_lite.profiles.embed import embed_fields
 from cpssl_lite.profiles.table import check_output, read_provenance, write_profiles
 from cpssl_lite.provenance import provenance
 from cpssl_lite.sources import modules_used
@@ -46,9 +42,10 @@ def extract(
     *,
     convention: str | None = None,
     precision: str = "fp32",
-    batch_size: int = 64,
+    batch_size: int | None = None,
     device: str | None = None,
-    readers: int = 2,
+    devices: int = 1,
+    nodes: int = 1,
 ) -> Path:
     """Write the raw (un-normalised) profile of every well of an image table.
 
@@ -67,6 +64,14 @@ def extract(
         0.1 (released).
     precision : {"fp32", "bf16"}
         bf16 runs the network under autocast; averages are kept in float64 either way.
+    batch_size
+        Crops in a batch [default: 64, on a GPU 512].
+    device
+        ``cpu`` or ``cuda`` [default: cuda where there is one].
+    devices, nodes
+        Processes on each machine (one per GPU), and machines that see the same disk. Lightning
+        starts them, or finds those that torchrun or SLURM started; each takes every
+        n-th plate, and the first one joins the table.
 
     Returns
     -------
@@ -91,8 +96,9 @@ def extract(
         raise InputError(f"convention {convention!r} is not one of {', '.join(CONVENTIONS)}")
     if precision not in ("fp32", "bf16"):
         raise InputError(f"precision {precision!r} is not one of fp32, bf16")
-    if batch_size < 1:
-        raise InputError(f"batch_size must be 1 or more, got {batch_size}")
+    for what, number in (("batch_size", batch_size), ("devices", devices), ("nodes", nodes)):
+        if number is not None and number < 1:
+            raise InputError(f"{what} must be 1 or more, got {number}")
     out = Path(out)
     check_output(out)
     _check_images(images)
@@ -108,104 +114,90 @@ def extract(
         log.info("%s: up to date", out)
         return out
     device = _usable(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    encoder = encoder.eval().to(device)
+    team = _Team(device, devices, nodes)
+    encoder = encoder.eval().to(team.device)
+    on_gpu = team.device.startswith("cuda")
     parts = out.with_name(out.name + ".plates")
 
     plates = images.groupby([c for c in PLATE if c in images], sort=True)
     # Of the first field, not of the first one embedded: a resumed run must judge alike.
-    shape = read_header(_file_of(images.iloc[0]))[0][-2:]
-    written = []
-    for position, (key, rows) in enumerate(plates, start=1):
+    shape = read_header(file_of(images.iloc[0]))[0][-2:]
+    start, fields_done, written = perf_counter(), 0, []
+    fields_mine = sum(len(rows) for i, (_, rows) in enumerate(plates) if team.takes(i))
+    for position, (key, rows) in enumerate(plates):
         name = "_".join(str(part) for part in (key if isinstance(key, tuple) else (key,)) if part)
         digest = _digest(rows, settings)
         part = parts / f"{_safe(name)}-{digest[:16]}.parquet"
-        if not part.is_file():  # plates are written whole, so being there is being done
-            start = perf_counter()
-            fields = _embed_plate(
-                rows, encoder, convention, precision, batch_size, device, readers, shape, name
-            )
-            wells = _average(rows, fields, mean_of_fields=convention == "paper")
-            record = provenance("extract", plate=name, digest=digest, **settings)
-            write_profiles(wells, part, record)
-            crops = int(fields["crops"].sum())
-            seconds = perf_counter() - start
-            log.info(
-                "plate %s (%d of %d): %d fields, %d crops, %.0f crops/s",
-                *(name, position, plates.ngroups, len(rows), crops, crops / seconds),
-            )
         written.append(part)
-
-    table = pd.concat([pd.read_parquet(part) for part in written], ignore_index=True)
-    write_profiles(table, out, provenance("extract", digest=whole, **settings))
-    shutil.rmtree(parts)
+        if not team.takes(position):
+            continue
+        if part.is_file():  # plates are written whole, so being there is being done
+            fields_mine -= len(rows)
+            continue
+        began = perf_counter()
+        sums, crops = embed_fields(
+            rows,
+            encoder,
+            shape,
+            name=name,
+            low=0.1 if convention == "released" else 0.01,
+            precision=precision,
+            batch_size=batch_size or (512 if on_gpu else 64),
+            device=team.device,
+            readers=min(16, os.cpu_count() or 1) if on_gpu else 2,
+        )
+        wells = _average(rows, sums, crops, mean_of_fields=convention == "paper")
+        write_profiles(wells, part, provenance("extract", plate=name, digest=digest, **settings))
+        fields_done += len(rows)
+        now = perf_counter()
+        log.info(
+            "plate %s (%d of %d): %d fields, %d crops, %.0f crops/s, %.0f s left",
+            *(name, position + 1, plates.ngroups, len(rows), crops.sum()),
+            *(
+                crops.sum() / (now - began),
+                (now - start) / fields_done * (fields_mine - fields_done),
+            ),
+        )
+    team.wait()
+    if team.rank == 0:
+        table = pd.concat([pd.read_parquet(part) for part in written], ignore_index=True)
+        write_profiles(table, out, provenance("extract", digest=whole, **settings))
+        shutil.rmtree(parts)
+    team.wait()
     return out
 
 
-def _embed_plate(
-    rows: pd.DataFrame,
-    encoder: Encoder,
-    convention: str | None,
-    precision: str,
-    batch_size: int,
-    device: str,
-    readers: int,
-    shape: tuple[int, ...],
-    name: str,
-) -> pd.DataFrame:
-    """Sum of crop features (`sum`) and number of crops (`crops`) of every field of a plate."""
-    sums = np.zeros((len(rows), encoder.n_features))
-    counts = np.zeros(len(rows), dtype=int)
-    low = 0.1 if convention == "released" else 0.01
-    waiting: deque[tuple[int, np.ndarray]] = deque()  # (field, crops) not yet embedded
-    n_waiting = 0
+class _Team:
+    """The processes that share the plates: this one alone, or as many as Lightning launches."""
 
-    def embed(n: int) -> None:
-        """Push the first `n` waiting crops through the network."""
-        owners, batch = [], []
-        while n:
-            field, crops = waiting.popleft()
-            if len(crops) > n:
-                waiting.appendleft((field, crops[n:]))
-                crops = crops[:n]
-            owners += [field] * len(crops)
-            batch.append(crops)
-            n -= len(crops)
-        pixels = torch.from_numpy(np.concatenate(batch)).to(device)  # (n, C, size, size)
-        with torch.autocast(torch.device(device).type, torch.bfloat16, precision == "bf16"):
-            features = encoder(pixels.to(torch.float32) / 65535)
-        np.add.at(sums, owners, features.double().cpu().numpy())
+    def __init__(self, device: str, devices: int, nodes: int) -> None:
+        self.device, self.rank, self.size, self.fabric = device, 0, 1, None
+        if devices * nodes == 1:
+            return
+        from lightning.fabric import Fabric
+        from lightning.fabric.strategies import DDPStrategy
 
-    progress = tqdm(total=len(rows), desc=name, unit="field", disable=not sys.stderr.isatty())
-    with torch.inference_mode(), progress:
-        for index, (file, field) in enumerate(_read_ahead(rows, encoder.channels, low, readers)):
-            height, width = field.pixels.shape[1:]
-            if min(height, width) < encoder.crop_size:
-                raise InputError(
-                    f"{file}: {height} x {width} px is smaller than the network's crops of "
-                    f"{encoder.crop_size} px ({encoder.card.get('file', 'checkpoint')})"
-                )
-            if shape != (height, width):
-                raise InputError(
-                    f"{file}: {height} x {width} px, but the first field of this table is "
-                    f"{shape[0]} x {shape[1]}; extract each size as its own table"
-                )
-            crops = _crops_with_cells(field, encoder.crop_size, len(encoder.channels))
-            counts[index] = len(crops)
-            waiting.append((index, crops))
-            n_waiting += len(crops)
-            while n_waiting >= batch_size:
-                embed(batch_size)
-                n_waiting -= batch_size
-            progress.update()
-        if n_waiting:
-            embed(n_waiting)
-    if not np.isfinite(sums).all():
-        bad = rows.iloc[int(np.flatnonzero(~np.isfinite(sums).all(axis=1))[0])]
-        raise InputError(
-            f"the network gives NaN or infinity on plate {name} well {bad['Metadata_Well']} "
-            f"({encoder.card.get('file', 'checkpoint')}); try --precision fp32"
-        )
-    return pd.DataFrame({"sum": list(sums), "crops": counts}, index=rows.index)
+        # Plates differ: whoever is done first waits for the others, for days if need be.
+        strategy = DDPStrategy(timeout=timedelta(days=7))
+        kind = device.partition(":")[0]
+        self.fabric = Fabric(accelerator=kind, strategy=strategy, devices=devices, num_nodes=nodes)
+        self.fabric.launch()
+        self.device = str(self.fabric.device)
+        self.rank, self.size = self.fabric.global_rank, self.fabric.world_size
+
+    def takes(self, position: int) -> bool:
+        """Whether the plate at a position is this process's."""
+        return position % self.size == self.rank
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        try:
+            if self.fabric:
+                self.fabric.barrier()
+        except RuntimeError as error:
+            raise StepFailed(
+                "another process of this run stopped; its own line says why"
+            ) from error
 
 
 def _usable(device: str) -> str:
@@ -220,48 +212,20 @@ def _usable(device: str) -> str:
     return device
 
 
-def _crops_with_cells(field: Field, size: int, channels: int) -> np.ndarray:
-    """Cut the crops that count out of a field's first channels: (n, channels, size, size)."""
-    *_, height, width = field.pixels.shape
-    corners = grid(height, width, size)
-    dna = field.pixels[field.channels.index("DNA")]
-    assert field.otsu is not None  # read_field finds one
-    share = foreground_share(dna, field.otsu, corners, size)
-    return cut(field.pixels[:channels], corners[select(share)], size)
-
-
-def _read_ahead(
-    rows: pd.DataFrame, channels: Iterable[str], low: float, readers: int
-) -> Iterator[tuple[str, Field]]:
-    """Yield (file name, field) in table order, a few fields ahead of the network."""
-    records: list[dict[Any, Any]] = rows.to_dict("records")
-    with ThreadPoolExecutor(readers) as pool:
-        ahead: deque[Any] = deque()
-        for record in records:
-            ahead.append((record, pool.submit(read_field, record, tuple(channels), low)))
-            if len(ahead) > 4 * readers:
-                done, future = ahead.popleft()
-                yield _file_of(done), future.result()
-        while ahead:
-            done, future = ahead.popleft()
-            yield _file_of(done), future.result()
-
-
-def _average(rows: pd.DataFrame, fields: pd.DataFrame, mean_of_fields: bool) -> pd.DataFrame:
+def _average(
+    rows: pd.DataFrame, sums: np.ndarray, crops: np.ndarray, mean_of_fields: bool
+) -> pd.DataFrame:
     """Average the fields of each well; Metadata columns keep the well's value."""
     well = [c for c in (*PLATE, "Metadata_Well") if c in rows]
     metadata = [str(c) for c in rows if str(c).startswith("Metadata_") and c != "Metadata_Site"]
-    groups = rows.groupby(well, sort=True)
     table, profiles = [], []
-    for _, members in groups:
-        sums = np.stack(fields.loc[members.index, "sum"].to_list())  # (fields, d)
-        crops = fields.loc[members.index, "crops"].to_numpy()
+    for _, at in sorted(rows.groupby(well).indices.items()):
         if mean_of_fields:
-            profiles.append((sums / crops[:, None]).mean(axis=0))
+            profiles.append((sums[at] / crops[at, None]).mean(axis=0))
         else:
-            profiles.append(sums.sum(axis=0) / crops.sum())
-        first = members.iloc[0][metadata].to_dict()
-        table.append({**first, "Metadata_Fields": len(members), "Metadata_Crops": crops.sum()})
+            profiles.append(sums[at].sum(axis=0) / crops[at].sum())
+        first = rows.iloc[at[0]][metadata].to_dict()
+        table.append({**first, "Metadata_Fields": len(at), "Metadata_Crops": crops[at].sum()})
     values = np.stack(profiles).astype(np.float32)  # (wells, d)
     names = [f"emb_{i:04d}" for i in range(values.shape[1])]
     head = pd.DataFrame(table).astype(str)
@@ -280,13 +244,9 @@ def _check_images(images: pd.DataFrame) -> None:
             )
     columns = [c for c in images if str(c).startswith("FileName_")]
     files = pd.unique(images[columns].to_numpy().ravel())
-    missing = [file for file in files if not Path(file).is_file()]
+    missing = [file for file in files if not Path(file).exists()]
     if missing:
         raise InputError(f"{missing[0]}: no such image ({len(missing)} of {len(files)} missing)")
-
-
-def _file_of(record: Any) -> str:
-    return record.get("FileName_Merged") or record.get("FileName_DNA", "")
 
 
 @cache

@@ -1,5 +1,10 @@
 """Extraction against a plain loop, and what happens when something is wrong."""
 
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -230,3 +235,82 @@ def test_bad_input_is_one_clear_line(screen, tmp_path):
     with pytest.raises(InputError, match="convention 'theirs'"):
         extract(images, Moments(), out, convention="theirs")
     assert not out.exists()
+
+
+RUN = """
+import sys, torch
+sys.path.insert(0, sys.argv[4])
+from test_extract import Moments
+from cpssl_lite.images.table import read_image_table
+from cpssl_lite.profiles import extract as module
+if len(sys.argv) > 5:  # slow enough to be killed
+    import time
+    cut = module.embed_fields
+    module.embed_fields = lambda *a, **k: (time.sleep(0.3), cut(*a, **k))[1]
+module.extract(read_image_table(sys.argv[1]), Moments(), sys.argv[2], device="cpu",
+               devices=int(sys.argv[3]))
+"""
+
+
+def start(table, out, devices, *slow):
+    here = str(Path(__file__).parent)
+    command = [sys.executable, "-c", RUN, str(table), str(out), str(devices), here, *slow]
+    if devices > 1:  # Lightning starts the script again, so it must be one
+        script = Path(out).with_suffix(".py")
+        script.write_text(RUN)
+        command = [sys.executable, str(script), *command[3:]]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_table_of_one(screen, tmp_path):
+    extract(read_image_table(screen), Moments(), tmp_path / "one.parquet")
+    process = start(screen, tmp_path / "two.parquet", 2)
+    _, said = process.communicate(timeout=200)
+    assert process.returncode == 0, said[-2000:]
+    one, two = (read_profiles(tmp_path / f"{n}.parquet") for n in ("one", "two"))
+    pd.testing.assert_frame_equal(one, two)
+    assert not (tmp_path / "two.parquet.plates").exists()
+
+
+@pytest.mark.slow
+def test_killed_runs_leave_whole_files_and_go_on(screen, tmp_path):
+    extract(read_image_table(screen), Moments(), tmp_path / "one.parquet")
+    out = tmp_path / "killed.parquet"
+    moments = np.random.default_rng().uniform(0.2, 0.9, 3)  # of the time a run takes from here
+    began = time.monotonic()
+    for share in moments:
+        process = start(screen, out, 1, "slow")
+        parts = out.with_name(out.name + ".plates")
+        while process.poll() is None and not parts.exists() and time.monotonic() - began < 60:
+            time.sleep(0.01)
+        time.sleep(0.6 * share)
+        process.kill()
+        process.communicate()
+        for left in [*parts.glob("*.parquet"), *([out] if out.exists() else [])]:
+            pd.read_parquet(left)
+    process = start(screen, out, 1)
+    assert process.wait(100) == 0, process.stderr.read()
+    pd.testing.assert_frame_equal(read_profiles(tmp_path / "one.parquet"), read_profiles(out))
+
+
+def test_fifty_times_the_fields_need_no_more_memory(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 60000, (5, 512, 512), dtype=np.uint16)
+    write_merged(tmp_path / "field.tif", pixels, 0.1)  # 2.6 MB: 200 kept ones would show
+    row = {"Metadata_Plate": "P", "Metadata_Well": "A01"}
+    rows = pd.DataFrame([{**row, "FileName_Merged": str(tmp_path / "field.tif")}])
+    script = """
+import resource, sys
+sys.path.insert(0, sys.argv[2])
+import pandas as pd
+from test_extract import Moments
+from cpssl_lite.profiles.embed import embed_fields
+rows = pd.read_json(sys.argv[1])
+for times in (16, 800):
+    embed_fields(pd.concat([rows] * times), Moments(), (512, 512), batch_size=64)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+    rows.to_json(tmp_path / "rows.json")
+    command = [sys.executable, "-c", script, tmp_path / "rows.json", Path(__file__).parent]
+    few, many = map(int, subprocess.check_output(command, text=True, timeout=200).split())
+    assert many < 1.1 * few
