@@ -177,6 +177,8 @@ class _Team:
         from lightning.fabric import Fabric
         from lightning.fabric.strategies import DDPStrategy
 
+        for part in ("fabric", "pytorch"):  # their banners
+            logging.getLogger(f"lightning.{part}").setLevel(logging.ERROR)
         # Plates differ: whoever is done first waits for the others, for days if need be.
         strategy = DDPStrategy(timeout=timedelta(days=7))
         kind = device.partition(":")[0]
