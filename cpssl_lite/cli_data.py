@@ -13,7 +13,7 @@ OUT = click.Path(path_type=Path)
 
 @click.group()
 def data() -> None:
-    """Data sets: list, simulate, prepare."""
+    """Data sets: list, simulate, fetch, prepare."""
 
 
 @data.command("list")
@@ -50,6 +50,50 @@ def data_simulate(
     values = {name: _number(value) for name, value in pairs(parameters).items()}
     table = simulate(dataset, out or Path("data") / dataset, seed=seed, workers=workers, **values)
     click.echo(table)
+
+
+@data.command("fetch")
+@click.argument("dataset")
+@click.option("-o", "--out", type=OUT, help="Folder; may be shared [default: data/DATASET].")
+@click.option("--plates", help="Only these plates, with commas between.")
+@click.option("--wells", help="Only these wells.")
+@click.option("--sites", help="Only these sites.")
+@click.option("--max-gb", default=5.0, show_default=True, help="Ask before fetching more.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Say what would be fetched, and how much.")
+@click.option("--workers", default=8, show_default=True, help="Files at a time.")
+def data_fetch(
+    dataset: str,
+    out: Path | None,
+    max_gb: float,
+    yes: bool,
+    dry_run: bool,
+    workers: int,
+    **wanted: str | None,
+) -> None:
+    """Fetch a public data set, or part of it. The same command goes on where it stopped.
+
+    \b
+    Example:
+      cpssl data fetch cpjump1_examples
+    """
+    from cpssl_lite.data.fetch import choose, fetch, index_of, missing
+    from cpssl_lite.data.manifests import load_manifest
+
+    manifest, folder = load_manifest(dataset), out or Path("data") / dataset
+    names = {k: v.split(",") for k, v in wanted.items() if v}
+    index = choose(index_of(manifest), **names)
+    todo = missing(index, folder)
+    gigabytes = sum(r.bytes or 0 for r in todo) / 1e9
+    unsized = sum(r.bytes is None for r in todo)
+    more = f", and {unsized} files of unknown size" if unsized else ""
+    licence = f"licence: {manifest.get('licence', 'unknown')}"
+    click.echo(f"{len(todo)} of {len(index)} files to fetch, {gigabytes:.2f} GB{more}; {licence}")
+    if dry_run:
+        return
+    if gigabytes > max_gb and not yes:
+        click.confirm(f"That is more than {max_gb:g} GB. Fetch it?", abort=True)
+    click.echo(fetch(index, folder, workers=workers))
 
 
 @data.command("prepare")
