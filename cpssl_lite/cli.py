@@ -4,31 +4,15 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import click
 
 from cpssl_lite import __version__
 from cpssl_lite.cli_data import OUT, data, pairs
+from cpssl_lite.cli_profiles import CONVENTION, evaluate, measure, normalize, select
 from cpssl_lite.errors import InputError, StepFailed
-
-CONVENTION = click.Choice(["paper", "released"])
-
-
-def roles(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options that name the columns of a table that has other names than ours."""
-    for name, what in [
-        ("control", "negative controls: a column with negcon in it, or COLUMN=VALUE"),
-        ("source", "laboratory"),
-        ("plate", "plate"),
-        ("batch", "experimental batch"),
-        ("perturbation", "perturbation"),
-    ]:
-        command = click.option(f"--{name}", metavar="COLUMN", help=f"Column: {what}.")(command)
-    return command
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -45,7 +29,8 @@ def cli() -> None:
     """
 
 
-cli.add_command(data)
+for command in (data, measure, normalize, select, evaluate):
+    cli.add_command(command)
 
 
 @cli.command()
@@ -75,6 +60,7 @@ def train(
 @click.argument("image_table", type=OUT)
 @click.option("-o", "--out", type=OUT, required=True, help="Profile table to write (Parquet).")
 @click.option("--checkpoint", type=OUT, help="Network [default: the shipped DINO for `lite`].")
+@click.option("--transfer", help="ViT-S/16, ViT-B/16 (of --checkpoint or the hub) or stand-in.")
 @click.option("--random-weights", is_flag=True, help="Same network, fresh random weights.")
 @click.option("--seed", default=0, show_default=True, help="Seed of --random-weights.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
@@ -87,6 +73,7 @@ def extract(
     image_table: Path,
     out: Path,
     checkpoint: Path | None,
+    transfer: str | None,
     random_weights: bool,
     seed: int,
     precision: str,
@@ -107,10 +94,14 @@ def extract(
     """
     from cpssl_lite.images.table import read_image_table
     from cpssl_lite.models.checkpoints import DEFAULT, load_encoder, random_like
+    from cpssl_lite.models.transfer import load_transfer
     from cpssl_lite.profiles.extract import extract as run_extraction
 
     images = read_image_table(image_table)
-    encoder = load_encoder(checkpoint or DEFAULT, convention=convention or "paper")
+    if transfer:
+        encoder = load_transfer(transfer, checkpoint)
+    else:
+        encoder = load_encoder(checkpoint or DEFAULT, convention=convention or "paper")
     if random_weights:
         encoder = random_like(encoder, seed)
     run_extraction(
@@ -126,85 +117,6 @@ def extract(
     )
     if devices * nodes == 1 or not int(os.environ.get("LOCAL_RANK", 0)):
         click.echo(out)
-
-
-@cli.command()
-@click.argument("profiles", type=OUT, nargs=-1, required=True)
-@click.option("-o", "--out", type=OUT, required=True, help="Profile table to write (Parquet).")
-@click.option("--method", default="sphere+mad_robustize", show_default=True)
-@click.option("--epsilon", default=1e-6, show_default=True, help="Smallest eigenvalue in sphere.")
-@roles
-def normalize(
-    profiles: tuple[Path, ...], out: Path, method: str, epsilon: float, **names: str | None
-) -> None:
-    """Normalise well profiles: variance filter, then the steps of --method in their order.
-
-    Steps: sphere (ZCA-cor on all negative controls), mad_robustize (per plate), standardize
-    (per plate, on its negative controls); joined by +; or none. Several tables are read as one.
-
-    \b
-    Example:
-      cpssl normalize raw.parquet -o profiles.parquet --method sphere+mad_robustize
-    """
-    from cpssl_lite.files import sha256
-    from cpssl_lite.profiles.normalize import normalize as run_normalize
-    from cpssl_lite.profiles.table import (
-        assign_roles,
-        check_output,
-        read_profiles,
-        write_profiles,
-    )
-    from cpssl_lite.provenance import provenance
-
-    check_output(out)
-    with _about(profiles):
-        table = assign_roles(read_profiles(profiles), **names)
-        normalized = run_normalize(table, method, epsilon=epsilon)
-    inputs = {str(path): sha256(path) for path in profiles}
-    record = provenance("normalize", method=method, epsilon=epsilon, inputs=inputs, roles=names)
-    write_profiles(normalized, out, record)
-    click.echo(out)
-
-
-@cli.command()
-@click.argument("profiles", nargs=-1, required=True)
-@click.option("-o", "--out", type=OUT, required=True, help="METRICS.json to write.")
-@click.option("--label", metavar="COLUMN", help="Column: target, gene family, ... to match.")
-@click.option("--convention", type=CONVENTION, default="paper", show_default=True)
-@roles
-def evaluate(
-    profiles: tuple[str, ...],
-    out: Path,
-    label: str | None,
-    convention: str,
-    **names: str | None,
-) -> None:
-    """Measure reproducibility and biological relevance of normalised profiles.
-
-    Each table is one profile, named by its file (well_features.csv: by its folder) or as
-    NAME=PATH.
-
-    \b
-    Example:
-      cpssl evaluate dino.parquet CellProfiler=cp.parquet -o metrics.json --label Metadata_Target
-    """
-    from cpssl_lite.evaluate import evaluate as run_evaluate
-    from cpssl_lite.files import atomic_path, check_writable
-    from cpssl_lite.profiles.table import assign_roles, read_profiles
-
-    check_writable(out)
-    results: dict[str, dict[str, float | None]] = {}
-    for name, path in _named(profiles).items():
-        with _about([path]):
-            table = assign_roles(read_profiles(path), label=label, **names)
-            numbers = run_evaluate(table, label=label, convention=convention)
-        # JSON has no NaN: a number that is not defined on these data is null.
-        results[name] = {k: None if v != v else v for k, v in numbers.items()}
-        click.echo(name)
-        for metric, value in numbers.items():
-            click.echo(f"  {metric:<24} {value:.4g}")
-    with atomic_path(out) as scratch:
-        scratch.write_text(json.dumps(results, indent=1) + "\n")
 
 
 @cli.command()
@@ -267,34 +179,6 @@ def book(out: Path, force: bool) -> None:
     from cpssl_lite.book.build import make_book
 
     click.echo(make_book(out, force=force))
-
-
-@contextmanager
-def _about(paths: Sequence[Path]) -> Iterator[None]:
-    """Make errors about a table name its file."""
-    try:
-        yield
-    except InputError as error:
-        if any(str(path) in str(error) for path in paths):
-            raise
-        more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-        raise InputError(f"{paths[0]}{more}: {error}") from error
-
-
-def _named(items: tuple[str, ...]) -> dict[str, Path]:
-    """Name each profile table: NAME=PATH, else the file's stem, else its folder's name."""
-    named: dict[str, Path] = {}
-    for item in items:
-        name, _, path = item.rpartition("=") if not Path(item).exists() else ("", "", item)
-        file = Path(path)
-        stem = file.name.removesuffix(".gz").rsplit(".", 1)[0]
-        if not name:  # the authors call every table well_features.csv, in a folder per method
-            taken = stem in named or stem == "well_features"
-            name = file.resolve().parent.name if taken else stem
-        if name in named:
-            raise InputError(f"two tables are called {name!r}; name them as NAME=PATH")
-        named[name] = file
-    return named
 
 
 def main() -> None:

@@ -108,6 +108,34 @@ def test_extract_normalize_evaluate(cpssl, screen, tmp_path):
     assert metrics["profiles"]["n_wells"] == 8
 
 
+def test_select_before_and_after_normalize(cpssl, refused, tmp_path):
+    table = pd.read_csv(profiles(tmp_path / "mine.csv"), dtype={"Metadata_Plate": str})
+    first, *rest = feature_columns(table)
+    table[f"{first}9"] = -table[first]
+    table[f"{first}8"] = 1.0
+    table.loc[2, rest[0]] = np.nan
+    table.to_csv(tmp_path / "mine.csv", index=False)
+    complete, out = tmp_path / "complete.parquet", tmp_path / "out.parquet"
+    assert "is NaN" in refused("normalize", tmp_path / "mine.csv", "-o", out)
+    names = tmp_path / "names.txt"
+    names.write_text(rest[1])
+    given = (tmp_path / "mine.csv", "-o", complete)
+    assert cpssl("select", *given, "--rules", "missing", "--blocklist", names)[0] == 0
+    left = [first, *rest[2:], f"{first}9", f"{first}8"]
+    assert sorted(feature_columns(read_profiles(complete))) == sorted(left)
+    assert cpssl("normalize", complete, "-o", out, "--method", "mad_robustize")[0] == 0
+    assert cpssl("select", out, "-o", complete, "--rules", "variance,correlation")[0] == 0
+    assert len(feature_columns(read_profiles(complete))) <= len(left) - 2
+    assert "not one of missing" in refused("select", out, "-o", complete, "--rules", "best")
+    assert "no such" in refused("select", tmp_path / "no.csv", "-o", complete)
+    assert "no.txt" in refused("select", out, "-o", complete, "--keep", tmp_path / "no.txt")
+
+
+def test_photographs_network_on_the_command_line(refused, screen, tmp_path):
+    line = refused("extract", screen, "-o", tmp_path / "raw.parquet", "--transfer", "resnet")
+    assert "'resnet' is not one of stand-in, ViT-S/16, ViT-B/16" in line
+
+
 def test_undefined_numbers_are_null_in_json(cpssl, tmp_path):
     one_batch = profiles(tmp_path / "one.csv", Metadata_Batch="b", Metadata_Target="")
     assert cpssl("evaluate", one_batch, "-o", tmp_path / "m.json")[0] == 0
@@ -261,7 +289,7 @@ def test_errors_about_a_table_name_its_file(refused, tmp_path):
 def test_every_command_has_an_example(cpssl):
     for words in (
         ["data", "list"], ["data", "simulate"], ["data", "prepare"], ["train"], ["extract"],
-        ["normalize"], ["evaluate"], ["inspect"], ["run"], ["book"],
+        ["normalize"], ["select"], ["measure"], ["evaluate"], ["inspect"], ["run"], ["book"],
     ):  # fmt: skip
         code, printed, _ = cpssl(*words, "--help")
         assert code == 0 and f"cpssl {' '.join(words)}" in printed.split("Example:")[1]

@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Collection
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from cpssl_lite.errors import InputError
-from cpssl_lite.profiles.table import feature_columns, profile_matrix
+from cpssl_lite.profiles.table import feature_columns, profile_matrix, read_profiles
 
 log = logging.getLogger(__name__)
 
@@ -41,43 +42,135 @@ def drop_features(table: pd.DataFrame, names: Collection[str]) -> pd.DataFrame:
     return _only(table, [name for name in feature_columns(table) if name not in blocked])
 
 
-def drop_rare(table: pd.DataFrame, distinct: int = 2, share: float = 0.95) -> pd.DataFrame:
-    """Leave out features with fewer than `distinct` values, or one value in over `share` wells."""
+def drop_missing(table: pd.DataFrame) -> pd.DataFrame:
+    """Leave out features that are NaN or infinite in a well, unless that well has none at all.
+
+    CellProfiler writes NaN where a measurement is not defined; nothing here guesses a value.
+    """
+    features = feature_columns(table)
+    values = table[features].to_numpy(dtype=np.float64)
+    filled = values[~np.isnan(values).all(axis=1)]
+    return _only(table, np.array(features)[np.isfinite(filled).all(axis=0)].tolist())
+
+
+def drop_constant(table: pd.DataFrame, minimum: float = 1e-6) -> pd.DataFrame:
+    """Leave out features whose population variance over all wells is not above `minimum`.
+
+    The rule and the default of pycytominer's ``variance_threshold``.
+    """
+    _, values = profile_matrix(table)
+    return _only(table, np.array(feature_columns(table))[values.var(axis=0) > minimum].tolist())
+
+
+def drop_rare(table: pd.DataFrame, frequency: float = 0.05, unique: float = 0.01) -> pd.DataFrame:
+    """Leave out features that repeat a few values.
+
+    A feature goes if its second most common value is found in fewer than `frequency` times as
+    many wells as its most common one, or if it has fewer than `unique` different values per
+    well: the rule and the defaults of pycytominer's ``frequency_threshold``.
+    """
     _, values = profile_matrix(table)
     kept = []
     for name, column in zip(feature_columns(table), values.T, strict=True):
-        counts = np.unique(column, return_counts=True)[1]
-        if len(counts) >= distinct and counts.max() <= share * len(column):
+        counts = np.sort(np.unique(column, return_counts=True)[1])
+        second = counts[-2] if len(counts) > 1 else 0
+        if second >= frequency * counts[-1] and len(counts) >= unique * len(column):
             kept.append(name)
     return _only(table, kept)
 
 
 def drop_correlated(table: pd.DataFrame, threshold: float = 0.9) -> pd.DataFrame:
-    """Leave out features until no two correlate (Pearson, absolute) above `threshold`.
+    """Leave out the more redundant feature of each pair that correlates above `threshold`.
 
-    Of the most correlated pair still there, the one with the larger sum of absolute
-    correlations to all features goes; the earlier one if these are equal.
+    That is the one with the larger sum of absolute correlations to all features (of equal
+    ones the later), the rule of pycytominer's ``correlation_threshold``. Here correlations
+    count by their absolute value; there a pair at -0.99 stays.
     """
     _, values = profile_matrix(table)
     names = np.array(feature_columns(table))
     centred = values - values.mean(axis=0)
     length = np.linalg.norm(centred, axis=0)
-    length[length == 0] = np.inf
+    length[length == 0] = np.inf  # a constant correlates with nothing
     correlation = np.abs((centred / length).T @ (centred / length))
-    total = correlation.sum(axis=0)
-    np.fill_diagonal(correlation, 0.0)
-    kept = np.ones(len(names), dtype=bool)
-    best = correlation.max(axis=1)
-    while best.max(initial=0.0) > threshold:
-        one = int(best.argmax())
-        other = int(correlation[one].argmax())
-        gone = one if total[one] >= total[other] else other
-        kept[gone] = False
-        partners = np.flatnonzero(correlation[gone] == best)  # whose largest may be gone
-        correlation[gone, :] = correlation[:, gone] = 0.0
-        best[gone] = 0.0
-        best[partners] = correlation[partners].max(axis=1)
-    return _only(table, names[kept].tolist())
+    order = np.argsort(correlation.sum(axis=0), kind="stable")
+    pairs = np.tril(correlation[np.ix_(order, order)], k=-1)  # each feature, all less redundant
+    kept = pairs.max(axis=1) <= threshold
+    return _only(table, names[np.sort(order[kept])].tolist())
+
+
+RULES = {
+    "missing": drop_missing,
+    "variance": drop_constant,
+    "frequency": drop_rare,
+    "correlation": drop_correlated,
+}
+
+
+def select_features(
+    table: pd.DataFrame,
+    rules: Collection[str] = ("missing", "variance", "correlation"),
+    *,
+    keep: Collection[str] = (),
+    block: Collection[str] = (),
+    correlation: float = 0.9,
+) -> pd.DataFrame:
+    """Select features by lists first, then by rules in the given order.
+
+    Parameters
+    ----------
+    rules
+        Names in `RULES`.
+    keep, block
+        Features to keep (all, if empty) and to leave out.
+    correlation
+        Threshold of the rule ``correlation``.
+
+    Raises
+    ------
+    InputError
+        An unknown rule; a threshold outside 0..1; nothing is left.
+
+    Notes
+    -----
+    Supplementary Fig. 3 compares such selections of CellProfiler features; the paper took a
+    list, CPJUMP1's 560 features.
+    """
+    for name in rules:
+        if name not in RULES:
+            raise InputError(f"selection rule {name!r} is not one of {', '.join(RULES)}")
+    if not 0 < correlation <= 1:
+        raise InputError(f"correlation threshold {correlation:g} is not above 0 and at most 1")
+    table = keep_features(table, keep) if keep else table
+    table = drop_features(table, block) if block else table
+    for name in rules:
+        n = len(feature_columns(table))
+        if name == "correlation":
+            table = drop_correlated(table, correlation)
+        else:
+            table = RULES[name](table)
+        log.info("%s: %d of %d features stay", name, len(feature_columns(table)), n)
+    return table
+
+
+def read_feature_list(path: str | Path) -> list[str]:
+    """Feature names from a text file (one per line), or the features of a profile table.
+
+    Raises
+    ------
+    InputError
+        Not there, not readable, or no names in it.
+    """
+    path = Path(path)
+    if path.name.endswith((".parquet", ".pq", ".csv", ".csv.gz", ".h5ad")):
+        return feature_columns(read_profiles(path))
+    try:
+        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as a list of features ({error})") from error
+    names = [name for name in names if name and not name.startswith("#")]
+    if not names:
+        raise InputError(f"{path}: has no feature names")
+    return names
 
 
 def _only(table: pd.DataFrame, kept: list[str]) -> pd.DataFrame:

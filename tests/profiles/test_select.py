@@ -7,7 +7,16 @@ import pandas as pd
 import pytest
 
 from cpssl_lite.errors import InputError
-from cpssl_lite.profiles.select import drop_correlated, drop_features, drop_rare, keep_features
+from cpssl_lite.profiles.select import (
+    drop_constant,
+    drop_correlated,
+    drop_features,
+    drop_missing,
+    drop_rare,
+    keep_features,
+    read_feature_list,
+    select_features,
+)
 from cpssl_lite.profiles.table import feature_columns
 
 
@@ -59,3 +68,73 @@ def test_result_obeys_the_threshold(threshold):
     left = np.atleast_2d(left)
     np.fill_diagonal(left, 0)
     assert left.max() <= threshold
+
+
+def test_missing():
+    data = table()
+    data.loc[3, "Cells_1"] = np.nan
+    data.loc[4, "Cells_2"] = np.inf
+    data.loc[7, [f"Cells_{i}" for i in range(5)]] = np.nan  # a well without cells
+    assert feature_columns(drop_missing(data)) == ["Cells_0", "Cells_3", "Cells_4"]
+    with pytest.raises(InputError, match="leaves no feature"):
+        drop_missing(data[["Metadata_Well", "Cells_1", "Cells_2"]])
+
+
+@pytest.fixture
+def odd():
+    """Features with repeated values, little variance and strong positive correlations."""
+    rng = np.random.default_rng(4)
+    base = rng.standard_normal((150, 8))
+    mixing = np.abs(rng.standard_normal((8, 40))) ** 3
+    values = base @ mixing
+    values[:, 3] *= 1e-5
+    values[:, 5] = 2.0
+    values[:, 7] = np.where(rng.random(150) < 0.97, 0.0, values[:, 7])
+    values[:, 9] = np.round(values[:, 9] / 20)
+    names = [f"Cells_{i}" for i in range(40)]
+    head = pd.DataFrame({"Metadata_Well": np.arange(150).astype(str)})
+    return pd.concat([head, pd.DataFrame(values, columns=names)], axis=1)
+
+
+@pytest.mark.parametrize(
+    ("operation", "ours", "options"),
+    [
+        ("variance_threshold", drop_constant, {}),
+        ("frequency_threshold", drop_rare, {"unique_cut": 0.01}),
+        ("correlation_threshold", drop_correlated, {"corr_threshold": 0.9}),
+    ],
+)
+def test_same_features_as_pycytominer(odd, operation, ours, options):
+    pycytominer = pytest.importorskip("pycytominer")
+    if operation == "correlation_threshold":  # it does not see negative correlations
+        odd = odd.drop(columns=["Cells_5"])
+        assert np.corrcoef(odd[feature_columns(odd)].T).min() > -0.9
+    theirs = pycytominer.feature_select(
+        odd, features=feature_columns(odd), operation=operation, freq_cut=0.05, **options
+    )
+    got = feature_columns(ours(odd))
+    assert got == feature_columns(theirs)
+    assert len(got) < len(feature_columns(odd))
+
+
+def test_negative_correlations_count_too():
+    data = table()
+    data["Cells_1"] = -data["Cells_0"]
+    assert len(feature_columns(drop_correlated(data))) == 4
+
+
+def test_lists_then_rules(tmp_path):
+    data = table()
+    data["Cells_4"] = 1.0
+    names = tmp_path / "names.txt"
+    names.write_text("# the list\nCells_4\n\nCells_2\nCells_1\n")
+    got = select_features(data, ["variance"], keep=read_feature_list(names), block=["Cells_1"])
+    assert feature_columns(got) == ["Cells_2"]
+    data.to_csv(tmp_path / "table.csv", index=False)
+    assert read_feature_list(tmp_path / "table.csv") == feature_columns(data)
+    with pytest.raises(InputError, match="rule 'variation' is not one of missing"):
+        select_features(data, ["variation"])
+    with pytest.raises(InputError, match=r"threshold 1\.5"):
+        select_features(data, correlation=1.5)
+    with pytest.raises(InputError, match=r"nothing\.txt: cannot be read"):
+        read_feature_list(tmp_path / "nothing.txt")
