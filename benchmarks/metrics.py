@@ -4,8 +4,10 @@ The plain version is written for the comparison: one full distance matrix per me
 n x n, `average_precision_score` row by row. Where copairs or pycytominer are installed, their
 average precision and normalisation stand beside it.
 
-    python benchmarks/metrics.py --wells 8000
-    python benchmarks/metrics.py --wells 10000 20000 50000 100000 --only ours
+    python benchmarks/metrics.py
+
+Growth comes first, so that its peak memory is this package's own. Compiled functions, here and in
+copairs, are called once on a small table before anything is timed.
 """
 
 import argparse
@@ -139,10 +141,25 @@ def metrics(n: int, d: int, compare: bool) -> None:
         total[1] += other
         row(what, n, seconds, other, float(np.nanmax(np.abs(value - reference))))
         if ours is average_precision and find_spec("copairs"):
-            copairs_average_precision(profiles[:64], np.arange(64) // 2)  # it compiles first
             other, reference = timed(copairs_average_precision, *args)
             row(f"{what}, copairs", n, seconds, other, float(np.nanmax(np.abs(value - reference))))
     row("all", n, total[0], total[1] if compare else None)
+    if not compare:
+        row("all, per 1e9 pairs", n, total[0] / (n / 1e9 * n))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        row("peak memory so far (GiB)", n, peak)
+
+
+def warm_up() -> None:
+    """Call once what compiles."""
+    data = screen(64, 8)
+    start = perf_counter()
+    ours_accuracies(data)
+    average_precision(data["profiles"], data["label"])
+    ours_precision_at_k(data["profiles"], data["label"])
+    row("first calls", 64, perf_counter() - start)
+    if find_spec("copairs"):
+        copairs_average_precision(data["profiles"], np.arange(64) // 2)
 
 
 def normalisation(n: int, d: int) -> None:
@@ -209,18 +226,22 @@ def _pycytominer(profiles: np.ndarray, plates: np.ndarray, controls: np.ndarray)
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--wells", type=int, nargs="+", default=[1000, 4000])
+    sizes = {"type": int, "nargs": "*"}
+    parser.add_argument("--growth", **sizes, default=[10_000, 20_000, 50_000, 100_000])
+    parser.add_argument("--compare", **sizes, default=[8000])
+    parser.add_argument("--normalise", **sizes, default=[16_000])
     parser.add_argument("--features", type=int, default=384)
-    parser.add_argument("--only", choices=["ours"], help="without the comparison")
     args = parser.parse_args()
     print(
         f"{'':<36}{'wells':>8}{'ours (s)':>10} {'other (s)':>12} {'ratio':>9}   largest difference"
     )
-    for n in args.wells:
-        metrics(n, args.features, compare=args.only is None)
+    warm_up()
+    for n in args.growth:
+        metrics(n, args.features, compare=False)
+    for n in args.compare:
+        metrics(n, args.features, compare=True)
+    for n in args.normalise:
         normalisation(n, args.features)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        print(f"{'peak memory so far (GiB)':<36}{n:>8}{peak:10.2f}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cpssl_lite.metrics.similarity import TIE, blocks, encode, groups, unit_rows, window
+from cpssl_lite.metrics.similarity import (
+    TIE,
+    blocks,
+    compiled,
+    dot,
+    encode,
+    in_threads,
+    nearness,
+    unit_rows,
+)
 
 Rule = Sequence[np.ndarray]
 
@@ -34,42 +43,58 @@ def nearest_neighbours(
         ones (float64 similarities within 1e-12) the first is taken.
     """
     rows = unit_rows(profiles, distance)
-    members = [[(codes, *groups(codes)) for codes in rule] for rule in rules]
-    found = [np.full(len(rows), -1) for _ in rules]
-    scratch: np.ndarray | None = None
+    width = max((len(rule) for rule in rules), default=0)
+    codes = np.full((len(rules), width, len(rows)), -1, dtype=np.int64)
+    for padded, rule in zip(codes, rules, strict=True):
+        padded[: len(rule)] = np.reshape(rule, (len(rule), len(rows)))
+    found = np.full((len(rules), len(rows)), -1)
+    near = 2 * nearness(rows)
     for here, similarity in blocks(rows):
-        if scratch is None:
-            scratch = np.empty_like(similarity)
-        for neighbour, rule in zip(found, members, strict=True):
-            allowed = scratch[: len(similarity)]
-            np.copyto(allowed, similarity)
-            for codes, order, start in rule:
-                for row, code in enumerate(codes[here]):
-                    if code >= 0:
-                        allowed[row, order[start[code] : start[code + 1]]] = -np.inf
-            neighbour[here] = _best(allowed, rows, here.start)
-    return found
+        in_threads(_nearest, len(similarity), similarity, rows, here.start, near, codes, found)
+    return list(found)
 
 
-def _best(allowed: np.ndarray, rows: np.ndarray, offset: int) -> np.ndarray:
-    """Index of the largest similarity of each row of a block; float64 decides near ties.
+@compiled
+def _nearest(
+    similarity: np.ndarray,
+    rows: np.ndarray,
+    offset: int,
+    near: float,
+    codes: np.ndarray,
+    found: np.ndarray,
+    first: int,
+    last: int,
+) -> None:
+    """Into found[rule, offset + row] for the rows first to last of a block.
 
-    `allowed` is used up.
+    codes (rules, arrays of a rule, n).
     """
-    local = np.arange(len(allowed))
-    best = allowed.argmax(axis=1)
-    top = allowed[local, best]
-    known = np.isfinite(top)
-    exact = np.einsum("ij,ij->i", rows[offset + local], rows[best])
-    near = 2 * window(top[known], exact[known])
-    allowed[local, best] = -np.inf
-    second = allowed.max(axis=1)
-    allowed[local, best] = top
-    for row in np.flatnonzero(known & (second >= top - near)):
-        candidates = np.flatnonzero(allowed[row] >= top[row] - near)
-        values = rows[candidates] @ rows[offset + row]
-        best[row] = candidates[np.flatnonzero(values >= values.max() - TIE)[0]]
-    return np.where(known, best, -1)
+    for rule in range(len(codes)):
+        for i in range(first, last):
+            query, row = offset + i, similarity[i]
+            best, top, second = -1, -np.inf, -np.inf
+            for j in range(len(row)):
+                if row[j] > second and _allowed(codes[rule], query, j):
+                    if row[j] > top:
+                        best, top, second = j, row[j], top
+                    else:
+                        second = row[j]
+            if second >= top - near and best >= 0:  # float64 decides
+                largest = -np.inf
+                for j in range(len(row)):
+                    if row[j] >= top - near and _allowed(codes[rule], query, j):
+                        value = dot(rows[query], rows[j])
+                        if value > largest + TIE:
+                            best, largest = j, value
+            found[rule, query] = best
+
+
+@compiled
+def _allowed(codes: np.ndarray, one: int, other: int) -> bool:
+    for code in codes:
+        if code[one] >= 0 and code[one] == code[other]:
+            return False
+    return True
 
 
 def nearest_accuracies(

@@ -10,7 +10,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cpssl_lite.metrics.similarity import TIE, Query, blocks, encode, groups, unit_rows, window
+from cpssl_lite.metrics.similarity import (
+    TIE,
+    blocks,
+    compiled,
+    dot,
+    encode,
+    groups,
+    in_threads,
+    nearness,
+    rank,
+    unit_rows,
+)
 
 # "uniformly sampled between 0 and 1 at 100 increments": the text's thresholds.
 PAPER_THRESHOLDS = np.linspace(0.0, 1.0, 100)
@@ -68,16 +79,19 @@ def average_precision(
     array([1.   , 1.   ,   nan, 0.833])
     """
     result = np.full(len(profiles), np.nan)
-    for query, _, exact in _queries(profiles, labels, distance):
-        if len(exact) == 0:
-            continue
-        ranked = np.sort(exact)  # so that the sum does not depend on the order of the rows
-        entry, known = ranked, 1  # at the cutoff of a hit lies at least the hit itself
+    for part in _queries(profiles, labels, distance):
+        cutoff, item = part.exact, part.item
         if thresholds is not None:
-            step = np.searchsorted(thresholds, 1 - ranked - TIE)
-            entry, known = 1 - thresholds[step[step < len(thresholds)]], 0
-        hits = len(ranked) - np.searchsorted(ranked, entry - TIE)
-        result[query.index] = (hits / query.at_least(entry, known)).sum() / len(exact)
+            step = np.searchsorted(thresholds, 1 - part.exact - TIE)
+            cutoff = np.append(1 - np.asarray(thresholds), np.inf)[step]  # inf: never found
+            item = np.full(len(cutoff), -1)
+        found, _ = part.rank(part.start, cutoff, item)
+        hits = part.hits(part.start, cutoff)
+        share = np.divide(hits, found, out=np.zeros(len(hits)), where=found > 0)
+        size = np.diff(part.start)
+        query = np.repeat(np.arange(len(size)), size)
+        total = np.bincount(query, weights=share, minlength=len(size))
+        result[part.here] = np.where(size > 0, total / np.maximum(size, 1), np.nan)
     return result
 
 
@@ -120,11 +134,15 @@ def precision_recall_at_k(
     n, at = len(profiles), np.asarray(ks)
     hits = np.zeros((n, len(at)))
     size = np.zeros(n)
-    for query, items, exact in _queries(profiles, labels, distance):
-        size[query.index] = len(items)
-        if len(items):
-            places = np.sort(query.places(items, exact, int(at.max())))
-            hits[query.index] = np.searchsorted(places, at, side="right")
+    for part in _queries(profiles, labels, distance):
+        size[part.here] = np.diff(part.start)
+        _, place = part.rank(part.start, part.exact, part.item)
+        # A hit counts from the first k that is no smaller than its place.
+        step = np.searchsorted(at, place)
+        query = np.repeat(np.arange(len(part.start) - 1), np.diff(part.start))
+        entered = np.zeros((len(part.start) - 1, len(at) + 1))
+        np.add.at(entered, (query, step), 1)
+        hits[part.here] = entered[:, :-1].cumsum(axis=1)
     return _curve(at, hits, np.broadcast_to(at, hits.shape), size, labels)
 
 
@@ -147,11 +165,14 @@ def precision_recall_at_distance(
     size = np.zeros(n)
     cutoffs = 1 - at - (1e-6 if convention == "released" else 0.0)
     least = np.inf  # the smallest similarity of all pairs
-    for query, items, exact in _queries(profiles, labels, distance):
-        size[query.index] = len(items)
-        found[query.index] = query.at_least(cutoffs)
-        hits[query.index] = len(exact) - np.searchsorted(np.sort(exact), cutoffs - TIE)
-        least = min(least, query.ranked()[1:2].min(initial=np.inf))
+    for part in _queries(profiles, labels, distance):
+        height = len(part.start) - 1
+        size[part.here] = np.diff(part.start)
+        start, cutoff = np.arange(height + 1) * len(at), np.tile(cutoffs, height)
+        found[part.here] = part.rank(start, cutoff, np.full(len(cutoff), -1))[0].reshape(height, -1)
+        hits[part.here] = part.hits(start, cutoff).reshape(height, -1)
+        others = part.similarity > -np.inf
+        least = min(least, float(part.similarity.min(where=others, initial=np.inf)))
     if convention == "released":
         own = cutoffs < least
         hits += own
@@ -159,24 +180,88 @@ def precision_recall_at_distance(
     return _curve(at, hits, found, size, labels)
 
 
-def _queries(
-    profiles: np.ndarray, labels: np.ndarray, distance: str
-) -> Iterator[tuple[Query, np.ndarray, np.ndarray]]:
-    """Yield every profile as a query, with its hits and their float64 similarities."""
+class _Queries(NamedTuple):
+    """A block of queries; the hits of query i are start[i] to start[i + 1], farthest first."""
+
+    here: slice
+    similarity: np.ndarray  # (b, n) float32, to itself -inf
+    rows: np.ndarray  # (n, d) float64, unit length
+    near: float
+    start: np.ndarray  # (b + 1,)
+    item: np.ndarray
+    exact: np.ndarray  # similarity of each hit
+
+    def rank(
+        self, start: np.ndarray, cutoff: np.ndarray, item: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """`similarity.rank` of cutoffs: (found, place), each like `cutoff`."""
+        found, place = np.zeros((2, len(cutoff)), dtype=np.int64)
+        args = (self.similarity, self.rows, self.here.start, self.near, start, cutoff, item)
+        in_threads(rank, len(self.similarity), *args, found, place)
+        return found, place
+
+    def hits(self, start: np.ndarray, cutoff: np.ndarray) -> np.ndarray:
+        """How many of a query's hits have a similarity of at least each of its cutoffs."""
+        hits = np.zeros(len(cutoff), dtype=np.int64)
+        args = (self.start, self.exact, start, cutoff, hits)
+        in_threads(_hits, len(self.similarity), *args)
+        return hits
+
+
+def _queries(profiles: np.ndarray, labels: np.ndarray, distance: str) -> Iterator[_Queries]:
+    """Yield every profile as a query among the others, in blocks."""
     rows, codes = unit_rows(profiles, distance), encode(labels)
-    order, start = groups(codes)
-    nobody = order[:0]
+    order, bounds = groups(codes)
+    near = nearness(rows)
     for here, similarity in blocks(rows):
-        queries = range(here.start, here.stop)
-        hits = []
-        for query, code in zip(queries, codes[here], strict=True):
-            same = order[start[code] : start[code + 1]] if code >= 0 else nobody
-            hits.append(same[same != query])
-        exact = [rows[items] @ rows[query] for query, items in zip(queries, hits, strict=True)]
-        rough = [similarity[i, items] for i, items in enumerate(hits)]
-        near = window(np.concatenate(rough), np.concatenate(exact))
-        for i, query in enumerate(queries):
-            yield Query(rows, query, similarity[i], near), hits[i], exact[i]
+        code = codes[here]
+        size = np.where(code >= 0, bounds[code + 1] - bounds[code] - 1, 0)
+        start = np.append(0, np.cumsum(size))
+        item, exact = np.empty(start[-1], dtype=np.int64), np.empty(start[-1])
+        args = (rows, here.start, code, order, bounds, start, item, exact)
+        in_threads(_members, len(code), *args)
+        yield _Queries(here, similarity, rows, near, start, item, exact)
+
+
+@compiled
+def _members(
+    rows: np.ndarray,
+    offset: int,
+    code: np.ndarray,
+    order: np.ndarray,
+    bounds: np.ndarray,
+    start: np.ndarray,
+    item: np.ndarray,
+    exact: np.ndarray,
+    first: int,
+    last: int,
+) -> None:
+    """Fill in the hits of each query, farthest first, and their similarities."""
+    for i in range(first, last):
+        if start[i] == start[i + 1]:
+            continue
+        same = order[bounds[code[i]] : bounds[code[i] + 1]]
+        same = same[same != offset + i]
+        values = np.array([dot(rows[offset + i], rows[j]) for j in same])
+        ascending = np.argsort(values)
+        item[start[i] : start[i + 1]] = same[ascending]
+        exact[start[i] : start[i + 1]] = values[ascending]
+
+
+@compiled
+def _hits(
+    of: np.ndarray,
+    exact: np.ndarray,
+    start: np.ndarray,
+    cutoff: np.ndarray,
+    hits: np.ndarray,
+    first: int,
+    last: int,
+) -> None:
+    for i in range(first, last):
+        mine = exact[of[i] : of[i + 1]]
+        for t in range(start[i], start[i + 1]):
+            hits[t] = len(mine) - np.searchsorted(mine, cutoff[t] - TIE)
 
 
 def _curve(

@@ -2,17 +2,25 @@
 
 No n x n matrix is ever held. A block of rows is multiplied in float32; wherever the order of
 two similarities matters and they are too near to each other for float32, the pair is computed
-again in float64. How near is too near is measured on the data (`window`).
+again in float64. How near is too near is measured on the data (`nearness`).
+
+What is done for every pair is compiled (numba; kept beside this file after the first call).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+import numba
 import numpy as np
 
 # Float64 similarities nearer than this are equal: products of the same two profiles in another
 # order differ by some 1e-16.
 TIE = 1e-12
 BLOCK_BYTES = 64e6
+# With fewer profiles the products take less time than importing torch to look for a GPU.
+GPU_FROM = 16_000
+compiled = numba.njit(nogil=True, cache=True)
 
 
 def unit_rows(profiles: np.ndarray, distance: str = "cosine") -> np.ndarray:
@@ -25,7 +33,7 @@ def unit_rows(profiles: np.ndarray, distance: str = "cosine") -> np.ndarray:
         Correlation is the cosine of profiles whose own mean was subtracted. A profile of
         length zero (constant, for correlation) has similarity 0 to everything.
     """
-    rows = np.array(profiles, dtype=np.float64)
+    rows = np.array(profiles, dtype=np.float64, order="C")
     if distance == "correlation":
         rows -= rows.mean(axis=1, keepdims=True)
     elif distance != "cosine":
@@ -34,7 +42,8 @@ def unit_rows(profiles: np.ndarray, distance: str = "cosine") -> np.ndarray:
     # What is left of a constant profile after subtracting its mean is rounding.
     size = np.abs(profiles).max(axis=1, keepdims=True, initial=0.0)
     length[length <= 1e-14 * size * np.sqrt(rows.shape[1])] = np.inf
-    return rows / length
+    rows /= length
+    return rows
 
 
 def blocks(rows: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
@@ -43,14 +52,26 @@ def blocks(rows: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
     The array is used again for the next block: copy what must stay.
     """
     n = len(rows)
-    low = rows.astype(np.float32)
+    multiply = _product(rows.astype(np.float32))
     height = int(np.clip(BLOCK_BYTES / (4 * max(n, 1)), 1, max(n, 1)))
     out = np.empty((height, n), dtype=np.float32)
     for start in range(0, n, height):
         stop = min(start + height, n)
-        block = np.matmul(low[start:stop], low.T, out=out[: stop - start])
+        block = out[: stop - start]
+        multiply(slice(start, stop), block)
         block[np.arange(stop - start), np.arange(start, stop)] = -np.inf
         yield slice(start, stop), block
+
+
+def _product(low: np.ndarray) -> Callable[[slice, np.ndarray], Any]:
+    """What fills a block with low[here] @ low.T; on the GPU where there is one."""
+    if len(low) >= GPU_FROM:
+        import torch
+
+        if torch.cuda.is_available():
+            there = torch.from_numpy(low).cuda()
+            return lambda here, out: torch.from_numpy(out).copy_(there[here] @ there.T)
+    return lambda here, out: np.matmul(low[here], low.T, out=out)
 
 
 def window(approximate: np.ndarray, exact: np.ndarray) -> float:
@@ -64,86 +85,92 @@ def window(approximate: np.ndarray, exact: np.ndarray) -> float:
     return max(1e-6, 4 * float(np.abs(approximate - exact).max()))
 
 
-class Query:
-    """One profile among the others: how many are near it, exactly.
+def nearness(rows: np.ndarray) -> float:
+    """The `window` of up to 256 rows with one another, each with itself among them."""
+    some = rows[:: max(len(rows) // 256, 1)]
+    low = some.astype(np.float32)
+    return window(low @ low.T, some @ some.T)
 
-    Counts come from the float32 similarities; only the profiles in a window around a cutoff
-    are looked at in float64.
+
+def in_threads(kernel: Callable[..., None], count: int, *args: Any) -> None:
+    """Call kernel(*args, first, last) on the parts of range(count), a thread each."""
+    edges = np.linspace(0, count, numba.get_num_threads() + 1, dtype=int)
+    if count < 64:
+        kernel(*args, 0, count)
+        return
+    with ThreadPoolExecutor(len(edges) - 1) as pool:
+        parts = zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
+        for done in [pool.submit(kernel, *args, a, b) for a, b in parts]:
+            done.result()
+
+
+@numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+def dot(one: np.ndarray, other: np.ndarray) -> float:
+    """Dot product, the same whichever of the two comes first."""
+    total = 0.0
+    for i in range(len(one)):
+        total += one[i] * other[i]
+    return total
+
+
+@compiled
+def _counts(row: np.ndarray, low: np.float32, high: np.float32) -> tuple[int, int]:
+    """How many of a row are at least `low`, and how many above `high`."""
+    least = more = 0
+    for i in range(len(row)):
+        least += row[i] >= low
+        more += row[i] > high
+    return least, more
+
+
+@compiled
+def rank(
+    similarity: np.ndarray,
+    rows: np.ndarray,
+    offset: int,
+    near: float,
+    start: np.ndarray,
+    cutoff: np.ndarray,
+    item: np.ndarray,
+    found: np.ndarray,
+    place: np.ndarray,
+    first: int,
+    last: int,
+) -> None:
+    """Count who is near a query, exactly, for the rows first to last of a block.
+
+    Query i has the cutoffs start[i] to start[i + 1]. Into `found` goes how many others have a
+    similarity of at least the cutoff (less `TIE`), into `place` how many are ahead of `item`,
+    the profile at the cutoff (-1: none there), and itself: equals stand in table order. Only
+    those in a window around the cutoff are looked at in float64.
     """
-
-    def __init__(self, rows: np.ndarray, index: int, similarity: np.ndarray, near: float) -> None:
-        self.rows = rows  # (n, d) float64, unit length
-        self.index = index
-        self.similarity = similarity  # (n,) float32, to itself -inf
-        self.near = near
-        self._order: np.ndarray | None = None
-        self._looks = 0
-
-    def at_least(self, cutoffs: np.ndarray, known: int = 0) -> np.ndarray:
-        """How many others have a similarity of at least each cutoff (less `TIE`).
-
-        `known` of them are known to lie at each cutoff, so that these need no second look.
-        """
-        low, high = self._windows(cutoffs)
-        # Some passes over the row cost less than sorting it.
-        if len(cutoffs) <= 2 * np.log2(len(self.similarity)):
-            row = self.similarity
-            counts = np.array([np.count_nonzero(row >= bound) for bound in low.tolist()])
-            above = np.array([np.count_nonzero(row > bound) for bound in high.tolist()])
-        else:
-            counts, above = _counts(self.ranked(), low, high)
-        for i in np.flatnonzero(counts - above > known):
-            values = self._exact(self._inside(low[i], high[i]))
-            counts[i] = above[i] + np.count_nonzero(values >= cutoffs[i] - TIE)
-        return counts
-
-    def places(self, items: np.ndarray, exact: np.ndarray, most: int) -> np.ndarray:
-        """Place of each item, 1 for the nearest; equals stand in table order.
-
-        `exact` are the items' float64 similarities. Places above `most` are only known to be
-        above it.
-        """
-        row, n = self.similarity, len(self.similarity)
-        if n > 4 * most:  # the far ones need no order
-            last = np.partition(row, n - most)[n - most]
-            row = row[row >= last - 2 * self.near]
-        low, high = self._windows(exact)
-        counts, above = _counts(np.sort(row), low, high)
-        for i in np.flatnonzero((counts - above > 1) & (above < most)):
-            inside = self._inside(low[i], high[i])
-            values = self._exact(inside)
-            ahead = (values > exact[i] + TIE) | ((values >= exact[i] - TIE) & (inside < items[i]))
-            counts[i] = above[i] + np.count_nonzero(ahead) + 1
-        return np.where(above >= most, most + 1, counts)
-
-    def ranked(self) -> np.ndarray:
-        """The float32 similarities, ascending; the first is the profile itself."""
-        return np.sort(self.similarity)
-
-    def _exact(self, items: np.ndarray) -> np.ndarray:
-        return self.rows[items] @ self.rows[self.index]
-
-    def _windows(self, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Lower and upper bounds, float32 (rounding moves them by far less than `near`)."""
-        return (centres - self.near).astype(np.float32), (centres + self.near).astype(np.float32)
-
-    def _inside(self, low: np.float32, high: np.float32) -> np.ndarray:
-        """Items in a window."""
-        row = self.similarity
-        self._looks += 1
-        if self._looks <= 40:
-            return np.flatnonzero((row >= low) & (row <= high))
-        if self._order is None:  # from here on sorting once is cheaper than searching again
-            self._order = np.argsort(row)
-        start = np.searchsorted(row, low, side="left", sorter=self._order)
-        stop = np.searchsorted(row, high, side="right", sorter=self._order)
-        return self._order[start:stop]
-
-
-def _counts(ranked: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How many of `ranked` (ascending) are at least `low`, and how many above `high`."""
-    n = len(ranked)
-    return n - np.searchsorted(ranked, low, "left"), n - np.searchsorted(ranked, high, "right")
+    n = similarity.shape[1]
+    for i in range(first, last):
+        row = similarity[i]
+        many = start[i + 1] - start[i] > 40 * np.log2(n)  # from here on sorting is cheaper
+        order = np.argsort(row) if many else np.empty(0, np.int64)
+        ranked = row[order]
+        for t in range(start[i], start[i + 1]):
+            # Rounding these to float32 moves them by far less than `near`.
+            low, high = np.float32(cutoff[t] - near), np.float32(cutoff[t] + near)
+            if many:
+                least = n - np.searchsorted(ranked, low, "left")
+                more = n - np.searchsorted(ranked, high, "right")
+            else:
+                least, more = _counts(row, low, high)
+            found[t], place[t] = least, more + 1
+            if least - more == (item[t] >= 0):  # nobody else in the window
+                continue
+            if many:
+                inside = order[n - least : n - more]
+            else:
+                inside = np.flatnonzero((row >= low) & (row <= high))
+            found[t] = more
+            for j in inside:
+                value = dot(rows[offset + i], rows[j])
+                found[t] += value >= cutoff[t] - TIE
+                ahead = value > cutoff[t] + TIE or (value >= cutoff[t] - TIE and j < item[t])
+                place[t] += ahead and j != item[t]
 
 
 def groups(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

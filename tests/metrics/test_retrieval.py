@@ -117,6 +117,21 @@ def test_equals_scikit_learn(kind, classes):
     np.testing.assert_allclose(got, sklearn_average_precision(profiles, labels), atol=1e-9)
 
 
+def test_labels_of_many_hundreds_equal_scikit_learn():
+    """So many hits that sorting a row once is cheaper than counting for each."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 1200)
+    profiles = np.round(rng.normal(size=(1200, 6)), 1)  # with ties
+    assert np.bincount(labels).min() > 40 * np.log2(1200)
+    queries = [0, 7, 500, 1199]
+    got = average_precision(profiles, labels)[queries]
+    similarity = 1 - cosine_distances(profiles[queries], profiles).astype(np.float64)
+    for value, i, row in zip(got, queries, similarity, strict=True):
+        others = np.arange(1200) != i
+        expected = average_precision_score((labels == labels[i])[others], row[others].round(12))
+        assert value == pytest.approx(expected, abs=1e-9)
+
+
 @pytest.mark.parametrize("height", [1, 13])
 def test_blocks_do_not_change_anything(monkeypatch, height):
     rng = np.random.default_rng(0)

@@ -186,6 +186,31 @@ def test_errors_are_one_clear_line():
         assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [("sphere", "spherize"), ("mad_robustize", "mad_robustize")]
+)
+def test_agrees_with_pycytominer_up_to_its_factor(ours, theirs):
+    pycytominer = pytest.importorskip("pycytominer")
+    table = screen(n=240, d=12).assign(Metadata_Plate="P1")
+    names = feature_columns(table)
+    meta = [name for name in table if name not in names]
+    samples = "Metadata_Control == 'negcon'" if ours == "sphere" else "all"
+    got = pycytominer.normalize(
+        table,
+        features=names,
+        meta_features=meta,
+        samples=samples,
+        method=theirs,
+        mad_robustize_epsilon=1e-18,
+    )
+    # Its covariance is divided by n - 1.
+    n = int((table["Metadata_Control"] == "negcon").sum())
+    factor = np.sqrt((n - 1) / n) if ours == "sphere" else 1.0
+    mine = normalize(table, ours)[names].to_numpy()
+    # Its regularisation of the eigenvalues is 1e-6.
+    np.testing.assert_allclose(factor * mine, got[names].to_numpy(), rtol=1e-4, atol=1e-5)
+
+
 def test_parse_method():
     assert parse_method(" sphere + standardize ") == ["sphere", "standardize"]
     assert parse_method("none") == parse_method("no_post_proc") == []
