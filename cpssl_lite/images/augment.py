@@ -161,10 +161,10 @@ class GaussianBlur:
 class Resize:
     """Random part of the field, rescaled to `size`; otherwise a random crop of `size`.
 
-    Unlike the others it takes whole fields. The text's "dimensions varying between 12% and 47% of
-    the whole microscopy image" is read as shares of the area, as the `scale` of the usual random
-    resized crop is; for shares of the side, square them: ``scale=(0.0144, 0.2209)``. `ratio` is
-    the usual range of width to height.
+    Unlike the others it takes whole fields; in training it cuts the crops (`models.crops_data`).
+    The text's "dimensions varying between 12% and 47% of the whole microscopy image" is read as
+    shares of the area, as the `scale` of the usual random resized crop is; for shares of the
+    side, square them: ``scale=(0.0144, 0.2209)``. `ratio` is the usual range of width to height.
     """
 
     p: float = 1.0
@@ -172,21 +172,33 @@ class Resize:
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     size: int = 224
 
-    def __call__(self, x: Tensor, generator: Generator) -> Tensor:
-        """Apply to (n, C, H, W); gives (n, C, size, size)."""
-        n, _, h, w = x.shape
+    def __post_init__(self) -> None:
+        low, high = self.scale
+        if not 0 < low <= high <= 1:
+            raise InputError(f"resize: scale is {low} to {high}, expected shares from 0 to 1")
+
+    def boxes(self, draws: Tensor, h: int, w: int) -> Tensor:
+        """Turn draws (n, 5) from 0..1 into boxes (n, 4) of fields of h x w px.
+
+        The draws decide, in this order: whether to resize, area, ratio, row, column.
+        """
         if min(h, w) < self.size:
             raise InputError(f"a field of {h} x {w} px is smaller than a crop of {self.size} px")
-        chosen = _chosen(self.p, x, generator)
-        area = _uniform(*self.scale, (n,), x, generator) * h * w
+        least, most = self.scale
+        area = (least + (most - least) * draws[:, 1]) * h * w
         low, high = torch.log(torch.tensor(self.ratio)).tolist()
-        ratio = _uniform(low, high, (n,), x, generator).exp()
-        place = _uniform(0, 1, (n, 2), x, generator)
+        ratio = (low + (high - low) * draws[:, 2]).exp()
+        chosen = draws[:, 0] < self.p
         height = torch.where(chosen, (area / ratio).sqrt().round().clamp(1, h), self.size)
         width = torch.where(chosen, (area * ratio).sqrt().round().clamp(1, w), self.size)
-        top = (place[:, 0] * (h - height + 1)).floor().clamp(max=h - height)
-        left = (place[:, 1] * (w - width + 1)).floor().clamp(max=w - width)
-        return resize_crop(x, torch.stack([top, left, height, width], 1).long(), self.size)
+        top = (draws[:, 3] * (h - height + 1)).floor().clamp(max=h - height)
+        left = (draws[:, 4] * (w - width + 1)).floor().clamp(max=w - width)
+        return torch.stack([top, left, height, width], 1).long()
+
+    def __call__(self, x: Tensor, generator: Generator) -> Tensor:
+        """Apply to (n, C, H, W); gives (n, C, size, size)."""
+        draws = _uniform(0, 1, (len(x), 5), x, generator)
+        return resize_crop(x, self.boxes(draws, *x.shape[-2:]), self.size)
 
 
 Transform = Callable[[Tensor, Generator], Tensor]

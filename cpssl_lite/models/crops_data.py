@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from cpssl_lite.errors import InputError
+from cpssl_lite.images.augment import Resize, resize_crop
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.otsu import otsu_threshold
 from cpssl_lite.images.tiff import read_merged
@@ -23,10 +24,30 @@ SHARE = 0.01  # of a crop that must be foreground (paper: Methods, image preproc
 
 
 class CropSpec(NamedTuple):
-    """So many crops of one size from every field."""
+    """So many crops of one size from every field, plain or parts rescaled to that size."""
 
     number: int
     size: int
+    resize: Resize | None = None
+
+
+def crop_specs(recipe: dict[str, Any]) -> list[CropSpec]:
+    """Crop groups of a recipe, each with the `resize` of its augmentations, if there is one.
+
+    Smaller crops (DINO's local ones) take smaller parts in proportion: all groups are rescaled
+    by the same range of factors, as a local crop is less of the field, not a coarser view of it.
+    """
+    values = recipe["augment"].get("resize")
+    specs = [CropSpec(crop["count"], crop["size"]) for crop in recipe["crops"]]
+    if values is None:
+        return specs
+    low, high = Resize(**values).scale
+
+    def resize(size: int) -> Resize:
+        smaller = (size / specs[0].size) ** 2
+        return Resize(**{**values, "scale": (low * smaller, high * smaller), "size": size})
+
+    return [spec._replace(resize=resize(spec.size)) for spec in specs]
 
 
 class Fields:
@@ -89,22 +110,38 @@ class Fields:
 
 
 def random_crop(
-    pixels: NDArray[np.uint16], level: float, size: int, rng: np.random.Generator
+    pixels: NDArray[np.uint16],
+    level: float,
+    size: int,
+    rng: np.random.Generator,
+    resize: Resize | None = None,
 ) -> NDArray[np.uint16]:
-    """A view (C, size, size) of a random place where at least 1% of DNA is above `level`.
+    """A random place (C, size, size) where at least 1% of DNA is above `level`.
 
-    After `TRIES` places without, the last one is returned (the released code's rule).
+    After `TRIES` places without, the last one is returned (the released code's rule). A plain
+    crop is a view of `pixels`; with `resize`, which has the same size, it is a part that was
+    rescaled.
     """
     _, height, width = pixels.shape
     if height < size or width < size:
         raise InputError(f"a field of {height} x {width} px is smaller than a crop of {size} px")
     dna = pixels[CHANNELS.index("DNA")]
+    rows = columns = size
     for _ in range(TRIES):
-        row, column = rng.integers((height - size + 1, width - size + 1)).tolist()
-        nuclei = dna[row : row + size, column : column + size] > level
-        if np.count_nonzero(nuclei) >= SHARE * size * size:
+        if resize is None:
+            row, column = rng.integers((height - size + 1, width - size + 1)).tolist()
+        else:
+            draws = torch.from_numpy(rng.random((1, 5)))
+            row, column, rows, columns = resize.boxes(draws, height, width)[0].tolist()
+        nuclei = dna[row : row + rows, column : column + columns] > level
+        if np.count_nonzero(nuclei) >= SHARE * nuclei.size:
             break
-    return pixels[:, row : row + size, column : column + size]
+    crop = pixels[:, row : row + rows, column : column + columns]
+    if (rows, columns) == (size, size):
+        return crop
+    part = torch.from_numpy(crop.astype(np.float32))[None]
+    whole = torch.tensor([[0, 0, rows, columns]])
+    return resize_crop(part, whole, size)[0].round().numpy().astype(np.uint16)
 
 
 class CropBatches(Dataset):
@@ -131,7 +168,7 @@ class CropBatches(Dataset):
             rng = np.random.default_rng([self.seed, 1, epoch, index])
             for group, spec in zip(out, self.crops, strict=True):
                 for view in range(spec.number):
-                    group[view, i] = random_crop(pixels, level, spec.size, rng)
+                    group[view, i] = random_crop(pixels, level, spec.size, rng, spec.resize)
         return [torch.from_numpy(group) for group in out]
 
 

@@ -62,7 +62,9 @@ class Objective(lightning.LightningModule):
     def set_input(self, mean: list[float], sd: list[float]) -> None:
         """Set what happens between cut crops and the network: augmentations and constants."""
         transforms = [
-            AUGMENTATIONS[name](**values) for name, values in self.recipe["augment"].items()
+            AUGMENTATIONS[name](**values)
+            for name, values in self.recipe["augment"].items()
+            if name != "resize"  # done where crops are cut: it needs the whole field
         ]
         self.augment = Augment(transforms)
         for name, values in (("mean", mean), ("sd", sd)):

@@ -1,5 +1,6 @@
 """Recipes: every hyperparameter of a training run, as one YAML file each."""
 
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,15 @@ def _check(recipe: dict[str, Any], source: str) -> None:
         for crop in recipe["crops"]
     )
     need(bool(fits), "crops", f"{{count, size}} each, with sizes that are multiples of {patch}")
+    for name, values in recipe["augment"].items():
+        # A crop's size is said under crops.
+        known = set(signature(AUGMENTATIONS[name]).parameters) - {"size"}
+        if not isinstance(values, dict) or not set(values) <= known:
+            raise InputError(
+                f"{source}: augment.{name} is {values!r}, expected some of: "
+                f"{', '.join(sorted(known))}"
+            )
+        AUGMENTATIONS[name](**values)  # says which value cannot be
     channels = ARCHITECTURES[architecture].in_channels
     given = list(recipe["normalisation"].values())
     fits = given == [None, None] or all(isinstance(v, list) and len(v) == channels for v in given)

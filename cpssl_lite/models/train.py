@@ -20,7 +20,7 @@ from cpssl_lite.errors import InputError
 from cpssl_lite.files import atomic_path
 from cpssl_lite.images.table import read_image_table
 from cpssl_lite.models.checkpoints import input_rules, save_encoder
-from cpssl_lite.models.crops_data import CropBatches, CropSpec, EpochBatches, Fields, loader
+from cpssl_lite.models.crops_data import CropBatches, EpochBatches, Fields, crop_specs, loader
 from cpssl_lite.models.curves import draw_curves
 from cpssl_lite.models.dino import DINO
 from cpssl_lite.models.mae import MAE
@@ -81,7 +81,7 @@ def train(
     if final.is_file():
         log.info("%s is complete", final)
         return final
-    crops = [CropSpec(spec["count"], spec["size"]) for spec in recipe["crops"]]
+    crops = crop_specs(recipe)
     given = recipe["normalisation"]
     mean, sd = given["mean"], given["sd"]
     if mean is None or sd is None:

@@ -213,6 +213,11 @@ def test_resize_of_a_field_that_is_too_small():
         A.Resize()(crops(), seeded())
 
 
+def test_resize_takes_a_share_of_the_field():
+    with pytest.raises(InputError, match="scale is 12 to 47, expected shares from 0 to 1"):
+        A.Resize(scale=(12, 47))
+
+
 def test_composition_by_names_and_with_parameters():
     x = crops(3, 5, 60, 60)
     augment = A.Augment([A.Resize(size=32), "flip", "color", "drop_channel", "noise", "blur"])

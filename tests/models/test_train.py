@@ -8,10 +8,18 @@ import torch
 import yaml
 
 from cpssl_lite.errors import InputError
+from cpssl_lite.images.augment import Resize
 from cpssl_lite.images.tiff import write_merged
 from cpssl_lite.models import train as training
 from cpssl_lite.models.checkpoints import load_encoder
-from cpssl_lite.models.crops_data import CropBatches, CropSpec, EpochBatches, Fields, random_crop
+from cpssl_lite.models.crops_data import (
+    CropBatches,
+    CropSpec,
+    EpochBatches,
+    Fields,
+    crop_specs,
+    random_crop,
+)
 from cpssl_lite.models.objective import Objective
 from cpssl_lite.models.recipes import FOLDER, load_recipe, recipe_names
 
@@ -142,6 +150,9 @@ def test_collapsed_features_stop_the_run(table, tmp_path, monkeypatch):
         ({"epoch": 3}, "unknown epoch"),
         ({"lr": "fast"}, "lr is 'fast', expected float"),
         ({"augment": {"flips": {}}}, "augment names some of"),
+        ({"augment": {"flip": {"q": 1}}}, "augment.flip is {'q': 1}, expected some of: p"),
+        ({"augment": {"resize": {"size": 32}}}, "augment.resize .* some of: p, ratio, scale"),
+        ({"augment": {"resize": {"scale": [12, 47]}}}, "scale is 12 to 47"),
         ({"projection": 4}, "projection has parts: hidden, out"),
         ({"recipe": "dino_lite"}, "is for dino"),
         ({"recipe": "none"}, "no recipe none"),
@@ -194,6 +205,47 @@ def test_draws_depend_on_field_and_epoch_only(table):
     for a, b in zip(large, small, strict=True):
         assert torch.equal(a[:, 1], b[:, 0])
     assert not torch.equal(data[(2, [5])][0], small[0])
+
+
+@pytest.mark.parametrize("method", ["dino", "mae", "simclr"])
+def test_every_method_trains_with_resize(table, tmp_path, method):
+    resize = {"resize": {"scale": [0.12, 0.47]}, "flip": {"p": 0.5}}
+    files = {}
+    for name, augment in {"resized": resize, "plain": {"flip": {"p": 0.5}}}.items():
+        recipe = config(tmp_path, method, epochs=1, augment=augment)
+        files[name] = training.train(method, table, tmp_path / name, recipe, accelerator="cpu")
+    curves = [pd.read_csv(tmp_path / name / "metrics.csv") for name in files]
+    assert all(np.isfinite(c["loss"]).all() for c in curves)
+    assert not np.allclose(curves[0]["loss"], curves[1]["loss"])
+
+
+def test_resized_crops_are_parts_of_the_share_asked_for(table):
+    # Two ramps tell how much of the field a crop shows, whatever its size in pixels.
+    ramp = np.arange(200, dtype=np.uint16) * 300
+    pixels = np.full((5, 200, 200), 9000, np.uint16)
+    pixels[0], pixels[1] = ramp[:, None], ramp[None]
+    rng = np.random.default_rng(0)
+    shares = []
+    for _ in range(200):
+        crop = random_crop(pixels, 500.0, 64, rng, Resize(scale=(0.12, 0.47), size=64))
+        assert crop.shape == (5, 64, 64) and crop.dtype == np.uint16 and (crop[4] == 9000).all()
+        spans = [int(np.ptp(crop[c])) / 300 * 64 / 63 / 200 for c in (0, 1)]
+        shares.append(spans[0] * spans[1])
+    assert 0.11 < min(shares) < 0.16 and 0.42 < max(shares) < 0.49
+    field = random_crop(pixels, 500.0, 64, rng, Resize(p=0, size=64))
+    assert np.shares_memory(field, pixels)
+
+
+def test_local_crops_are_rescaled_as_global_ones_are(table):
+    specs = crop_specs({"crops": CROPS["dino"], "augment": {"resize": {"scale": [0.2, 0.4]}}})
+    assert [spec.resize.size for spec in specs] == [32, 16]
+    assert specs[0].resize.scale == (0.2, 0.4)
+    assert specs[1].resize.scale == pytest.approx((0.05, 0.1))
+    data = CropBatches(Fields(training.read_image_table(table)), specs, seed=0)
+    batch, alone = data[(1, [3, 5])], data[(1, [5])]
+    assert [tuple(group.shape) for group in batch] == [(2, 2, 5, 32, 32), (2, 2, 5, 16, 16)]
+    assert torch.equal(batch[0][:, 1], alone[0][:, 0])
+    assert [s.resize for s in crop_specs({"crops": CROPS["dino"], "augment": {}})] == [None] * 2
 
 
 def test_fields_are_read_again_when_they_do_not_fit(table):
