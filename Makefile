@@ -5,7 +5,7 @@ READY := .venv/.installed
 # A folder with real images; the data page shows them beside the simulated ones.
 REAL ?= $(wildcard ../shared/real)
 
-.PHONY: book test bench checkpoints clean
+.PHONY: book test bench checkpoints cellprofiler-style clean
 
 book: $(READY)  ## simulate the screen, run what changed, render to html/
 	CPSSL_REAL=$(REAL) $(BIN)/cpssl book
@@ -24,8 +24,16 @@ checkpoints: $(READY)  ## train the networks that the package ships, again
 	  cp runs/$${m}_lite/$${m}_lite.safetensors runs/$${m}_lite/$${m}_lite.yaml cpssl_lite/models/weights/; \
 	done
 
+cellprofiler-style: $(READY)  ## measure the segmented cells of `lite` again and keep the table
+	$(BIN)/cpssl data simulate lite
+	rm -f cpssl_lite/profiles/kept/cellprofiler_style_lite.parquet data/lite/profiles/measured.parquet
+	$(BIN)/cpssl measure data/lite/images.parquet -o data/lite/profiles/measured.parquet
+	$(BIN)/python -c "from cpssl_lite.images.table import read_image_table; \
+	  from cpssl_lite.profiles.kept import keep; \
+	  keep(read_image_table('data/lite/images.parquet'), 'data/lite/profiles/measured.parquet')"
+
 clean:  ## remove what `make book` made; .venv and runs/ stay
-	rm -rf html book/executed data/lite
+	rm -rf html book/executed data/lite data/lite-* data/ablation
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv .venv

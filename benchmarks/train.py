@@ -150,9 +150,8 @@ def main() -> None:
             * n
             / statistics.median(b for _, b in times["this package"])
         )
-        print(
-            f"step: {done / 1e12:.1f} TFLOP/s, {done / matmul_ceiling(device, torch.bfloat16):.0%} of bf16 matmul"
-        )
+        share = done / matmul_ceiling(device, torch.bfloat16)
+        print(f"step: {done / 1e12:.1f} TFLOP/s, {share:.0%} of bf16 matmul")
     if args.recipe == "dino_vit_small":
         hours = PAPER_IMAGES / rates["this package"] / 3600
         print(f"the paper's run at this rate: {hours:.0f} h (its own: {PAPER_GPU_HOURS} GPU hours)")

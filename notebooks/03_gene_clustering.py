@@ -180,7 +180,7 @@ data_kind = "simulated" if simulated else data_name
 # ## Which genes are kept
 #
 # First the replicate filter: a gene stays if the median correlation of its replicates exceeds that of
-# 95% of random groups of wells (our copy of the paper does not hold its threshold). One
+# 95% of random groups of wells (the paper's threshold is not in its plain text). One
 # feature type decides for all, as CellProfiler did there, which favours that type a little. Then
 # the family filter. A gene in several groups gets the smallest one that is large enough, so that
 # every gene counts once. (With compounds instead of genes, read *compound* for *gene*: sizes count

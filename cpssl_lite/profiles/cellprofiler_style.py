@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from cpssl_lite.errors import InputError
 from cpssl_lite.images import cells
-from cpssl_lite.profiles.extract import PLATE, _check_images, _digest
+from cpssl_lite.profiles.extract import PLATE, check_images, images_digest
 from cpssl_lite.profiles.kept import kept_profiles
 from cpssl_lite.profiles.table import check_output, read_provenance, write_profiles
 from cpssl_lite.provenance import provenance
@@ -63,9 +63,9 @@ def cellprofiler_style(images: pd.DataFrame, out: str | Path, *, workers: int = 
     """
     out = Path(out)
     check_output(out)
-    _check_images(images)
+    check_images(images)
     settings = {"method": "CellProfiler-style", "code": _code()}
-    whole = _digest(images, settings)
+    whole = images_digest(images, settings)
     if out.is_file() and read_provenance(out).get("digest") == whole:
         log.info("%s: up to date", out)
         return out
@@ -83,7 +83,7 @@ def cellprofiler_style(images: pd.DataFrame, out: str | Path, *, workers: int = 
         tqdm(total=len(images), unit="field", disable=not sys.stderr.isatty()) as progress,
     ):
         for position, (_, rows) in enumerate(plates, start=1):
-            digest = _digest(rows, settings)
+            digest = images_digest(rows, settings)
             part = parts / f"{digest[:24]}.parquet"
             if not part.is_file():  # plates are written whole, so being there is being done
                 fields = []

@@ -101,7 +101,7 @@ def extract(
             raise InputError(f"{what} must be 1 or more, got {number}")
     out = Path(out)
     check_output(out)
-    _check_images(images)
+    check_images(images)
     settings = {
         "checkpoint": encoder.card,
         "convention": convention,
@@ -109,7 +109,7 @@ def extract(
         "channels": list(encoder.channels),
         "code": _code(),
     }
-    whole = _digest(images, settings)
+    whole = images_digest(images, settings)
     if out.is_file() and read_provenance(out).get("digest") == whole:
         log.info("%s: up to date", out)
         return out
@@ -126,7 +126,7 @@ def extract(
     fields_mine = sum(len(rows) for i, (_, rows) in enumerate(plates) if team.takes(i))
     for position, (key, rows) in enumerate(plates):
         name = "_".join(str(part) for part in (key if isinstance(key, tuple) else (key,)) if part)
-        digest = _digest(rows, settings)
+        digest = images_digest(rows, settings)
         part = parts / f"{_safe(name)}-{digest[:16]}.parquet"
         written.append(part)
         if not team.takes(position):
@@ -234,7 +234,7 @@ def _average(
     return pd.concat([head, pd.DataFrame(values, columns=names)], axis=1)
 
 
-def _check_images(images: pd.DataFrame) -> None:
+def check_images(images: pd.DataFrame) -> None:
     """Fail before the first crop, not hours later, for files or wells that cannot be right."""
     if "Metadata_Perturbation" in images:
         well = [c for c in (*PLATE, "Metadata_Well") if c in images]
@@ -259,7 +259,7 @@ def _code() -> str:
     return hashlib.sha256(b"".join(f.read_bytes() for f in (here, *used))).hexdigest()
 
 
-def _digest(rows: pd.DataFrame, settings: dict[str, Any]) -> str:
+def images_digest(rows: pd.DataFrame, settings: dict[str, Any]) -> str:
     """Digest of what a plate's profiles depend on: its rows, its files' size and age, settings."""
     names = [str(c) for c in rows if str(c).startswith("FileName_")]
     stats = [Path(file).stat() for name in names for file in rows[name]]
