@@ -5,7 +5,7 @@ READY := .venv/.installed
 # A folder with real images; the data page shows them beside the simulated ones.
 REAL ?= $(wildcard ../shared/real)
 
-.PHONY: book test bench checkpoints cellprofiler-style clean
+.PHONY: book test bench checkpoints cellprofiler-style bioactivity clean
 
 book: $(READY)  ## simulate the screen, run what changed, render to html/
 	CPSSL_REAL=$(REAL) $(BIN)/cpssl book
@@ -31,6 +31,10 @@ cellprofiler-style: $(READY)  ## measure the segmented cells of `lite` again and
 	$(BIN)/python -c "from cpssl_lite.images.table import read_image_table; \
 	  from cpssl_lite.profiles.kept import keep; \
 	  keep(read_image_table('data/lite/images.parquet'), 'data/lite/profiles/measured.parquet')"
+
+bioactivity: $(READY)  ## train the image networks of the bioactivity chapter again (a long run)
+	rm -f book/kept/bioactivity.parquet
+	$(BIN)/cpssl run bioactivity -p slow=train -o runs/bioactivity.ipynb --no-html
 
 clean:  ## remove what `make book` made; .venv and runs/ stay
 	rm -rf html book/executed data/lite data/lite-* data/ablation
