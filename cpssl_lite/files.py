@@ -4,9 +4,12 @@ import glob
 import hashlib
 import os
 import platform
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock
 
 from cpssl_lite.errors import InputError
 
@@ -68,6 +71,19 @@ def check_writable(path: str | Path) -> None:
         trial.unlink()
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+@contextmanager
+def one_writer(path: str | Path) -> Iterator[None]:
+    """Let one process of this machine at a time make `path`; the others wait here.
+
+    For work that leaves parts beside its output: two notebooks that need the same table would
+    otherwise clear away each other's parts.
+    """
+    key = hashlib.sha256(str(Path(path).resolve()).encode()).hexdigest()[:16]
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    with FileLock(Path(tempfile.gettempdir()) / f"cpssl-{user}-{key}.lock"):
+        yield
 
 
 def _scratch(path: Path, process: int | str | None = None) -> Path:

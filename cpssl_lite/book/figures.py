@@ -1,5 +1,6 @@
 """One look for every figure: method colours, a plain style, five channels as one picture."""
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -32,6 +33,18 @@ MARKERS = {
     "Random weights": "v",
     "Random features": "X",
     "Shuffled labels": "*",
+}
+# Other names of a method's family, which share its colour.
+FAMILIES = {"ImageNet": "Transfer"}
+# What the features come from, by shape (as in the paper's Fig. 2); first match wins.
+ARCHITECTURES = {
+    "ViT-S": (r"vit[-_]?s", "^"),
+    "ViT-B": (r"vit[-_]?b", "s"),
+    "ViT lite": (r"vit[-_]?lite", "o"),
+    "CNN": (r"resnet|efficientnet|convnext", "D"),
+    "segmentation": (r"cellprofiler|cp_measure", "P"),
+    "chance": (r"random features|^random$|shuffle", "X"),
+    "other": (r"", "h"),
 }
 # For methods that only the reader has (their own checkpoints).
 SPARE_COLORS = ("#56B4E9", "#7B4EA3", "#8C6D1F", "#A3293D")
@@ -128,10 +141,23 @@ def marker(method: str) -> str:
     return _pick(method, MARKERS, SPARE_MARKERS)
 
 
+def architecture(*texts: object) -> str:
+    """Which of `ARCHITECTURES` made the features, from a checkpoint's card or a row's name.
+
+    Examples
+    --------
+    >>> architecture("vit_lite_patch16"), architecture("DINO ViT-S"), architecture("Mine")
+    ('ViT lite', 'ViT-S', 'other')
+    """
+    text = " ".join(map(str, texts)).lower()
+    return next(name for name, (words, _) in ARCHITECTURES.items() if re.search(words, text))
+
+
 def _pick(method: str, known: dict[str, str], spare: Sequence[str]) -> str:
-    for name in known:
-        if method.lower().replace("_", " ").startswith(name.lower()):
-            return known[name]
+    plain = method.lower().replace("_", " ")
+    for name in (*known, *FAMILIES):
+        if plain.startswith(name.lower()):
+            return known[FAMILIES.get(name, name)]
     # Not hash(): it differs from run to run.
     return spare[sum(method.encode()) % len(spare)]
 

@@ -16,6 +16,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from cpssl_lite.errors import InputError
+from cpssl_lite.files import one_writer
 from cpssl_lite.images import cells
 from cpssl_lite.profiles.extract import PLATE, check_images, images_digest
 from cpssl_lite.profiles.kept import kept_profiles
@@ -74,6 +75,16 @@ def cellprofiler_style(images: pd.DataFrame, out: str | Path, *, workers: int = 
         log.info("%s: the kept table of these images", out)
         write_profiles(kept, out, provenance("cellprofiler_style", digest=whole, **settings))
         return out
+    with one_writer(out):
+        if not (out.is_file() and read_provenance(out).get("digest") == whole):
+            _measure_plates(images, out, whole, settings, workers)
+    return out
+
+
+def _measure_plates(
+    images: pd.DataFrame, out: Path, whole: str, settings: dict[str, Any], workers: int
+) -> None:
+    """Measure plate after plate, then join them."""
     versions = {"cp_measure": cells.measure_version()}
     parts = out.with_name(out.name + ".plates")
     plates = images.groupby([c for c in PLATE if c in images], sort=True)
@@ -103,7 +114,6 @@ def cellprofiler_style(images: pd.DataFrame, out: str | Path, *, workers: int = 
     record = provenance("cellprofiler_style", digest=whole, **settings, **versions)
     write_profiles(table, out, record)
     shutil.rmtree(parts)
-    return out
 
 
 @cache

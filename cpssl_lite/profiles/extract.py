@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import shutil
+from contextlib import nullcontext
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,7 @@ import pandas as pd
 import torch
 
 from cpssl_lite.errors import InputError, StepFailed
+from cpssl_lite.files import one_writer
 from cpssl_lite.images.rows import file_of
 from cpssl_lite.images.tiff import read_header
 from cpssl_lite.models.encoder import Encoder
@@ -110,15 +112,36 @@ def extract(
         "code": _code(),
     }
     whole = images_digest(images, settings)
-    if out.is_file() and read_provenance(out).get("digest") == whole:
+
+    def is_current() -> bool:
+        return out.is_file() and read_provenance(out).get("digest") == whole
+
+    if is_current():
         log.info("%s: up to date", out)
         return out
     device = _usable(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     team = _Team(device, devices, nodes)
+    with one_writer(out) if team.rank == 0 else nullcontext():
+        team.wait()
+        if not is_current():  # somebody else may just have made it
+            _extract_plates(images, encoder, out, whole, settings, team, batch_size)
+    return out
+
+
+def _extract_plates(
+    images: pd.DataFrame,
+    encoder: Encoder,
+    out: Path,
+    whole: str,
+    settings: dict[str, Any],
+    team: "_Team",
+    batch_size: int | None,
+) -> None:
+    """Embed this process's plates; the first process joins all of them."""
     encoder = encoder.eval().to(team.device)
     on_gpu = team.device.startswith("cuda")
+    convention = settings["convention"]
     parts = out.with_name(out.name + ".plates")
-
     plates = images.groupby([c for c in PLATE if c in images], sort=True)
     # Of the first field, not of the first one embedded: a resumed run must judge alike.
     shape = read_header(file_of(images.iloc[0]))[0][-2:]
@@ -141,7 +164,7 @@ def extract(
             shape,
             name=name,
             low=0.1 if convention == "released" else 0.01,
-            precision=precision,
+            precision=settings["precision"],
             batch_size=batch_size or (512 if on_gpu else 64),
             device=team.device,
             readers=min(16, os.cpu_count() or 1) if on_gpu else 2,
@@ -150,13 +173,11 @@ def extract(
         write_profiles(wells, part, provenance("extract", plate=name, digest=digest, **settings))
         fields_done += len(rows)
         now = perf_counter()
+        left = (now - start) / fields_done * (fields_mine - fields_done)
         log.info(
             "plate %s (%d of %d): %d fields, %d crops, %.0f crops/s, %.0f s left",
             *(name, position + 1, plates.ngroups, len(rows), crops.sum()),
-            *(
-                crops.sum() / (now - began),
-                (now - start) / fields_done * (fields_mine - fields_done),
-            ),
+            *(crops.sum() / (now - began), left),
         )
     team.wait()
     if team.rank == 0:
@@ -164,7 +185,6 @@ def extract(
         write_profiles(table, out, provenance("extract", digest=whole, **settings))
         shutil.rmtree(parts)
     team.wait()
-    return out
 
 
 class _Team:

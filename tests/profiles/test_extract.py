@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -314,3 +315,12 @@ for times in (16, 800):
     command = [sys.executable, "-c", script, tmp_path / "rows.json", Path(__file__).parent]
     few, many = map(int, subprocess.check_output(command, text=True, timeout=200).split())
     assert many < 1.1 * few
+
+
+def test_two_runs_of_one_table_do_not_disturb_each_other(screen, tmp_path):
+    images, out = read_image_table(screen), tmp_path / "out.parquet"
+    networks = [Moments(), Moments()]
+    with ThreadPoolExecutor() as pool:
+        for done in [pool.submit(extract, images, network, out) for network in networks]:
+            done.result()
+    assert sorted(network.calls > 0 for network in networks) == [False, True]
