@@ -383,6 +383,8 @@ def rows_of_pictures(columns):
 
 
 def framed(axis, picture, **options):
+    # Blending may exceed 1 by a rounding, which matplotlib reports.
+    picture = picture if picture.ndim == 2 else np.clip(picture, 0, 1)
     axis.imshow(picture, **options)
     axis.set(xticks=[], yticks=[])
     axis.grid(False)
