@@ -13,14 +13,17 @@
 # %% [markdown]
 # # Comparing feature extractors
 #
-# **The paper's claim** (Fig. 2). Of three self-supervised methods DINO is the best, both at telling
-# replicates of a {term}`perturbation` from everything else and at finding compounds with the same
-# {term}`target`. Beside CellProfiler, DINO's perturbation {term}`mAP` is 29% higher and its target
-# mAP 61% higher; the first difference is significant, the second is not {cite:p}`kim2025`.
+# **The paper's claim** (Fig. 2, Supplementary Figs. 4 and 5). Of three self-supervised methods DINO is the
+# best, both at telling replicates of a {term}`perturbation` from everything else and at finding
+# compounds with the same {term}`target`. Beside CellProfiler, DINO's perturbation {term}`mAP` is 29%
+# higher (significantly) and its target mAP 61% higher (not significantly); across sources its
+# perturbation mAP is 73% and its NSB accuracy 2% higher. ViT-B is only marginally better than ViT-S
+# {cite:p}`kim2025`.
 #
 # **How it was tested there.** 306 compounds, two for each target, in 16 batches from four sources.
-# Features of {term}`crops <crop>` are averaged to {term}`wells <well>`, {term}`sphered <sphering>` on
-# the negative controls and {term}`MAD-robustized <MAD robustize>` per plate. *Reproducibility*:
+# Features of {term}`crops <crop>` are averaged to {term}`wells <well>` and normalised as suits each
+# feature type: {term}`sphering` and {term}`MAD robustize` for self-supervised ones, MAD robustize alone
+# for CellProfiler and transfer learning ([the comparison](07_postprocessing)). *Reproducibility*:
 # perturbation mAP of batch-aggregated profiles and {term}`NSB accuracy <NN, NSB, NSP, NSBP>` of
 # wells. *Biological relevance*: target mAP of {term}`consensus profiles <consensus profile>` and
 # {term}`NSBP accuracy <NN, NSB, NSP, NSBP>` of wells. Two baselines cannot know anything: random
@@ -28,13 +31,18 @@
 #
 # **What is done here.** The same steps and metrics, by default on the
 # [simulated screen](00_data): small DINO, MAE and SimCLR networks, each trained for minutes on
-# other plates of that screen, DINO's network with random weights, and the two baselines.
+# other plates of that screen; DINO's network with random weights; a network that knows only natural
+# images; measured features of segmented cells; and the two baselines.
 
 # %% tags=["parameters"]
 data = "lite"  # simulated screen (lite), or the path of an image table
 profiles = {}  # profile tables instead of images: {"Mine": ["plate1.csv"]}
+release = ""  # folder of the authors' release, instead of images
+release_set = "multisource"  # or singlesource, ORF
 checkpoints = {}  # one more row each: {"Mine": "mine.pth"}
-method = "sphere+mad_robustize"  # normalisation, or none
+transfer = "stand-in"  # ImageNet network, or ViT-S/16, ViT-B/16; "" leaves out
+measured = True  # also features measured on segmented cells
+method = ""  # one normalisation for all, or none [the paper's for each type]
 convention = "paper"  # metrics of the text (paper) or of the code (released)
 perturbation = ""  # column of perturbations, if it has another name
 batch = ""  # column of batches (one batch only? take the plate)
@@ -53,37 +61,66 @@ import numpy as np
 import pandas as pd
 
 from cpssl_lite.book import claims, provenance
-from cpssl_lite.book.figures import WIDTH, color, marker, style, tag
+from cpssl_lite.book.figures import (
+    ARCHITECTURES,
+    WIDTH,
+    architecture,
+    color,
+    marker,
+    style,
+    tag,
+)
 from cpssl_lite.book.html import table as html_table
 from cpssl_lite.data.simulate.layout import SCREENS
 from cpssl_lite.data.simulate.screen import simulate
+from cpssl_lite.errors import InputError
 from cpssl_lite.evaluate import (
     average_precisions,
     compare,
     evaluate,
     label_column,
+    treated_wells,
 )
 from cpssl_lite.images.table import read_image_table
+from cpssl_lite.metrics.retrieval import (
+    RELEASED_K,
+    RELEASED_THRESHOLDS,
+    precision_recall_at_distance,
+    precision_recall_at_k,
+)
 from cpssl_lite.models.checkpoints import SHIPPED, load_encoder, random_like
+from cpssl_lite.models.transfer import load_transfer
+from cpssl_lite.profiles.aggregate import aggregate
+from cpssl_lite.profiles.cellprofiler_style import cellprofiler_style
 from cpssl_lite.profiles.extract import extract
 from cpssl_lite.profiles.normalize import normalize
 from cpssl_lite.profiles.table import (
     assign_roles,
     feature_columns,
+    profile_matrix,
     read_profiles,
 )
 
 style()
+if release:  # METHOD/well_features.csv, normalised by the authors
+    folder = Path(release) / "embeddings" / release_set
+    found = sorted(folder.glob("*/well_features.csv"))
+    if not found:
+        raise InputError(f"{folder}: no METHOD/well_features.csv in it")
+    profiles = {path.parent.name: str(path) for path in found}
+    method = method or "none"
 drawn_here = data in SCREENS and not profiles
 
 # %% [markdown]
 # ## From images to raw profiles
 #
 # A network turns every crop that holds cells into a vector; a well's profile is the mean over its
-# crops. Finished tables are kept beside the images, so that a second run starts here.
+# crops. The transfer network sees each stain as a grey picture of its own; measured features need
+# {term}`segmentation` first. Finished tables are kept beside the images, so that a second run starts
+# here.
 
 # %%
-raw, source = {}, {}
+raw, source, cards = {}, {}, {}
 if profiles:
     for name, patterns in profiles.items():
         patterns = [str(pattern) for pattern in np.atleast_1d(patterns)]
@@ -98,15 +135,24 @@ else:
     files = {**SHIPPED, **checkpoints}
     networks = {name: load_encoder(path) for name, path in files.items()}
     networks["Random weights"] = random_like(networks["DINO"], seed)
+    if transfer:
+        natural = load_transfer(transfer)
+        networks[natural.card["name"]] = natural
     folder = image_table.parent / "profiles"
     for name, network in networks.items():
-        out = folder / f"{name.replace(' ', '_')}.parquet"
+        file = re.sub(r"[^\w.-]+", "_", name).strip("_")
+        out = folder / f"{file}.parquet"
         raw[name] = read_profiles(extract(images, network, out))
+        cards[name] = network.card["architecture"]
+    if measured:
+        out = folder / "CellProfiler-style.parquet"
+        wells = read_profiles(cellprofiler_style(images, out))
+        raw["CellProfiler-style"] = wells
 
 # %% [markdown]
 # ## Normalised profiles, and two baselines that know nothing
 
-# %%
+# %% tags=["hide-input"]
 roles = {
     "perturbation": perturbation,
     "batch": batch,
@@ -114,13 +160,24 @@ roles = {
     "control": control,
 }
 roles = {role: column or None for role, column in roles.items()}
+raw = {name: assign_roles(wells, **roles) for name, wells in raw.items()}
+
+
+# %%
+def best_method(name):
+    """The paper's choice for a feature type, if no method is given."""
+    learned = not name.startswith(("CellProfiler", "Transfer", "ImageNet"))
+    return method or ("sphere+mad_robustize" if learned else "mad_robustize")
+
+
 tables = {
-    name: normalize(assign_roles(wells, **roles), method)
-    for name, wells in raw.items()
+    name: normalize(wells, best_method(name)) for name, wells in raw.items()
 }
 
+# %% tags=["hide-input"]
 rng = np.random.default_rng(seed)
-first = next(iter(tables))
+first = next((name for name in tables if name.startswith("DINO")), None)
+first = first or next(iter(tables))
 features = feature_columns(tables[first])
 treated = tables[first]["Metadata_Control"] != "negcon"
 random, shuffled = tables[first].copy(), tables[first].copy()
@@ -133,15 +190,20 @@ tables |= {"Random features": random, "Shuffled labels": shuffled}
 # %% [markdown]
 # ## Figure 2, re-run
 
+
 # %%
-results = pd.DataFrame(
-    {
+def measure(tables, convention=convention):
+    """All metrics of every feature type."""
+    scores = {
         name: evaluate(wells, label or None, convention)
         for name, wells in tables.items()
     }
-).T
+    return pd.DataFrame(scores).T
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-comparison", "caption": "The paper's Fig. 2 on this run's data. Left: reproducibility, how well replicates of a perturbation find each other across batches. Right: biological relevance, how well perturbations with the same label find each other. Up and right is better; random features and shuffled labels show chance."}, "image": {"alt": "Two scatter plots with one marker per feature type: not-same-batch accuracy against perturbation mAP, and not-same-batch-or-perturbation accuracy against label mAP."}}
+
+results = measure(tables)
+
+# %% tags=["hide-input"]
 label_name = label_column(tables[first], label or None)
 what = (label_name or "label").removeprefix("Metadata_").replace("_", " ")
 what = re.sub("(?<=[a-z])(?=[A-Z])", " ", what).lower()  # GeneGroup
@@ -157,46 +219,69 @@ if not simulated:
     folder = folder.parent if folder.name in raw else folder
     data_name = data_name or folder.name
 data_kind = "simulated" if simulated else data_name
+shapes = {name: architecture(cards.get(name) or name) for name in tables}
+# A measured baseline, real or stood in for, gets the paper's dotted lines.
+dotted = next((n for n in tables if n.startswith("CellProfiler")), None)
+PERTURBATION = ("perturbation_acc_nsb", "perturbation_map")
+LABEL = ("label_acc_nsbp", "label_map")
 
-figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.7))
-panels = [
-    (
-        "perturbation_acc_nsb",
-        "perturbation_map",
-        "Perturbation",
-        "a  Reproducibility",
-        "NSB",
-    ),
-    (
-        "label_acc_nsbp",
-        "label_map",
-        what.capitalize(),
-        "b  Biological relevance",
-        "NSBP",
-    ),
-]
-for axis, (x, y, kind, title, short) in zip(axes, panels, strict=True):
-    for name, row in results.iterrows():
-        axis.plot(
-            row[x],
-            row[y],
-            marker(name),
-            color=color(name),
-            markersize=9,
-            label=name,
-        )
-    axis.set(
-        xlabel=f"{kind} {short} accuracy", ylabel=f"{kind} mAP", title=title
-    )
+
+def scatter(axis, scores, x, y):
+    """Accuracy against mAP: methods by colour, architecture by shape."""
+    for name, row in scores.iterrows():
+        shape = ARCHITECTURES[shapes[name]][1]
+        axis.plot(row[x], row[y], shape, color=color(name), markersize=9)
+    if dotted:
+        line = {"color": color(dotted), "linestyle": ":", "linewidth": 1.2}
+        axis.axvline(scores.loc[dotted, x], zorder=0, **line)
+        axis.axhline(scores.loc[dotted, y], zorder=0, **line)
     axis.margins(0.12)
     axis.autoscale_view()
     right, top = axis.get_xlim()[1], axis.get_ylim()[1]
     axis.set(xlim=(-0.04 * right, right), ylim=(-0.04 * top, top))
-figure.legend(
-    *axes[0].get_legend_handles_labels(),
-    loc="outside upper center",
-    ncols=min(len(results), 4),
-)
+
+
+def legend(figure, names, lines=False):
+    """Methods by colour and, unless lines are drawn, architectures by shape."""
+    keys = {n: ({"marker": "o", "ls": ""}, {"ls": "-"})[lines] for n in names}
+    handles = [
+        plt.Line2D([], [], color=color(name), label=name, **key)
+        for name, key in keys.items()
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=3)
+    if not lines:
+        kinds = dict.fromkeys(shapes[name] for name in names)
+        handles = [
+            plt.Line2D(
+                [],
+                [],
+                color="#6B7785",
+                ls="",
+                marker=ARCHITECTURES[k][1],
+                label=k,
+            )
+            for k in kinds
+        ]
+        figure.legend(
+            handles=handles,
+            loc="outside lower left",
+            ncols=len(kinds),
+            handletextpad=0.1,
+            columnspacing=0.9,
+        )
+
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-comparison", "caption": "The paper's Fig. 2 on this run's data. Left: reproducibility, how well replicates of a perturbation find each other across batches. Right: biological relevance, how well perturbations with the same label find each other. Colour is the feature type, shape what it was made with; dotted lines: the row of CellProfiler or, where there is none, of the features measured in its style. Up and right is better; random features and shuffled labels show chance."}, "image": {"alt": "Two scatter plots with one marker per feature type: not-same-batch accuracy against perturbation mAP, and not-same-batch-or-perturbation accuracy against label mAP."}}
+figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 4.2))
+for axis, kind, title, short, metrics in [
+    (axes[0], "Perturbation", "a  Reproducibility", "NSB", PERTURBATION),
+    (axes[1], what.capitalize(), "b  Biological relevance", "NSBP", LABEL),
+]:
+    scatter(axis, results, *metrics)
+    axis.set(
+        xlabel=f"{kind} {short} accuracy", ylabel=f"{kind} mAP", title=title
+    )
+legend(figure, tables)
 tag(figure, data_kind)
 
 # %% tags=["hide-input"]
@@ -205,12 +290,15 @@ columns = {
     "perturbation_map": "Perturbation mAP",
     "label_acc_nsbp": f"{what.capitalize()} NSBP",
     "label_map": f"{what.capitalize()} mAP",
-    "percent_replicating": "Replicating",
 }
 html_table(
-    ("Features", *columns.values()),
+    ("Features", *columns.values(), "Normalised by"),
     [
-        (name, *(f"{row[column]:.3f}" for column in columns))
+        (
+            name,
+            *(f"{row[column]:.3f}" for column in columns),
+            best_method(name if name in raw else first),
+        )
         for name, row in results.iterrows()
     ],
     caption=f"The same numbers as a table ({'simulated' if simulated else 'real'} data)",
@@ -236,7 +324,7 @@ differences = {
     for name in others
 }
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-differences", "caption": "Mean difference in average precision between the first feature type and each other one, with its 95% bootstrap interval over perturbations. Right of the line: the first is better."}, "image": {"alt": "Two panels of points with horizontal intervals, one per compared feature type, beside a vertical line at zero."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-differences", "caption": "Mean difference in average precision between DINO (or the first feature type, if there is no DINO) and each other one, with its 95% bootstrap interval over perturbations. Right of the line: DINO (or that first one) is better."}, "image": {"alt": "Two panels of points with horizontal intervals, one per compared feature type, beside a vertical line at zero."}}
 figure, axes = plt.subplots(
     1, 2, figsize=(WIDTH, 0.9 + 0.45 * len(others)), sharey=True
 )
@@ -256,41 +344,186 @@ for axis, (metric, title) in zip(
             difference[f"{metric}_difference"], position, "o", color="#26303A"
         )
     axis.axvline(0, color="#6B7785", linewidth=1)
-    axis.locator_params(axis="x", nbins=5)
+    axis.locator_params(axis="x", nbins=4)
     axis.set(
         title=title,
         xlabel=f"{first} minus other",
         ylim=(len(others) - 0.5, -0.5),
     )
-axes[0].set_yticks(range(len(others)), others)
+axes[0].set_yticks(
+    range(len(others)), [name.replace(" (", "\n(") for name in others]
+)
+tag(figure, data_kind)
+
+
+# %% tags=["hide-input"]
+def spread(difference, metric):
+    """Difference with its interval, and the p of its test."""
+    parts = [
+        difference[f"{metric}_{part}"] for part in ("difference", "low", "high")
+    ]
+    words = "{:+.3f} ({:+.3f} to {:+.3f})".format(*parts)
+    return words, f"{difference[f'{metric}_p']:.1g}"
+
+
+html_table(
+    (
+        f"{first} minus",
+        "Perturbation mAP",
+        "p",
+        f"{what.capitalize()} mAP",
+        "p ",
+    ),
+    [
+        (name, *spread(d, "perturbation_map"), *spread(d, "label_map"))
+        for name, d in differences.items()
+    ],
+    caption="Differences, 95% intervals, Wilcoxon tests (not corrected for their number)",
+)
+
+# %% [markdown]
+# ## Precision and recall: F1 curves (Supplementary Fig. 4)
+#
+# mAP is one number for all thresholds. The {term}`F1 score` shows which neighbourhood is good: among
+# the k nearest profiles, or among all those within a distance.
+
+
+# %% tags=["hide-input"]
+def f1_curves(wells, level, column):
+    """F1 over k and over distance, of profiles aggregated at a level."""
+    head, values = profile_matrix(aggregate(treated_wells(wells), level))
+    named = (head[column] != "").to_numpy()
+    values, names = values[named], head.loc[named, column].to_numpy()
+    ks = [k for k in RELEASED_K if k < len(values)]
+    distance = "cosine" if convention == "paper" else "correlation"
+    return (
+        precision_recall_at_k(values, names, ks, distance),
+        precision_recall_at_distance(
+            values, names, RELEASED_THRESHOLDS, distance, convention
+        ),
+    )
+
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-f1", "caption": "F1 scores as in the paper's Supplementary Fig. 4. Top: perturbations, on batch-aggregated profiles; bottom: labels, on consensus profiles. Left: among the k nearest profiles; right: among those within a cosine distance. Chance is not zero: the grey curves show it."}, "image": {"alt": "Four panels of F1 curves, one line per feature type, over the number of neighbours and over distance."}}
+questions = [("Perturbation", "batch", "Metadata_Perturbation")]
+if label_name:
+    questions.append((what.capitalize(), "consensus", label_name))
+figure, axes = plt.subplots(
+    len(questions),
+    2,
+    figsize=(WIDTH, 1.1 + 2.2 * len(questions)),
+    sharey="row",
+    squeeze=False,
+)
+for row, (kind, level, column) in zip(axes, questions, strict=True):
+    for name, wells in tables.items():
+        for axis, curve in zip(
+            row, f1_curves(wells, level, column), strict=True
+        ):
+            axis.plot(curve.at, curve.f1, color=color(name), linewidth=1.5)
+    row[0].set_ylabel(f"{kind} F1")
+    row[0].set_ylim(bottom=0)
+axes[-1, 0].set_xlabel("k nearest profiles")
+axes[-1, 1].set_xlabel("distance")
+legend(figure, tables, lines=True)
+tag(figure, data_kind)
+
+# %% [markdown]
+# A distance has another meaning in every feature space, so the peaks on the right lie in different
+# places; their heights may be compared, a common threshold may not.
+#
+# ## Each source, and across sources (Supplementary Fig. 5)
+#
+# Within a source, replicates are matched across its batches. Across sources, the same metrics
+# are taken with the source in the place of the batch: profiles averaged over a source, and the
+# nearest neighbour in another source.
+
+# %%
+sources = {}
+places = set(tables[first].get("Metadata_Source", ())) - {""}
+if len(places) > 1:
+    for place in sorted(places):
+        sources[place] = measure(
+            {n: t[t["Metadata_Source"] == place] for n, t in tables.items()}
+        )
+    sources["across sources"] = measure(
+        {
+            n: t.assign(Metadata_Batch=t["Metadata_Source"])
+            for n, t in tables.items()
+        }
+    )
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-sources", "caption": "Reproducibility within each source and, in the last panel, across sources (the paper's Supplementary Fig. 5). Axes differ between panels: chance and the number of replicates do too."}, "image": {"alt": "Scatter plots of perturbation mAP against nearest-neighbour accuracy, one panel for each source and one for matching across sources."}}
+if sources:
+    rows = -(-len(sources) // 3)
+    figure, axes = plt.subplots(
+        rows, 3, figsize=(WIDTH, 1.5 + 2.1 * rows), squeeze=False
+    )
+    for axis, (place, scores) in zip(axes.flat, sources.items(), strict=False):
+        scatter(axis, scores, *PERTURBATION)
+        axis.set(title=place, xlabel="NSB accuracy")
+        axis.locator_params(nbins=4)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("Perturbation mAP")
+    for axis in axes.flat[len(sources) :]:
+        axis.set_axis_off()
+    legend(figure, tables)
+    tag(figure, data_kind)
+else:
+    figure, axis = plt.subplots(figsize=(WIDTH, 0.9))
+    axis.set_axis_off()
+    axis.text(0, 0.5, "These data name fewer than two sources: no panels.")
+
+# %% [markdown]
+# ## Do replicates agree?
+#
+# An older and stricter-looking question: the median correlation of a perturbation's replicate wells,
+# and the share of perturbations in which it exceeds 95% of what random groups of wells give
+# ({term}`percent replicating`). Random groups from the *same well position* are the harder
+# comparison, because position effects alone make wells alike.
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-replicating", "caption": "Share of perturbations whose replicates correlate more than 95% of random groups of wells (filled), or of groups from one well position (open). The groups (12 wells, or as many as a position offers) need not be as large as the sets of replicates, so chance is not exactly 5% (line): the two baselines show it."}, "image": {"alt": "A row per feature type with two markers: percent replicating against random groups and against groups of the same well position."}}
+figure, axis = plt.subplots(figsize=(WIDTH, 0.9 + 0.32 * len(results)))
+for place, (name, row) in enumerate(results.iterrows()):
+    shares = [row["percent_replicating"]]
+    shares += [row.get("percent_replicating_position", np.nan)]
+    axis.plot(shares, [place] * 2, color=color(name), linewidth=1)
+    axis.plot(shares[0], place, "o", color=color(name), markersize=8)
+    axis.plot(
+        shares[1], place, "o", color=color(name), mfc="white", markersize=8
+    )
+axis.axvline(0.05, color="#6B7785", linewidth=1)
+axis.set(
+    xlabel="share of perturbations replicating",
+    xlim=(-0.03, 1.03),
+    ylim=(len(results) - 0.5, -0.5),
+)
+axis.set_yticks(
+    range(len(results)), [name.replace(" (", "\n(") for name in results.index]
+)
 tag(figure, data_kind)
 
 # %% tags=["hide-input"]
+columns = {
+    "replicate_correlation": "Replicate correlation",
+    "percent_replicating": "Replicating",
+    "percent_replicating_position": "Replicating, position-matched",
+}
 html_table(
-    (
-        f"{first} beside",
-        "Metric",
-        "Difference",
-        "95% interval",
-        "Wilcoxon p",
-        "Perturbations",
-    ),
+    ("Features", *columns.values()),
     [
         (
             name,
-            title,
-            f"{difference[f'{metric}_difference']:+.3f}",
-            f"{difference[f'{metric}_low']:+.3f} to {difference[f'{metric}_high']:+.3f}",
-            f"{difference[f'{metric}_p']:.2g}",
-            difference[f"{metric}_n"],
+            *(
+                f"{row[c]:.3f}"
+                if np.isfinite(row.get(c, np.nan))
+                else "undefined"
+                for c in columns
+            ),
         )
-        for name, difference in differences.items()
-        for metric, title in [
-            ("perturbation_map", "perturbation mAP"),
-            ("label_map", f"{what} mAP"),
-        ]
+        for name, row in results.iterrows()
     ],
-    caption="Differences and tests",
+    caption="Agreement of replicate wells",
 )
 
 # %% [markdown]
@@ -330,6 +563,42 @@ axis.legend(loc="best")
 tag(figure, data_kind)
 
 # %% [markdown]
+# ## The text's metrics beside the code's
+#
+# The paper's text and the authors' released code define the same metrics differently. The code
+# standardises features before it looks for nearest neighbours, hides only wells of the same
+# perturbation in the same batch from NSB, and takes correlation distance and complete rankings for
+# mAP. Both are kept here under their names (`convention`); a number means little without its own.
+
+# %% tags=["hide-input"]
+both = {"paper": results, "released": results}
+other = "released" if convention == "paper" else "paper"
+comparable = {
+    name: wells for name, wells in tables.items() if "Metadata_Well" in wells
+}
+both[other] = measure(comparable, other)
+html_table(
+    (
+        "Paper / released",
+        "Perturbation NSB",
+        "Perturbation mAP",
+        f"{what.capitalize()} NSBP",
+        f"{what.capitalize()} mAP",
+    ),
+    [
+        (
+            name,
+            *(
+                " / ".join(f"{both[c].loc[name, m]:.3f}" for c in both)
+                for m in (*PERTURBATION, *LABEL)
+            ),
+        )
+        for name in comparable
+    ],
+    caption="The same profiles under both conventions",
+)
+
+# %% [markdown]
 # ## The paper's numbers beside this run's
 
 
@@ -340,30 +609,66 @@ def note(claim, value):
         display(claims.record(claim, value, data_kind))
 
 
-scores = results[["perturbation_map", "label_map"]]
-chance = scores.loc[["Random features", "Shuffled labels"]].max()
-if "DINO" in scores.index:
-    dino = scores.loc["DINO"]
-    note("above-chance-perturbation", (dino - chance)["perturbation_map"])
-    note("above-chance-label", (dino - chance)["label_map"])
-    if {"MAE", "SimCLR"} <= set(scores.index):
-        best_other = scores.loc[["MAE", "SimCLR"]].max()
-        note("dino-best", (dino - best_other)["perturbation_map"])
-    if "CellProfiler" in scores.index:
-        percent = 100 * (dino / scores.loc["CellProfiler"] - 1)
-        note("dino-cellprofiler-perturbation", percent["perturbation_map"])
-        note("dino-cellprofiler-target", percent["label_map"])
+def row_of(scores, name):
+    """A method's row, whatever follows in its name; ViT-B only if asked for."""
+    rows = [n for n in scores.index if re.match(rf"{name}\b(?!-style)", n)]
+    small = [n for n in rows if shapes[n] != "ViT-B"]
+    return scores.loc[small[0]] if small else None
+
+
+P, T = "perturbation_map", "label_map"
+chance = results.loc[["Random features", "Shuffled labels"]].max()
+dino, cellprofiler = row_of(results, "DINO"), row_of(results, "CellProfiler")
+ssl = [row_of(results, name) for name in ("MAE", "SimCLR")]
+large = [n for n in results.index if shapes[n] == "ViT-B" and "DINO" in n]
+if dino is not None:
+    note("above-chance-perturbation", dino[P] - chance[P])
+    note("above-chance-label", dino[T] - chance[T])
+    if all(row is not None for row in ssl):
+        note("dino-best", dino[P] - max(row[P] for row in ssl))
+    if large and shapes[dino.name] == "ViT-S":
+        gain = 100 * (results.loc[large[0], P] / dino[P] - 1)
+        note("vit-b-marginal", gain)
+if dino is not None and cellprofiler is not None:
+    tested = compare(
+        tables[dino.name],
+        tables[cellprofiler.name],
+        label or None,
+        convention,
+        seed=seed,
+    )
+    for name, metric in (("perturbation", P), ("target", T)):
+        percent = 100 * (dino[metric] / cellprofiler[metric] - 1)
+        note(f"dino-cellprofiler-{name}", percent)
+        note(f"dino-cellprofiler-{name}-p", tested[f"{metric}_p"])
+    if sources:
+        *within, across = [
+            scores.loc[dino.name] / scores.loc[cellprofiler.name]
+            for scores in sources.values()
+        ]
+        note("dino-cellprofiler-sources", sum(r[P] >= 0.95 for r in within))
+        note("cross-source-map", 100 * (across[P] - 1))
+        note("cross-source-nsb", 100 * (across["perturbation_acc_nsb"] - 1))
 claims.show_claims(
     [
         "above-chance-perturbation",
         "above-chance-label",
         "dino-best",
         "dino-cellprofiler-perturbation",
+        "dino-cellprofiler-perturbation-p",
         "dino-cellprofiler-target",
+        "dino-cellprofiler-target-p",
+        "dino-cellprofiler-sources",
+        "cross-source-map",
+        "cross-source-nsb",
+        "vit-b-marginal",
     ]
 )
 
 # %% [markdown]
+# Differences to CellProfiler are asked of real CellProfiler tables only; the row measured in its
+# style is another program and answers for itself. ViT-B needs checkpoints or profiles of that size.
+#
 # ## What this shows and what it does not
 #
 # On simulated data: whether features learned without labels from other plates tell the simulator's
@@ -371,25 +676,59 @@ claims.show_claims(
 # A network with random weights is a strong baseline, because averages of random filters still see
 # intensity and texture; the interval above says whether training added something.
 #
-# The order of the three methods here is that of small networks trained for minutes on 1,536 drawn
-# fields. It is shown as measured and is no test of the paper's order, which comes from hundreds
-# of GPU hours on real cells; the verdicts above say so.
+# The order of the rows is that of small networks trained for minutes on 1,536 drawn fields, and
+# it is shown as measured. It is no test of the paper's order, which comes from hundreds of GPU
+# hours on real cells. Measured features have an advantage here that real cells do not give them: the
+# simulator draws clean round cells, and its phenotypes are shifts of size, brightness and
+# texture, the very quantities that such features measure. The transfer row is a small stand-in
+# for the paper's ImageNet ViTs, chosen because it installs without a download from a model hub.
 #
-# It does not show that DINO beats CellProfiler on real cells. That claim needs the real screen, and
-# its line in the table above says so. Simulated phenotypes are smooth changes of a few parameters;
-# drugs are not.
+# Each row also stands and falls with its normalisation. The paper's choices were made on its data;
+# on these, others can be far better for measured and transferred features. A low row may say
+# more about nearly constant features divided by their MAD than about the network:
+# [post-processing](07_postprocessing) shows which. Read the two chapters together.
+#
+# It does not show that DINO beats CellProfiler on real cells, or that it does not. That claim needs
+# the real screen, and its line in the table above says so.
 #
 # ## Re-run it on your data
 #
 # ```bash
 # # your images, after cpssl data prepare
 # cpssl run ssl_comparison -p data=data/mine/images.parquet
-# # your network beside ours
-# cpssl run ssl_comparison -p checkpoints='{"Mine": "mine.pth"}'
+# # the paper's transfer-learning network, from the model hub or its cache
+# cpssl run ssl_comparison -p transfer=ViT-S/16
+# # the authors' released embeddings (SSL_data, normalised by them)
+# cpssl run ssl_comparison -p release=SSL_data -p data_name="JUMP-CP multisource"
 # # your profiles: CPJUMP1's CellProfiler tables, plate as batch, gene as label
 # cpssl run ssl_comparison -p data_name=CPJUMP1 -p method=none \
 #   -p profiles='{"CellProfiler": ["profiles/cpjump1/*.csv.gz"]}' \
 #   -p batch=Metadata_Plate -p label=Metadata_gene
+# ```
+#
+# **Take a new checkpoint.** Any file that `cpssl inspect` understands becomes one more row and one
+# more colour, extracted, normalised and tested like the others:
+#
+# ```bash
+# cpssl run ssl_comparison -p checkpoints='{"Mine": "mine.pth"}'
+# ```
+#
+# ## Exercises
+#
+# 1. How much of the order is the normalisation? Give every feature type the same one.
+#
+# ```{admonition} Solution
+# :class: dropdown
+# `cpssl run ssl_comparison -p method=mad_robustize`, then `-p method=sphere+mad_robustize`, and
+# compare the tables under Fig. 2. [Post-processing](07_postprocessing) does so for all methods.
+# ```
+#
+# 2. Is the difference between two rows larger than what another draw of random weights makes?
+#
+# ```{admonition} Solution
+# :class: dropdown
+# `cpssl run ssl_comparison -p seed=1`, and so on: only *Random weights*, *Random features* and
+# *Shuffled labels* change. A gain of training that is smaller than their spread is no gain.
 # ```
 #
 # ## How this page was made

@@ -22,6 +22,29 @@ def test_a_method_has_one_colour_and_marker_everywhere() -> None:
     assert figures.color("Mine") not in figures.COLORS.values()
     assert len(set(figures.COLORS.values())) == len(set(figures.MARKERS.values())) == 8
     assert set(figures.COLORS) == set(figures.MARKERS)
+    assert figures.color("ImageNet stand-in (CNN)") == figures.color("Transfer (ViT-S/16)")
+    assert figures.color("CellProfiler-style") == figures.color("CellProfiler")
+
+
+@pytest.mark.parametrize(
+    ("texts", "found"),
+    [
+        (("DINO", "vit_small_patch16"), "ViT-S"),
+        (("DINO-ViT-B_multisource",), "ViT-B"),
+        (("DINO", "vit_lite_patch16"), "ViT lite"),
+        (("Stand-in", "tf_efficientnet_lite0"), "CNN"),
+        (("CellProfiler-style",), "segmentation"),
+        (("Shuffled labels",), "chance"),
+        (("Random weights", ""), "other"),
+    ],
+)
+def test_the_architecture_is_read_off_card_or_name(texts: tuple[str, ...], found: str) -> None:
+    assert figures.architecture(*texts) == found
+
+
+def test_architectures_have_different_shapes() -> None:
+    shapes = [shape for _, shape in figures.ARCHITECTURES.values()]
+    assert len(set(shapes)) == len(shapes)
 
 
 # Machado et al. 2009, full severity, on linear RGB.

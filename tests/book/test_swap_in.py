@@ -21,6 +21,8 @@ def test_a_foreign_checkpoint_becomes_one_more_row(tmp_path):
             "data": str(table),
             "data_name": "real cells, honestly",
             "checkpoints": {"Mine": str(mine)},
+            "transfer": "",
+            "measured": False,
             "method": "mad_robustize",  # eight controls are too few to sphere 128 features
         },
         out=tmp_path / "out.ipynb",
