@@ -39,7 +39,7 @@ gpu_price = 0.53  # USD an hour for a machine with one GPU: put in yours
 cpu_price = 0.68  # USD an hour for a machine with 16 cores: put in yours
 results = "benchmarks/results"  # tables of `make bench`
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input", "alone"]
 import os
 import platform
 import subprocess

@@ -226,7 +226,8 @@ def run_all(
     names
         Notebooks to run, by default all.
     workers
-        Notebooks at a time, each in a process with its share of the cores.
+        Notebooks at a time, each in a process with its share of the cores. One with a cell tagged
+        ``alone`` runs after the others, by itself.
     force
         Run even if nothing changed.
     root
@@ -236,14 +237,29 @@ def run_all(
     """
     root = find_root(root)
     sources = [find_notebook(n, root) for n in names] if names else list_notebooks(root)
-    threads = max(1, (os.cpu_count() or 1) // workers) if workers > 1 else None
     given = parameters or {}
-    jobs = [(str(s), given.get(s.stem, {}), force, root, threads) for s in sources]
-    if workers == 1 or len(jobs) < 2:
-        return [_report(_run_one(job)) for job in jobs]
-    # Processes, not threads: papermill and the kernel's environment are per process.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        return [_report(result) for result in pool.map(_run_one, jobs)]
+    few = workers == 1 or len(sources) < 2
+    alone = [s for s in sources if few or _wants_all_cores(s)]
+    shared = [s for s in sources if s not in alone]
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    jobs = [(str(s), given.get(s.stem, {}), force, root, threads) for s in shared]
+    results = []
+    if jobs:  # processes, not threads: papermill and the kernel's environment are per process
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            results = [_report(result) for result in pool.map(_run_one, jobs)]
+    for source in alone:
+        job = (str(source), given.get(source.stem, {}), force, root, None)
+        results.append(_report(_run_one(job)))
+    return results
+
+
+def _wants_all_cores(source: Path) -> bool:
+    """Whether a notebook measures time: a cell tagged ``alone``. It runs after the others."""
+    try:
+        cells = read_percent(source).cells
+    except InputError:  # is told when it is run
+        return False
+    return any("alone" in cell.metadata.get("tags", []) for cell in cells)
 
 
 def _run_one(job: tuple[str, Mapping[str, Any], bool, Path, int | None]) -> Result:

@@ -187,3 +187,11 @@ def test_plain_papermill_reads_the_sources(
     cells = nbformat.read(root / "out.ipynb", as_version=4).cells
     injected = [c.source for c in cells if "injected-parameters" in c.metadata.tags]
     assert len(injected) == 1 and "seed = 9" in injected[0]
+
+
+def test_a_notebook_that_measures_time_runs_last_and_by_itself(source: Path, root: Path) -> None:
+    timing = source.with_name("01_timing.py")
+    timing.write_text(SOURCE.format(extra="").replace('"parameters"', '"parameters", "alone"'))
+    results = run_all(workers=2, root=root)
+    assert [r.name for r in results] == ["03_dice", "01_timing"]
+    assert {r.status for r in results} == {"ran"}
