@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--fields", type=int, default=12)
     parser.add_argument("--size", type=int, default=1080)
     parser.add_argument("--architecture", default="vit_small_patch16")
-    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--batch-size", type=int)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()

@@ -65,7 +65,7 @@ def train(
 @click.option("--seed", default=0, show_default=True, help="Seed of --random-weights.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
 @click.option("--convention", type=CONVENTION, help="paper: mean of field means. released: theirs.")
-@click.option("--batch-size", type=int, help="Crops per batch [default: 64, on a GPU 512].")
+@click.option("--batch-size", type=int, help="Crops per batch [default: 16, on a GPU 512].")
 @click.option("--device", help="cpu or cuda [default: cuda where there is one].")
 @click.option("--devices", default=1, show_default=True, help="Processes (GPUs) a machine.")
 @click.option("--nodes", default=1, show_default=True, help="Machines.")

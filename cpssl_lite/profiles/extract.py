@@ -67,7 +67,7 @@ def extract(
     precision : {"fp32", "bf16"}
         bf16 runs the network under autocast; averages are kept in float64 either way.
     batch_size
-        Crops in a batch [default: 64, on a GPU 512].
+        Crops in a batch [default: 16, on a GPU 512]: small ones stay in a processor's cache.
     device
         ``cpu`` or ``cuda`` [default: cuda where there is one].
     devices, nodes
@@ -165,7 +165,7 @@ def _extract_plates(
             name=name,
             low=0.1 if convention == "released" else 0.01,
             precision=settings["precision"],
-            batch_size=batch_size or (512 if on_gpu else 64),
+            batch_size=batch_size or (512 if on_gpu else 16),
             device=team.device,
             readers=min(16, os.cpu_count() or 1) if on_gpu else 2,
         )
