@@ -315,6 +315,21 @@ table(
 # cpssl run ssl_comparison -p data=data/mine/images.parquet
 # ```
 #
+# Seven real fields of CPJUMP1 to start with: `cpssl data fetch cpjump1_examples`.
+#
+# ## Use the authors' released embeddings
+#
+# Their archive (about 6 GB; the address is in the paper's data section) unpacks to `SSL_data/`, with
+# a table of wells for every method in `embeddings/`. The chapters read these tables as they are:
+#
+# ```bash
+# cpssl run ssl_comparison -p release=SSL_data -p data_name="JUMP-CP multisource"
+# cpssl run gene_clustering -p release=SSL_data -p data_name="JUMP-CP ORF"
+# ```
+#
+# Methods in `embeddings/multisource` and `embeddings/ORF` are found by their folders' names.
+# The weights beside them are CC BY-NC 4.0.
+#
 # ## How this page was made
 
 # %% tags=["hide-input"]
