@@ -42,7 +42,7 @@ def aucs(predictions, labels, splits):
 
 
 def test_a_noise_free_assay_is_learned():
-    profiles, compounds, labels, splits = screen(n=200)
+    profiles, compounds, labels, splits = screen(n=400)
     predictions = cross_validate("FNN", profiles, compounds, labels, splits)
     assert aucs(predictions, labels, splits).min() > 0.95
     tested = predictions.groupby(COMPOUND).size()
