@@ -78,7 +78,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             elif kind == "drip":
                 for i in range(0, len(part), 50_000):
                     self.wfile.write(part[i : i + 50_000])
-                    time.sleep(0.03)
+                    time.sleep(float(number or 0.03))
             else:
                 self.wfile.write(part)
         except OSError:
@@ -248,7 +248,7 @@ def test_one_failure_does_not_stop_the_others_and_the_next_call_goes_on(server, 
 
 
 def test_ctrl_c_leaves_whole_files_only(server, tmp_path):
-    server.plans = {f"/{i}.bin": ["drip"] for i in range(4)}
+    server.plans = {f"/{i}.bin": ["drip 0.5"] for i in range(4)}
     script = (
         "import sys, pandas as pd\nfrom cpssl_lite.data.fetch import fetch\n"
         "fetch(pd.read_parquet(sys.argv[1]), sys.argv[2], workers=2)"
