@@ -1,0 +1,96 @@
+"""Every manifest is whole, and the JUMP subsets are what the consortium's tables give."""
+
+import importlib.util
+import json
+
+import jsonschema
+import pandas as pd
+import pytest
+
+from cpssl_lite.data.manifests import FOLDER, list_manifests, load_manifest
+from cpssl_lite.errors import InputError
+
+SCHEMA = jsonschema.Draft202012Validator(json.loads((FOLDER / "schema.json").read_text()))
+NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+JUMP = ["jump_multisource", "jump_orf", "jump_target2"]
+
+
+def faults(manifest):
+    plain = {key: value for key, value in manifest.items() if key != "name"}
+    return [f"{error.json_path}: {error.message}" for error in SCHEMA.iter_errors(plain)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_schema_holds(name):
+    assert faults(load_manifest(name)) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"licence": None}, "licence"),
+        ({"kind": "movie"}, "movie"),
+        ({"megabytes": -1}, "megabytes"),
+        ({"base_url": "http://plain"}, "base_url"),
+        ({"colour": "blue"}, "colour"),
+        ({"unverified": []}, "unverified"),
+        ({"index": None}, "under any of the given schemas"),
+        ({"labels": ["Metadata_Target"]}, "labels"),
+    ],
+)
+def test_the_schema_finds_what_is_wrong(change, words):
+    manifest = load_manifest("cpjump1_examples") | change
+    found = faults({key: value for key, value in manifest.items() if value is not None})
+    assert found and words in " ".join(found)
+
+
+def test_every_data_set_of_the_issue_is_there():
+    kinds = {item["name"]: item["kind"] for item in list_manifests()}
+    assert {*JUMP, "lite", "cpg0012_bioactives", "authors_release", "cpjump1_examples"} <= {*kinds}
+    assert sum(kind == "checkpoint" for kind in kinds.values()) == 8
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parts_and_indexes_are_there(name):
+    manifest = load_manifest(name)
+    if "part_of" in manifest:
+        load_manifest(manifest["part_of"])
+    if "index" in manifest:
+        assert (FOLDER / manifest["index"]).is_file()
+
+
+@pytest.mark.parametrize("name", JUMP)
+def test_sizes_in_a_jump_manifest_follow_from_its_wells(name):
+    manifest, wells = load_manifest(name), pd.read_parquet(FOLDER / f"{name}.parquet")
+    gallery, source = manifest["gallery"], wells["Metadata_Source"]
+    fields = source.map(gallery["sites"])
+    assert not wells.duplicated(["Metadata_Source", "Metadata_Plate", "Metadata_Well"]).any()
+    assert manifest["n_plates"] == wells["Metadata_Plate"].nunique()
+    assert manifest["n_fields"] == fields.sum()
+    size = (fields * source.map(gallery["megabytes"]) * 5).sum()
+    assert manifest["megabytes"] == pytest.approx(size, rel=0.001)
+
+
+def test_no_target2_plate_is_trained_on():
+    training, target2 = (pd.read_parquet(FOLDER / f"{n}.parquet") for n in (JUMP[0], JUMP[2]))
+    assert not set(training["Metadata_Plate"]) & set(target2["Metadata_Plate"])
+
+
+def test_the_committed_tables_are_what_the_script_derives(real):
+    spec = importlib.util.spec_from_file_location("derive_jump", FOLDER / "derive_jump.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    sets, counts = module.derive(module.read(real))
+    assert sorted(sets) == JUMP
+    for name, table in sets.items():
+        pd.testing.assert_frame_equal(table, pd.read_parquet(FOLDER / f"{name}.parquet"))
+    assert counts.to_csv(index=False) == (FOLDER / "jump_counts.csv").read_text()
+    assert (counts["why"] != "").all()
+    text = (real.parent / "paper" / "paper.txt").read_text()
+    for number in counts["paper"].dropna().astype(int):
+        assert any(form in text for form in (str(number), f"{number:,}")), number
+
+
+def test_an_unknown_name_gets_a_hint():
+    with pytest.raises(InputError, match="did you mean jump_target2"):
+        load_manifest("jump_target")
