@@ -54,10 +54,16 @@ def data_simulate(
 
 @data.command("fetch")
 @click.argument("dataset")
-@click.option("-o", "--out", type=OUT, help="Folder; may be shared [default: data/DATASET].")
+@click.option("-o", "--out", type=OUT, help="Folder [default: CACHE/DATASET].")
+@click.option(
+    "--cache", type=OUT, default="data", show_default=True, envvar="CPSSL_CACHE", show_envvar=True,
+    help="Folder of all data sets; may be shared.",
+)  # fmt: skip
 @click.option("--plates", help="Only these plates, with commas between.")
 @click.option("--wells", help="Only these wells.")
 @click.option("--sites", help="Only these sites.")
+@click.option("--illum", is_flag=True, help="The plates' illumination functions as well.")
+@click.option("--skip-absent", is_flag=True, help="Leave out fields with images that are nowhere.")
 @click.option("--max-gb", default=5.0, show_default=True, help="Ask before fetching more.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Say what would be fetched, and how much.")
@@ -65,6 +71,9 @@ def data_simulate(
 def data_fetch(
     dataset: str,
     out: Path | None,
+    cache: Path,
+    illum: bool,
+    skip_absent: bool,
     max_gb: float,
     yes: bool,
     dry_run: bool,
@@ -76,24 +85,41 @@ def data_fetch(
     \b
     Example:
       cpssl data fetch cpjump1_examples
+      cpssl data fetch jump_target2 --plates 1053600674 --wells A01,B02 --sites 1
     """
+    from cpssl_lite.data import gallery
     from cpssl_lite.data.fetch import choose, fetch, index_of, missing
     from cpssl_lite.data.manifests import load_manifest
 
-    manifest, folder = load_manifest(dataset), out or Path("data") / dataset
-    names = {k: v.split(",") for k, v in wanted.items() if v}
-    index = choose(index_of(manifest), **names)
-    todo = missing(index, folder)
-    gigabytes = sum(r.bytes or 0 for r in todo) / 1e9
-    unsized = sum(r.bytes is None for r in todo)
-    more = f", and {unsized} files of unknown size" if unsized else ""
-    licence = f"licence: {manifest.get('licence', 'unknown')}"
-    click.echo(f"{len(todo)} of {len(index)} files to fetch, {gigabytes:.2f} GB{more}; {licence}")
+    manifest, folder = load_manifest(dataset), out or cache / dataset
+    names = {k: [n.strip() for n in v.split(",")] for k, v in wanted.items() if v}
+    gigabytes: float | None
+    if "gallery" in manifest:
+        sites = names.pop("sites", [])
+        wells = choose(gallery.wells_of(manifest, names.get("plates", [])), **names)
+        size = gallery.estimate(manifest, wells, sites)
+        gigabytes = size[1] if size else None
+        fields = f"about {size[0]:,} fields" if size else "an unknown number of fields"
+        click.echo(f"{wells['Metadata_Plate'].nunique()} plates, {fields}", nl=False)
+    else:
+        if illum:
+            raise InputError(f"{dataset} has no illumination functions")
+        index = choose(index_of(manifest), **names)
+        todo = missing(index, folder)
+        known = all(r.bytes for r in todo)
+        rough = manifest.get("megabytes") if todo else 0
+        gigabytes = sum(r.bytes or 0 for r in todo) / 1e9 if known else rough and rough / 1e3
+        click.echo(f"{len(todo)} of {len(index)} files to fetch", nl=False)
+    said = "of unknown size" if gigabytes is None else f"{gigabytes:.2f} GB"
+    click.echo(f", {said}; licence: {manifest['licence']}, allows {manifest['allows']}")
     if dry_run:
         return
-    if gigabytes > max_gb and not yes:
-        click.confirm(f"That is more than {max_gb:g} GB. Fetch it?", abort=True)
-    click.echo(fetch(index, folder, workers=workers))
+    if not yes and (gigabytes is None or gigabytes > max_gb):
+        limit = f"more than {max_gb:g} GB" if gigabytes else "of unknown size"
+        click.confirm(f"That is {limit}. Fetch it?", abort=True)
+    if "gallery" in manifest:
+        index = gallery.image_index(manifest, wells, folder, sites, illum, workers)
+    click.echo(fetch(index, folder, workers=workers, skip_absent=skip_absent))
 
 
 @data.command("prepare")

@@ -31,6 +31,10 @@ class Remote:
     sha256: str | None = None
 
 
+class Absent(InputError):
+    """The server has no such file (or, as S3 does for strangers, will not say)."""
+
+
 class Stopped(Exception):
     """The caller has asked to stop."""
 
@@ -44,8 +48,8 @@ class Downloader:
 
     Bytes gather in a ``.part`` file under ``<folder>/.fetch``, which a later call continues by a
     range request if the server still has the same version. Only when size and SHA-256 (as far as
-    they are known) are right is it moved to its place. Two processes that fetch the same file
-    take turns.
+    they are known) are right is it moved to its place; what Amazon S3 sends is held against the
+    MD5 that it announces as ETag. Two processes that fetch the same file take turns.
 
     Parameters
     ----------
@@ -87,7 +91,8 @@ class Downloader:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             part.parent.mkdir(exist_ok=True)
-            with self._locked(part.with_suffix(".lock")):
+            # Shared by a few files, so that a million of them do not leave a million locks.
+            with self._locked(part.with_name(f"{key[:3]}.lock")):
                 if not is_there(target, remote):
                     self._fetch(remote, target, part)
         except requests.RequestException:
@@ -100,7 +105,7 @@ class Downloader:
 
     @contextmanager
     def _locked(self, path: Path) -> Iterator[None]:
-        lock = FileLock(path)
+        lock = FileLock(path, mode=0o666)  # the folder may be shared by several users
         while True:
             try:
                 lock.acquire(timeout=0.5)
@@ -120,9 +125,10 @@ class Downloader:
             if attempt and self.stop.wait(wait):
                 raise Stopped
             try:
+                md5 = ""
                 if not (remote.bytes and part.is_file() and part.stat().st_size == remote.bytes):
-                    self._receive(remote, target, part)
-                _check(remote, part)
+                    md5 = self._receive(remote, target, part)
+                _check(remote, part, md5)
                 part.replace(target)
                 _tag(part).unlink(missing_ok=True)
                 return
@@ -132,8 +138,8 @@ class Downloader:
             f"{target}: not fetched in {self.tries} tries ({reason}) from {remote.url}"
         )
 
-    def _receive(self, remote: Remote, target: Path, part: Path) -> None:
-        """Bring the part file to its full length."""
+    def _receive(self, remote: Remote, target: Path, part: Path) -> str:
+        """Bring the part file to its full length; return the MD5 that the server gave, or ""."""
         version = _tag(part).read_text() if _tag(part).is_file() else ""
         have = part.stat().st_size if part.is_file() and (version or remote.sha256) else 0
         headers = {"Accept-Encoding": "identity"}
@@ -151,7 +157,8 @@ class Downloader:
             if answer.status_code in PASSING:
                 raise _Again(said)
             if answer.status_code not in (200, 206):
-                raise InputError(f"{target}: {said} for {remote.url}")
+                gone = answer.status_code in (403, 404, 410)
+                raise (Absent if gone else InputError)(f"{target}: {said} for {remote.url}")
             begins = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range", ""))
             goes_on = answer.status_code == 206 and begins and int(begins[1]) == have
             if answer.status_code == 206 and not goes_on:
@@ -174,6 +181,10 @@ class Downloader:
                         raise Stopped
         if whole and part.stat().st_size < whole:
             raise _Again(f"cut off after {part.stat().st_size:,} of {whole:,} bytes")
+        if answer.headers.get("Server") == "AmazonS3" and re.fullmatch(r'"[0-9a-f]{32}"', etag):
+            if answer.headers.get("x-amz-server-side-encryption", "AES256") == "AES256":
+                return etag.strip('"')  # of a file that was uploaded in one piece
+        return ""
 
     def _plain(self, error: requests.RequestException) -> str:
         """A network error in a few words."""
@@ -200,17 +211,25 @@ def is_there(target: Path, remote: Remote) -> bool:
     return target.is_file() and remote.bytes in (None, target.stat().st_size)
 
 
-def _check(remote: Remote, part: Path) -> None:
-    """Size and digest, where they are known; wrong bytes are thrown away."""
+def _check(remote: Remote, part: Path, md5: str) -> None:
+    """Size and digests, where they are known; wrong bytes are thrown away."""
     size = part.stat().st_size
     wrong = ""
     if remote.bytes is not None and size != remote.bytes:
         wrong = f"{size:,} bytes came, the manifest says {remote.bytes:,}"
     elif remote.sha256 and (found := sha256(part)) != remote.sha256.lower():
         wrong = f"sha256 is {found[:16]}..., the manifest says {remote.sha256[:16]}..."
+    elif md5 and (found := _md5(part)) != md5:
+        wrong = f"md5 is {found}, the server says {md5}"
     if wrong:
         part.unlink()
         raise _Again(f"wrong bytes: {wrong}")
+
+
+def _md5(path: Path) -> str:
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
+    return digest.hexdigest()
 
 
 def _tag(part: Path) -> Path:

@@ -1,10 +1,7 @@
 """A data set of many remote files: chosen, estimated, fetched side by side, made a table."""
 
 import logging
-import os
 import sys
-import tarfile
-import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -13,8 +10,9 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from cpssl_lite.data.download import Downloader, Remote, is_there, place
-from cpssl_lite.data.manifests import FOLDER
+from cpssl_lite.data.archives import is_unpacked, unpack
+from cpssl_lite.data.download import Absent, Downloader, Remote, is_there, place
+from cpssl_lite.data.manifests import FOLDER, base_url
 from cpssl_lite.errors import InputError, StepFailed
 from cpssl_lite.files import atomic_path
 
@@ -44,6 +42,11 @@ def index_of(manifest: dict[str, Any]) -> pd.DataFrame:
         index = reader(file) if file.suffix == ".parquet" else reader(file, dtype=str)
     elif manifest.get("files"):
         index = pd.DataFrame(manifest["files"])
+    elif "part_of" in manifest:
+        whole = manifest["part_of"]
+        raise InputError(f"{name} is {manifest['member']} of {whole}: cpssl data fetch {whole}")
+    elif "by_hand" in manifest:
+        raise InputError(f"{name} cannot be fetched: {manifest['by_hand']} ({manifest['source']})")
     else:
         raise InputError(f"{name} ({manifest.get('kind')}) has no files to fetch")
     if "path" not in index:
@@ -51,9 +54,8 @@ def index_of(manifest: dict[str, Any]) -> pd.DataFrame:
     for column in ("url", "bytes", "sha256"):
         if column not in index:
             index[column] = None
-    base = os.environ.get("CPSSL_BASE_URL") or manifest.get("base_url", "")
     relative = index["url"].fillna(index["path"])
-    index["url"] = [u if "://" in u else f"{base.rstrip('/')}/{u}" for u in relative]
+    index["url"] = [u if "://" in u else f"{base_url(manifest)}/{u}" for u in relative]
     index["bytes"] = pd.to_numeric(index["bytes"])
     return index
 
@@ -77,7 +79,8 @@ def choose(index: pd.DataFrame, **wanted: Sequence[str]) -> pd.DataFrame:
 
 
 def missing(index: pd.DataFrame, folder: Path) -> list[Remote]:
-    """Files that are not in place yet."""
+    """Files that are not in place yet; an archive counts by what was unpacked from it."""
+    archives = set(_archives(index))
     remotes = [
         Remote(
             row["path"],
@@ -87,7 +90,16 @@ def missing(index: pd.DataFrame, folder: Path) -> list[Remote]:
         )
         for row in index.to_dict("records")
     ]
-    return [r for r in remotes if not is_there(place(folder, r.path), r)]
+    return [
+        r
+        for r in remotes
+        if not is_there(place(folder, r.path), r)
+        and not (r.path in archives and is_unpacked(place(folder, r.path), folder))
+    ]
+
+
+def _archives(index: pd.DataFrame) -> list[str]:
+    return [] if "unpack" not in index else index["path"][index["unpack"].eq(True)].tolist()
 
 
 def fetch(
@@ -98,16 +110,22 @@ def fetch(
     tries: int = 5,
     pause: float = 1.0,
     timeout: float = 30.0,
+    skip_absent: bool = False,
 ) -> Path:
     """Fetch the files of an index that are not there yet.
 
     One file's failure does not stop the others; at the end the first one is named. Where
     the index tells channels (column ``Channel``), a ``load_data.csv`` that ``cpssl data prepare``
-    takes is written beside the files.
+    takes is written beside the files. Archives (column ``unpack``) are unpacked and then removed.
+
+    Parameters
+    ----------
+    skip_absent
+        Leave out fields of which the server does not have every image (JUMP has such gaps).
 
     Returns
     -------
-    Path of ``load_data.csv``, or of the folder.
+    Path of ``load_data.csv``, or of the folder, or of the one folder that an archive held.
 
     Raises
     ------
@@ -116,72 +134,64 @@ def fetch(
     """
     folder = Path(folder)
     todo = missing(index, folder)
-    failures = []
+    failures, absent = [], []
     sizes = [r.bytes for r in todo]
     total = sum(filter(None, sizes)) if None not in sizes else None
     log.info("%d of %d files to fetch", len(todo), len(index))
-    with tqdm(total=total, unit="B", unit_scale=True, disable=not sys.stderr.isatty()) as bar:
-        loader = Downloader(folder, tries, pause, timeout, bar.update)
-        pool = ThreadPoolExecutor(workers)
-        try:
-            for future in as_completed([pool.submit(loader.get, remote) for remote in todo]):
+    bar = tqdm(  # counts bytes, or files where sizes are not known; only on a terminal
+        total=len(todo) if total is None else total,
+        unit="file" if total is None else "B",
+        unit_scale=True,
+        disable=not sys.stderr.isatty(),
+    )
+    loader = Downloader(folder, tries, pause, timeout, lambda n: bar.update(n if total else 0))
+    pool = ThreadPoolExecutor(workers)
+    try:
+        for start in range(0, len(todo), 10_000):  # a screen may have millions
+            some = {pool.submit(loader.get, r): r.path for r in todo[start : start + 10_000]}
+            for future in as_completed(some):
+                bar.update(total is None)
                 error = future.exception()
-                if isinstance(error, InputError):
+                if isinstance(error, Absent) and skip_absent:
+                    absent.append(some[future])
+                elif isinstance(error, InputError):
                     failures.append(str(error))
                 elif error:
                     raise error
-        finally:  # Ctrl-C too: every thread leaves its part file and ends
-            loader.stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
-            loader.session.close()
+    finally:  # Ctrl-C too: every thread leaves its part file and ends
+        loader.stop.set()
+        pool.shutdown(wait=True, cancel_futures=True)
+        loader.session.close()
+        bar.close()
     if failures:
         more = f" (and {len(failures) - 1} more files)" if len(failures) > 1 else ""
         raise StepFailed(f"{failures[0]}{more}; the same command tries what is missing again")
+    unpacked = []
+    for path in _archives(index):
+        if (archive := place(folder, path)).is_file():
+            unpacked += unpack(archive, folder)
+            archive.unlink()
     if "Channel" in index:
-        return _load_data(index, folder)
-    return folder
+        return _load_data(index, folder, absent)
+    tops = {target.relative_to(folder).parts[0] for target in unpacked}
+    return folder / tops.pop() if len(tops) == 1 else folder
 
 
-def _load_data(index: pd.DataFrame, folder: Path) -> Path:
-    """Write a row per field with ``FileName_Orig*`` columns, relative to the table."""
+def _load_data(index: pd.DataFrame, folder: Path, absent: Sequence[str]) -> Path:
+    """Write a row per whole field with ``FileName_Orig*`` columns, relative to the table."""
     head = [c for c in index if str(c).startswith("Metadata_")]
-    index = index.fillna({c: "" for c in head})
-    wide = index.pivot(index=head, columns="Channel", values="path").reset_index()
-    wide = wide.rename(columns={c: f"FileName_Orig{c}" for c in wide if c not in head})
+    images = index[index["Channel"].notna() & ~index["path"].isin(absent)]
+    images = images.fillna({c: "" for c in head})
+    wide = images.pivot(index=head, columns="Channel", values="path").reset_index()
+    whole = wide.dropna()
+    if absent:
+        log.warning("%d files are not on the server, %d fields left out (first: %s)",
+                    len(absent), len(wide) - len(whole), sorted(absent)[0])  # fmt: skip
+    if whole.empty:
+        raise StepFailed("no field has all its images; load_data.csv is not written")
     path = folder / "load_data.csv"
     with atomic_path(path) as scratch:
-        wide.to_csv(scratch, index=False)
+        whole.rename(columns={c: f"FileName_Orig{c}" for c in wide if c not in head}).to_csv(
+            scratch, index=False
+        )
     return path
-
-
-def unpack(archive: str | Path, folder: str | Path) -> list[Path]:
-    """Unpack a zip or tar archive; a member that would leave `folder` stops it before anything.
-
-    Raises
-    ------
-    InputError
-        It is no archive, is damaged, or holds a link or a path that leaves the folder.
-    """
-    archive, folder = Path(archive), Path(folder)
-    try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as zipped:
-                names = [i.filename for i in zipped.infolist() if not i.is_dir()]
-                targets = [place(folder, name) for name in names]
-                for name, target in zip(names, targets, strict=True):
-                    with atomic_path(target) as scratch:
-                        scratch.write_bytes(zipped.read(name))
-            return targets
-        with tarfile.open(archive) as tarred:
-            members = [m for m in tarred.getmembers() if not m.isdir()]
-            if odd := [m.name for m in members if not m.isfile()]:
-                raise InputError(f"{archive}: holds a link or device ({odd[0]}); not unpacked")
-            targets = [place(folder, m.name) for m in members]
-            for member, target in zip(members, targets, strict=True):
-                source = tarred.extractfile(member)
-                assert source is not None
-                with atomic_path(target) as scratch:
-                    scratch.write_bytes(source.read())
-        return targets
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
-        raise InputError(f"{archive}: not a readable archive ({error})") from error

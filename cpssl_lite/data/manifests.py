@@ -2,6 +2,7 @@
 
 import difflib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,3 +39,8 @@ def load_manifest(name: str) -> dict[str, Any]:
     if not isinstance(manifest, dict):
         raise InputError(f"{path}: a manifest is a mapping of keys to values")
     return {"name": name, **manifest}
+
+
+def base_url(manifest: Mapping[str, Any]) -> str:
+    """Where the files of a data set are; CPSSL_BASE_URL names a mirror to take instead."""
+    return (os.environ.get("CPSSL_BASE_URL") or manifest.get("base_url", "")).rstrip("/")

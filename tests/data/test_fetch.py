@@ -7,17 +7,15 @@ import os
 import signal
 import subprocess
 import sys
-import tarfile
 import threading
 import time
-import zipfile
 
 import pandas as pd
 import pytest
 
 from cpssl_lite.data import download as module
 from cpssl_lite.data.download import Downloader, Remote, Stopped
-from cpssl_lite.data.fetch import choose, fetch, index_of, missing, unpack
+from cpssl_lite.data.fetch import choose, fetch, index_of, missing
 from cpssl_lite.errors import InputError, StepFailed
 
 BODY = bytes(range(256)) * 4000  # about 1 MB
@@ -277,39 +275,6 @@ def test_plates_wells_and_unknown_names(server):
 def test_a_manifest_without_files_cannot_be_fetched():
     with pytest.raises(InputError, match="no files to fetch"):
         index_of({"name": "lite", "kind": "simulated"})
-
-
-def archive(path, names):
-    if path.suffix == ".zip":
-        with zipfile.ZipFile(path, "w") as zipped:
-            for name in names:
-                zipped.writestr(name, "x")
-    else:
-        with tarfile.open(path, "w") as tarred:
-            for name in names:
-                info = tarfile.TarInfo(name)
-                if name.startswith("link"):
-                    info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
-                tarred.addfile(info)
-
-
-@pytest.mark.parametrize("kind", ["a.zip", "a.tar"])
-def test_archives_are_unpacked_inside_or_not_at_all(tmp_path, kind):
-    archive(tmp_path / kind, ["a/b.csv", "c.csv"])
-    assert {p.name for p in unpack(tmp_path / kind, tmp_path / "out")} == {"b.csv", "c.csv"}
-    archive(tmp_path / kind, ["fine.csv", "../evil.csv"])
-    with pytest.raises(InputError, match="inside its folder"):
-        unpack(tmp_path / kind, tmp_path / "two")
-    assert not (tmp_path / "two").exists()
-
-
-def test_links_and_damaged_archives_are_refused(tmp_path):
-    archive(tmp_path / "a.tar", ["link"])
-    with pytest.raises(InputError, match="holds a link"):
-        unpack(tmp_path / "a.tar", tmp_path / "out")
-    (tmp_path / "b.zip").write_bytes(b"PK\x03\x04 no")
-    with pytest.raises(InputError, match="not a readable archive"):
-        unpack(tmp_path / "b.zip", tmp_path / "out")
 
 
 def test_real_fields_from_a_bucket_to_profiles(real, tmp_path, monkeypatch):

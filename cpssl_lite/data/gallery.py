@@ -1,0 +1,183 @@
+"""Screens in the Cell Painting Gallery: which files a plate has, its own load_data table says.
+
+The tables are fetched first; then the images of the wanted wells and sites are known. Wells and
+their labels come from the manifest's index, which `data_manifests/derive_jump.py` makes.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pandas as pd
+
+from cpssl_lite.data.download import Absent, Downloader, Remote
+from cpssl_lite.data.manifests import FOLDER, base_url
+from cpssl_lite.errors import InputError
+from cpssl_lite.images.channels import CHANNELS, canonical_channel
+from cpssl_lite.images.table import canonical_metadata
+
+log = logging.getLogger(__name__)
+
+PLATE = ["Metadata_Source", "Metadata_Batch", "Metadata_Plate"]
+
+
+def wells_of(manifest: Mapping[str, Any], plates: Sequence[str] = ()) -> pd.DataFrame:
+    """Wells of a data set with their labels; a row a plate where the manifest lists no wells.
+
+    Raises
+    ------
+    InputError
+        The manifest lists no wells, and no plates are named.
+    """
+    if "index" in manifest:
+        return pd.read_parquet(FOLDER / manifest["index"])
+    if not plates:
+        raise InputError(f"{manifest['name']}: name the plates to fetch (--plates)")
+    source, batch = (manifest["gallery"].get(key, "") for key in ("source", "batch"))
+    return pd.DataFrame([(source, batch, plate) for plate in plates], columns=PLATE)
+
+
+def estimate(
+    manifest: Mapping[str, Any], wells: pd.DataFrame, sites: Sequence[str] = ()
+) -> tuple[int, float] | None:
+    """Fields and gigabytes to expect, by the sites a well and the size of an image of each source.
+
+    None where the manifest does not say.
+    """
+    gallery = manifest["gallery"]
+    if "sites" not in gallery or "Metadata_Well" not in wells:
+        return None
+    source = wells["Metadata_Source"]
+    fields = source.map(gallery["sites"])
+    if sites:
+        fields = fields.clip(upper=len(set(sites)))
+    size = (fields * source.map(gallery["megabytes"])).sum() * len(CHANNELS)
+    return int(fields.sum()), float(size) / 1000
+
+
+def image_index(
+    manifest: Mapping[str, Any],
+    wells: pd.DataFrame,
+    folder: str | Path,
+    sites: Sequence[str] = (),
+    illum: bool = False,
+    workers: int = 8,
+    **options: Any,
+) -> pd.DataFrame:
+    """Files of the wanted wells: the same columns as `cpssl_lite.data.fetch.index_of` gives.
+
+    Parameters
+    ----------
+    wells
+        From `wells_of`, cut down.
+    folder
+        The data set's folder; the load_data tables are fetched into it.
+    sites
+        Only these sites.
+    illum
+        The illumination functions of the plates as well (rows without a channel).
+    **options
+        For `Downloader`.
+
+    Raises
+    ------
+    InputError
+        A plate's load_data table is not there, cannot be read, or points to a place outside the
+        data set.
+    """
+    gallery, base = manifest["gallery"], base_url(manifest)
+    if illum and "illum" not in gallery:
+        raise InputError(f"{manifest['name']}: its manifest names no illumination functions")
+    plates = list(wells[PLATE].drop_duplicates().itertuples(index=False, name=None))
+    loader = Downloader(folder, **options)
+    try:
+        with ThreadPoolExecutor(workers) as pool:
+            tables = list(pool.map(lambda p: _load_data(loader, gallery, base, p), plates))
+    finally:
+        loader.stop.set()
+        loader.session.close()
+    images = pd.concat(tables, ignore_index=True)
+    on = [*PLATE, "Metadata_Well"] if "Metadata_Well" in wells else PLATE
+    if lost := len(wells) - len(wells.merge(images[on].drop_duplicates(), on=on)):
+        log.warning("%d of %d wells are not in the load_data tables", lost, len(wells))
+    images = wells.merge(images, on=on)
+    if sites:
+        images = images[images["Metadata_Site"].isin(sites)]
+    if images.empty:
+        raise InputError("no image is left by these plates, wells and sites")
+    if illum:
+        rows = [
+            dict(
+                zip(PLATE, plate, strict=True),
+                path=f"illum/{plate[2]}/{plate[2]}_Illum{channel}.npy",
+                url=f"{base}/{quote(_filled(gallery['illum'], plate, channel))}",
+            )
+            for plate in plates
+            for channel in CHANNELS
+        ]
+        images = pd.concat([images, pd.DataFrame(rows)], ignore_index=True)
+    return images.assign(bytes=None, sha256=None)
+
+
+def _filled(template: str, plate: tuple[str, str, str], channel: str = "") -> str:
+    return template.format(source=plate[0], batch=plate[1], plate=plate[2], channel=channel)
+
+
+def _load_data(
+    loader: Downloader, gallery: Mapping[str, Any], base: str, plate: tuple[str, str, str]
+) -> pd.DataFrame:
+    """A row per image of a plate: metadata, channel, path, url."""
+    for template in gallery["load_data"]:
+        key = _filled(template, plate)
+        name = "/".join(["load_data", *plate, key.rpartition("/")[2]])
+        try:
+            file = loader.get(Remote(name, f"{base}/{quote(key)}"))
+            break
+        except Absent:
+            continue
+    else:
+        tried = ", ".join(t.rpartition("/")[2] for t in gallery["load_data"])
+        raise InputError(f"plate {plate[2]}: no load_data table at {base}/{key} (tried: {tried})")
+    try:
+        raw = pd.read_csv(file, dtype=str, keep_default_na=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(
+            f"{file}: not a readable table ({' '.join(str(error).split())})"
+        ) from error
+    table = canonical_metadata(raw)
+    if not {"Metadata_Well", "Metadata_Site"} <= set(table):
+        raise InputError(f"{file}: has no columns Metadata_Well and Metadata_Site")
+    keys = _keys(file, raw, prefix=key.partition("/")[0])
+    rows = table[["Metadata_Well", "Metadata_Site"]].join(keys)
+    rows = rows.melt(["Metadata_Well", "Metadata_Site"], var_name="Channel", value_name="key")
+    rows[PLATE] = plate
+    rows["path"] = ["/".join(["images", *plate, k.rpartition("/")[2]]) for k in rows["key"]]
+    rows["url"] = [f"{base}/{quote(k)}" for k in rows.pop("key")]
+    return rows
+
+
+def _keys(file: Path, raw: pd.DataFrame, prefix: str) -> pd.DataFrame:
+    """The bucket's key of each field's image, a column per channel.
+
+    Addresses are written as s3://, https:// or as folders of the machine that measured them;
+    what counts is the part from the data set's name on.
+    """
+    columns = {}
+    for column in map(str, raw.columns):
+        kind, _, name = column.partition("_Orig")
+        channel = canonical_channel(name)
+        if channel and kind == "URL":
+            columns[channel] = raw[column]
+        elif channel and kind == "FileName" and f"PathName_Orig{name}" in raw:
+            columns[channel] = raw[f"PathName_Orig{name}"].str.rstrip("/") + "/" + raw[column]
+    if missing := [name for name in CHANNELS if name not in columns]:
+        raise InputError(f"{file}: no URL_Orig or FileName_Orig columns for {', '.join(missing)}")
+    keys = pd.DataFrame(columns)[list(CHANNELS)]
+    outside = ~keys.apply(lambda c: c.str.contains(f"{prefix}/", regex=False)).all(axis=1)
+    if outside.any():
+        row = int(outside.to_numpy().argmax())
+        raise InputError(f"{file}: row {row + 1}: {keys.iloc[row, 0]!s} is not in {prefix}/")
+    return keys.apply(lambda c: prefix + "/" + c.str.split(f"{prefix}/", n=1).str[1])

@@ -1,0 +1,267 @@
+"""`cpssl data fetch` of a JUMP plate from a local server with the gallery's key layout."""
+
+import gzip
+import hashlib
+import http.server
+import io
+import sys
+import threading
+import zipfile
+from urllib.parse import unquote
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+
+from cpssl_lite.cli import main
+from cpssl_lite.data import fetch as fetching
+from cpssl_lite.data import gallery
+from cpssl_lite.data.manifests import FOLDER, load_manifest
+from cpssl_lite.data.prepare import prepare
+from cpssl_lite.errors import InputError
+from cpssl_lite.images.channels import CHANNELS
+from cpssl_lite.images.table import read_image_table
+
+INDEX = pd.read_parquet(FOLDER / "jump_target2.parquet")
+SOURCE, BATCH, PLATE = INDEX.loc[INDEX["Metadata_Source"] == "source_3"].iloc[0][:3]
+ROOT = f"cpg0016-jump/{SOURCE}"
+TABLES = f"{ROOT}/workspace/load_data_csv/{BATCH}/{PLATE}/"
+IMAGES = f"{ROOT}/images/{BATCH}/images/{PLATE}__2021 a+b#c/Images/"
+WELLS, SITES = ("A01", "A02", "B03"), ("1", "2")
+
+
+class Bucket(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *args):
+        pass
+
+    def do_GET(self):
+        key = unquote(self.path.lstrip("/"))
+        body = self.server.files.get(key)
+        self.server.seen.append(key)
+        self.send_response(200 if body is not None else 404)
+        body = body or b""
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("ETag", f'"{hashlib.md5(body).hexdigest()}"')
+        self.end_headers()
+        self.wfile.write(self.server.wrong.pop(key, body))
+
+    def version_string(self):
+        return "AmazonS3"
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    served = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Bucket)
+    served.daemon_threads = True
+    served.files, served.wrong, served.seen = {}, {}, []
+    threading.Thread(target=served.serve_forever, daemon=True).start()
+    monkeypatch.setenv("CPSSL_BASE_URL", f"http://127.0.0.1:{served.server_port}")
+    yield served
+    served.shutdown()
+    served.server_close()
+
+
+def rows():
+    return [(w, s, c) for w in WELLS for s in SITES for c in CHANNELS]
+
+
+def load_data(form):
+    """A plate's table as the gallery has it, in one of the forms that it is found in."""
+    table = []
+    for well in WELLS:
+        for site in SITES:
+            row = {"Metadata_Source": SOURCE, "Metadata_Batch": BATCH, "Metadata_Plate": PLATE}
+            row |= {"Metadata_Well": well, "Metadata_Site": site}
+            for channel in (*CHANNELS, "Brightfield"):
+                name = f"{well}s{site}-{channel}.tiff"
+                if form == "url":
+                    row[f"URL_Orig{channel}"] = f"s3://cellpainting-gallery/{IMAGES}{name}"
+                elif form == "https":
+                    at = "https://cellpainting-gallery.s3.amazonaws.com/"
+                    row[f"URL_Orig{channel}"] = f"{at}{IMAGES}{name}"
+                else:
+                    at = {"path": "s3://cellpainting-gallery/", "mount": "/home/ubuntu/bucket/"}
+                    row[f"PathName_Orig{channel}"] = f"{at[form]}{IMAGES}"
+                    row[f"FileName_Orig{channel}"] = name
+            table.append(row)
+    return pd.DataFrame(table).to_csv(index=False).encode()
+
+
+def fill(bucket, form="url", name="load_data_with_illum.csv", real=None):
+    body = load_data(form)
+    bucket.files[TABLES + name] = gzip.compress(body) if name.endswith("gz") else body
+    rng = np.random.default_rng(0)
+    for well, site, channel in rows():
+        file = io.BytesIO()
+        tifffile.imwrite(file, rng.gamma(2, 900, (60, 90)).astype(np.uint16))
+        bucket.files[f"{IMAGES}{well}s{site}-{channel}.tiff"] = file.getvalue()
+    for channel in CHANNELS:
+        file = io.BytesIO()
+        np.save(file, np.full((60, 90), 2.0))
+        key = f"{ROOT}/images/{BATCH}/illum/{PLATE}/{PLATE}_Illum{channel}.npy"
+        bucket.files[key] = file.getvalue()
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """`cpssl data fetch` as people type it: exit status, and all that it printed."""
+
+    def fetch(dataset, *words):
+        words = ["cpssl", "data", "fetch", dataset, "--cache", str(tmp_path), *words]
+        monkeypatch.setattr(sys, "argv", words)
+        monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return stop.value.code or 0, "".join(capsys.readouterr())
+
+    return fetch
+
+
+@pytest.fixture
+def fetch(run):
+    return lambda *words: run("jump_target2", "--plates", PLATE, *words)
+
+
+FORMS = [
+    ("url", "load_data_with_illum.csv"),
+    ("https", "load_data_with_illum.csv.gz"),
+    ("path", "load_data.csv"),
+    ("mount", "load_data.csv.gz"),
+]
+
+
+@pytest.mark.parametrize(("form", "name"), FORMS)
+def test_wells_and_sites_of_a_plate(bucket, fetch, tmp_path, form, name):
+    fill(bucket, form, name)
+    code, said = fetch("--wells", "A01,B03", "--sites", "2")
+    assert code == 0, said
+    assert "1 plates, about 2 fields, 0.03 GB; licence: CC0-1.0" in said.replace(",", "", 0)
+    table = read_image_table(tmp_path / "jump_target2" / "load_data.csv")
+    assert table["Metadata_Well"].tolist() == ["A01", "B03"]
+    assert table["Metadata_Site"].tolist() == ["2", "2"]
+    assert (table["Metadata_Target"] != "").any() and (table["Metadata_Source"] == SOURCE).all()
+    fetched = [key for key in bucket.seen if key.startswith(IMAGES)]
+    assert sorted(fetched) == sorted(
+        f"{IMAGES}{w}s2-{c}.tiff" for w in ("A01", "B03") for c in CHANNELS
+    )
+    before = len(bucket.seen)
+    assert fetch("--wells", "A01,B03", "--sites", "2")[0] == 0
+    again = [key for key in bucket.seen[before:] if key in bucket.files]
+    assert not again  # everything was there
+
+
+def test_fetched_wells_with_their_illumination_are_prepared(bucket, fetch, tmp_path):
+    fill(bucket)
+    code, said = fetch("--illum", "--wells", ",".join(WELLS))
+    assert code == 0, said
+    folder = tmp_path / "jump_target2"
+    assert len(list((folder / "illum" / PLATE).glob("*.npy"))) == 5
+    merged = read_image_table(prepare(folder / "load_data.csv", tmp_path / "out", workers=1))
+    assert len(merged) == 6 and set(merged["Metadata_Plate"]) == {PLATE}
+
+
+def test_a_dry_run_asks_nothing_of_the_server(bucket, fetch, tmp_path):
+    code, said = fetch("--dry-run")
+    assert code == 0 and "about 3,456 fields, 43.72 GB" in said
+    assert not bucket.seen and not list(tmp_path.iterdir())
+
+
+def test_much_is_not_fetched_unasked(bucket, fetch, tmp_path):
+    code, said = fetch()
+    assert code == 130 and "more than 5 GB. Fetch it?" in said
+    assert not bucket.seen
+
+
+def test_an_image_that_is_nowhere(bucket, fetch, tmp_path, caplog):
+    fill(bucket)
+    gone = f"{IMAGES}A02s1-RNA.tiff"
+    del bucket.files[gone]
+    words = ("--wells", "A01,A02", "--yes")
+    code, said = fetch(*words)
+    assert code == 1 and "A02s1-RNA.tiff: the server says 404" in said
+    assert not (tmp_path / "jump_target2/load_data.csv").exists()
+    code, said = fetch(*words, "--skip-absent")
+    assert code == 0, said
+    table = read_image_table(tmp_path / "jump_target2/load_data.csv")
+    assert len(table) == 3
+    assert "1 fields left out" in caplog.text
+
+
+def test_bytes_that_do_not_fit_the_etag_are_fetched_again(bucket, fetch, tmp_path):
+    fill(bucket)
+    key = f"{IMAGES}A01s1-DNA.tiff"
+    bucket.wrong[key] = bytes(len(bucket.files[key]))
+    assert fetch("--wells", "A01", "--sites", "1")[0] == 0
+    file = next((tmp_path / "jump_target2").rglob("A01s1-DNA.tiff"))
+    assert file.read_bytes() == bucket.files[key]
+    assert bucket.seen.count(key) == 2
+
+
+def test_a_plate_without_a_table(bucket, fetch, tmp_path):
+    code, said = fetch("--yes")
+    assert code == 2
+    assert f"plate {PLATE}: no load_data table at" in said
+    assert "load_data.csv.gz)" in said and len(bucket.seen) == 4
+
+
+BROKEN = {
+    "no RNA": (lambda t: t.drop(columns="URL_OrigRNA"), "no URL_Orig.* for RNA"),
+    "elsewhere": (lambda t: t.replace("cpg0016-jump", "other", regex=True), "row 1: .*not in cpg"),
+    "no wells": (lambda t: t.drop(columns="Metadata_Well"), "no columns Metadata_Well"),
+    "other wells": (lambda t: t.assign(Metadata_Well="P24"), "no image is left"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_tables_that_cannot_be_used(bucket, tmp_path, case):
+    change, words = BROKEN[case]
+    table = change(pd.read_csv(io.BytesIO(load_data("url")), dtype=str))
+    bucket.files[TABLES + "load_data.csv"] = table.to_csv(index=False).encode()
+    wells = INDEX[(INDEX["Metadata_Plate"] == PLATE) & INDEX["Metadata_Well"].isin(WELLS)]
+    with pytest.raises(InputError, match=words):
+        gallery.image_index(load_manifest("jump_target2"), wells, tmp_path)
+
+
+@pytest.mark.parametrize("plate", ["../../up", ".."])
+def test_plate_names_never_leave_the_folder(bucket, tmp_path, plate):
+    manifest = load_manifest("cpg0012_bioactives")
+    wells = gallery.wells_of(manifest, [plate])
+    with pytest.raises(InputError, match="inside its folder"):
+        gallery.image_index(manifest, wells, tmp_path / "data")
+    assert not bucket.seen
+
+
+def test_a_set_without_wells_needs_its_plates_named():
+    with pytest.raises(InputError, match=r"name the plates to fetch \(--plates\)"):
+        gallery.wells_of(load_manifest("cpg0012_bioactives"))
+
+
+def test_release_and_checkpoints_say_where_they_are_and_what_they_allow(run):
+    code, said = run("authors_release", "--dry-run")
+    assert code == 0 and "6.00 GB; licence: CC-BY-NC-4.0 (weights), allows non-comm" in said
+    code, said = run("authors_dino_vits")
+    assert code == 2 and "of authors_release: cpssl data fetch authors_release" in said
+    code, said = run("cell_dino")
+    assert code == 2 and "after a form has been filled in" in said
+
+
+def test_an_archive_is_unpacked_once_and_known_by_its_members(bucket, tmp_path):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as zipped:
+        for name in ("DINO", "MAE"):
+            zipped.writestr(f"SSL_data/embeddings/ORF/{name}/well_features.csv", name)
+    bucket.files["SSL_data.zip"] = packed.getvalue()
+    url = f"http://127.0.0.1:{bucket.server_port}/SSL_data.zip"
+    files = [{"path": "SSL_data.zip", "url": url, "unpack": True}]
+    index = fetching.index_of({"name": "release", "files": files})
+    assert fetching.fetch(index, tmp_path) == tmp_path / "SSL_data"
+    table = tmp_path / "SSL_data/embeddings/ORF/MAE/well_features.csv"
+    assert table.read_text() == "MAE" and not (tmp_path / "SSL_data.zip").exists()
+    fetching.fetch(index, tmp_path)
+    assert len(bucket.seen) == 1
+    table.unlink()
+    fetching.fetch(index, tmp_path)
+    assert table.read_text() == "MAE" and len(bucket.seen) == 2
