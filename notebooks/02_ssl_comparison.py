@@ -53,8 +53,6 @@ seed = 0  # of random weights, random features, shuffling, bootstrap
 
 # %% tags=["hide-input"]
 import re
-from glob import glob
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -71,9 +69,6 @@ from cpssl_lite.book.figures import (
     tag,
 )
 from cpssl_lite.book.html import table as html_table
-from cpssl_lite.data.simulate.layout import SCREENS
-from cpssl_lite.data.simulate.screen import simulate
-from cpssl_lite.errors import InputError
 from cpssl_lite.evaluate import (
     average_precisions,
     compare,
@@ -81,35 +76,20 @@ from cpssl_lite.evaluate import (
     label_column,
     treated_wells,
 )
-from cpssl_lite.images.table import read_image_table
+from cpssl_lite.features import load_features, random_features
 from cpssl_lite.metrics.retrieval import (
     RELEASED_K,
     RELEASED_THRESHOLDS,
     precision_recall_at_distance,
     precision_recall_at_k,
 )
-from cpssl_lite.models.checkpoints import SHIPPED, load_encoder, random_like
-from cpssl_lite.models.transfer import load_transfer
 from cpssl_lite.profiles.aggregate import aggregate
-from cpssl_lite.profiles.cellprofiler_style import cellprofiler_style
-from cpssl_lite.profiles.extract import extract
-from cpssl_lite.profiles.normalize import normalize
 from cpssl_lite.profiles.table import (
-    assign_roles,
     feature_columns,
     profile_matrix,
-    read_profiles,
 )
 
 style()
-if release:  # METHOD/well_features.csv, normalised by the authors
-    folder = Path(release) / "embeddings" / release_set
-    found = sorted(folder.glob("*/well_features.csv"))
-    if not found:
-        raise InputError(f"{folder}: no METHOD/well_features.csv in it")
-    profiles = {path.parent.name: str(path) for path in found}
-    method = method or "none"
-drawn_here = data in SCREENS and not profiles
 
 # %% [markdown]
 # ## From images to raw profiles
@@ -120,70 +100,39 @@ drawn_here = data in SCREENS and not profiles
 # here.
 
 # %%
-raw, source, cards = {}, {}, {}
-if profiles:
-    for name, patterns in profiles.items():
-        patterns = [str(pattern) for pattern in np.atleast_1d(patterns)]
-        found = [path for pattern in patterns for path in sorted(glob(pattern))]
-        source[name] = found or patterns
-    raw = {name: read_profiles(paths) for name, paths in source.items()}
-else:
-    image_table = Path(data)
-    if drawn_here:
-        image_table = simulate(data, Path("data") / data)
-    images = read_image_table(image_table)
-    files = {**SHIPPED, **checkpoints}
-    networks = {name: load_encoder(path) for name, path in files.items()}
-    networks["Random weights"] = random_like(networks["DINO"], seed)
-    if transfer:
-        natural = load_transfer(transfer)
-        networks[natural.card["name"]] = natural
-    folder = image_table.parent / "profiles"
-    for name, network in networks.items():
-        file = re.sub(r"[^\w.-]+", "_", name).strip("_")
-        out = folder / f"{file}.parquet"
-        raw[name] = read_profiles(extract(images, network, out))
-        cards[name] = network.card["architecture"]
-    if measured:
-        out = folder / "CellProfiler-style.parquet"
-        wells = read_profiles(cellprofiler_style(images, out))
-        raw["CellProfiler-style"] = wells
+features = load_features(
+    data,
+    profiles,
+    release,
+    release_set,
+    checkpoints=checkpoints,
+    transfer=transfer,
+    measured=measured,
+    method=method,
+    perturbation=perturbation,
+    batch=batch,
+    label=label,
+    control=control,
+    data_name=data_name,
+    seed=seed,
+)
 
 # %% [markdown]
 # ## Normalised profiles, and two baselines that know nothing
 
-# %% tags=["hide-input"]
-roles = {
-    "perturbation": perturbation,
-    "batch": batch,
-    "label": label,
-    "control": control,
-}
-roles = {role: column or None for role, column in roles.items()}
-raw = {name: assign_roles(wells, **roles) for name, wells in raw.items()}
-
-
 # %%
-def best_method(name):
-    """The paper's choice for a feature type, if no method is given."""
-    learned = not name.startswith(("CellProfiler", "Transfer", "ImageNet"))
-    return method or ("sphere+mad_robustize" if learned else "mad_robustize")
-
-
-tables = {
-    name: normalize(wells, best_method(name)) for name, wells in raw.items()
-}
+tables = features.normalized()
+first = next((name for name in tables if name.startswith("DINO")), None)
+first = first or next(iter(tables))
 
 # %% tags=["hide-input"]
 rng = np.random.default_rng(seed)
-first = next((name for name in tables if name.startswith("DINO")), None)
-first = first or next(iter(tables))
-features = feature_columns(tables[first])
+random = random_features(tables[first], rng)
 treated = tables[first]["Metadata_Control"] != "negcon"
-random, shuffled = tables[first].copy(), tables[first].copy()
-random[features] = rng.normal(size=random[features].shape)
-shuffled.loc[treated, features] = rng.permutation(
-    shuffled.loc[treated, features].to_numpy()
+columns = feature_columns(tables[first])
+shuffled = tables[first].copy()
+shuffled.loc[treated, columns] = rng.permutation(
+    shuffled.loc[treated, columns].to_numpy()
 )
 tables |= {"Random features": random, "Shuffled labels": shuffled}
 
@@ -207,19 +156,11 @@ results = measure(tables)
 label_name = label_column(tables[first], label or None)
 what = (label_name or "label").removeprefix("Metadata_").replace("_", " ")
 what = re.sub("(?<=[a-z])(?=[A-Z])", " ", what).lower()  # GeneGroup
-# Simulated tables say so in a column that goes along into every table made from them.
-origin = pd.concat(
-    [t.get("Metadata_Origin", pd.Series("")) for t in raw.values()]
-)
-simulated = bool((origin == "simulated").all())
-if not simulated:
-    where = Path(np.atleast_1d(source[first])[0]) if profiles else Path(data)
-    folder = where.resolve().parent
-    # The authors' layout has a folder for each method.
-    folder = folder.parent if folder.name in raw else folder
-    data_name = data_name or folder.name
-data_kind = "simulated" if simulated else data_name
-shapes = {name: architecture(cards.get(name) or name) for name in tables}
+simulated, data_kind = features.simulated, features.data_kind
+shapes = {
+    name: architecture(features.architectures.get(name) or name)
+    for name in tables
+}
 # A measured baseline, real or stood in for, gets the paper's dotted lines.
 dotted = next((n for n in tables if n.startswith("CellProfiler")), None)
 PERTURBATION = ("perturbation_acc_nsb", "perturbation_map")
@@ -297,7 +238,7 @@ html_table(
         (
             name,
             *(f"{row[column]:.3f}" for column in columns),
-            best_method(name if name in raw else first),
+            features.methods.get(name, features.methods[first]),
         )
         for name, row in results.iterrows()
     ],
@@ -531,9 +472,9 @@ html_table(
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-strength-ap", "caption": "Average precision of every perturbation, sorted, or, where the data are simulated and the truth is known, against the strength of its effect."}, "image": {"alt": "Scatter of average precision per perturbation for the first two feature types; on simulated data it rises with effect strength."}}
 figure, axis = plt.subplots(figsize=(WIDTH, 3.2))
-truth = image_table.parent / "truth.parquet" if not profiles else None
-strength = None
-if truth is not None and truth.is_file():
+strength, table = None, features.image_table
+truth = table.parent / "truth.parquet" if table else None
+if truth and truth.is_file():
     wells = pd.read_parquet(truth).drop_duplicates("Metadata_Perturbation")
     strength = wells.set_index("Metadata_Perturbation")["strength"]
 shown = [first, "Random weights" if "Random weights" in tables else first]
@@ -734,17 +675,4 @@ claims.show_claims(
 # ## How this page was made
 
 # %% tags=["hide-input"]
-if profiles:
-    data_used = {
-        name: Path(np.atleast_1d(paths)[0]).parent
-        for name, paths in source.items()
-    }
-else:
-    data_used = (
-        image_table.parent / "dataset.yaml" if drawn_here else image_table
-    )
-provenance.show(
-    data=data_used,
-    checkpoint=None if profiles else {**SHIPPED, **checkpoints},
-    seed=seed,
-)
+provenance.show(**features.made_from, seed=seed)

@@ -55,7 +55,6 @@ data_name = ""  # what figures call real data [the table's folder]
 seed = 0  # of random weights, random features, shuffling
 
 # %% tags=["hide-input"]
-from glob import glob
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -69,7 +68,7 @@ from cpssl_lite.book.html import table as html_table
 from cpssl_lite.data.simulate.screen import simulate
 from cpssl_lite.errors import InputError
 from cpssl_lite.evaluate import compare, evaluate, treated_wells
-from cpssl_lite.images.table import read_image_table
+from cpssl_lite.features import load_features, random_features
 from cpssl_lite.metrics.clustering import (
     ami_curve,
     choose_families,
@@ -80,17 +79,9 @@ from cpssl_lite.metrics.clustering import (
 )
 from cpssl_lite.metrics.replicates import percent_replicating
 from cpssl_lite.metrics.retrieval import RELEASED_K, precision_recall_at_k
-from cpssl_lite.models.checkpoints import SHIPPED, load_encoder, random_like
 from cpssl_lite.profiles.aggregate import aggregate
-from cpssl_lite.profiles.extract import extract
-from cpssl_lite.profiles.normalize import normalize
 from cpssl_lite.profiles.roles import find_column
-from cpssl_lite.profiles.table import (
-    assign_roles,
-    feature_columns,
-    profile_matrix,
-    read_profiles,
-)
+from cpssl_lite.profiles.table import profile_matrix
 
 style()
 # 128 genes in 25 families, every gene once in each of four batches.
@@ -99,61 +90,29 @@ GENES = {
     "n_compounds": 1,
     "n_sites": 1,
 }
-if release:  # METHOD/well_features.csv, normalised by the authors
-    folder = Path(release) / "embeddings" / release_set
-    found = sorted(folder.glob("*/well_features.csv"))
-    if not found:
-        raise InputError(f"{folder}: no METHOD/well_features.csv in it")
-    profiles = {path.parent.name: str(path) for path in found}
-    method = method or "none"
-drawn_here = data == "lite-orf" and not profiles
 
 # %% [markdown]
 # ## Profiles
 
 # %%
-raw, source = {}, {}
-if profiles:
-    for name, patterns in profiles.items():
-        patterns = [str(pattern) for pattern in np.atleast_1d(patterns)]
-        found = [path for pattern in patterns for path in sorted(glob(pattern))]
-        source[name] = found or patterns
-    raw = {name: read_profiles(paths) for name, paths in source.items()}
-else:
-    image_table = Path(data)
-    if drawn_here:
-        image_table = simulate(data, Path("data/lite-genes"), **GENES)
-    images = read_image_table(image_table)
-    files = {**SHIPPED, **checkpoints}
-    networks = {name: load_encoder(path) for name, path in files.items()}
-    networks["Random weights"] = random_like(networks["DINO"], seed)
-    folder = image_table.parent / "profiles"
-    for name, network in networks.items():
-        out = folder / f"{name.replace(' ', '_')}.parquet"
-        raw[name] = read_profiles(extract(images, network, out))
-    if measured:
-        from cpssl_lite.profiles.cellprofiler_style import cellprofiler_style
-
-        out = folder / "CellProfiler-style.parquet"
-        wells = read_profiles(cellprofiler_style(images, out))
-        raw["CellProfiler-style"] = wells
-
-# %% tags=["hide-input"]
-roles = {"perturbation": perturbation, "batch": batch, "control": control}
-roles = {role: column or None for role, column in roles.items()}
-raw = {name: assign_roles(wells, **roles) for name, wells in raw.items()}
-
-
-def best_method(name):
-    """The paper's choice for a feature type, if no method is given."""
-    learned = not name.startswith("CellProfiler")
-    return method or ("sphere+mad_robustize" if learned else "mad_robustize")
-
-
-# %%
+if data == "lite-orf" and not (profiles or release):
+    data = simulate(data, Path("data/lite-genes"), **GENES)
+features = load_features(
+    data,
+    profiles,
+    release,
+    release_set,
+    checkpoints=checkpoints,
+    measured=measured,
+    method=method,
+    perturbation=perturbation,
+    batch=batch,
+    control=control,
+    data_name=data_name,
+    seed=seed,
+)
 tables = {
-    name: treated_wells(normalize(wells, best_method(name)))
-    for name, wells in raw.items()
+    name: treated_wells(wells) for name, wells in features.normalized().items()
 }
 
 # %% tags=["hide-input"]
@@ -167,14 +126,7 @@ compared = compared or (
 for name in (reference, compared):
     if name not in tables:
         raise InputError(f"no features {name!r}; there are {', '.join(names)}")
-origin = pd.concat(
-    [t.get("Metadata_Origin", pd.Series("")) for t in raw.values()]
-)
-simulated = bool((origin == "simulated").all())
-if not simulated:
-    where = Path(np.atleast_1d(source[first])[0]) if profiles else Path(data)
-    data_name = data_name or where.resolve().parent.name
-data_kind = "simulated" if simulated else data_name
+data_kind = features.data_kind
 
 # %% [markdown]
 # ## Which genes are kept
@@ -261,9 +213,7 @@ html_table(
 
 # %% tags=["hide-input"]
 rng = np.random.default_rng(seed)
-features = feature_columns(tables[first])
-random = tables[first].copy()
-random[features] = rng.normal(size=random[features].shape)
+random = random_features(tables[first], rng)
 shuffled = tables[compared].copy()
 kept_names = family_of.index.to_numpy()
 moved = dict(zip(kept_names, rng.permutation(kept_names), strict=True))
@@ -525,7 +475,7 @@ ami_at = {n: curve_of(r, at_families[n])[0] for n, r in found.items()}
 before = {
     name: chance_of(result, [*ks, *at_families[name]])
     for name, result in found.items()
-    if name in raw
+    if name in features.raw
 }
 after = permuted_ami(
     found[first]["tree"], found[first]["family"], ks, seed=seed
@@ -601,11 +551,11 @@ def note(claim, value):
         display(claims.record(claim, value, data_kind))
 
 
-dino = next((n for n in raw if n.startswith("DINO")), None)
+dino = next((n for n in features.raw if n.startswith("DINO")), None)
 cellprofiler = next(
     (
         n
-        for n in raw
+        for n in features.raw
         if n.startswith("CellProfiler") and not n.startswith("CellProfiler-st")
     ),
     None,
@@ -707,17 +657,4 @@ claims.show_claims(
 # ## How this page was made
 
 # %% tags=["hide-input"]
-if profiles:
-    data_used = {
-        name: Path(np.atleast_1d(paths)[0]).parent
-        for name, paths in source.items()
-    }
-else:
-    data_used = (
-        image_table.parent / "dataset.yaml" if drawn_here else image_table
-    )
-provenance.show(
-    data=data_used,
-    checkpoint=None if profiles else {**SHIPPED, **checkpoints},
-    seed=seed,
-)
+provenance.show(**features.made_from, seed=seed)

@@ -33,6 +33,8 @@
 # %% tags=["parameters"]
 data = "lite"  # simulated screen (lite), or the path of an image table
 profiles = {}  # profile tables instead of images: {"Mine": ["plate1.csv"]}
+release = ""  # folder of the authors' release, instead of images
+release_set = "multisource"  # or singlesource, ORF
 checkpoints = {}  # one more feature type each: {"Mine": "mine.pth"}
 measured = True  # also features measured on segmented cells
 method = ""  # one normalisation for all, or none [the paper's for each type]
@@ -47,8 +49,6 @@ seed = 0  # of random weights, UMAP, baselines and Harmony
 # %% tags=["hide-input"]
 import logging
 import warnings
-from glob import glob
-from pathlib import Path
 
 import harmonypy
 import matplotlib.pyplot as plt
@@ -72,10 +72,8 @@ from cpssl_lite.book.figures import (
     tag,
 )
 from cpssl_lite.book.html import table as html_table
-from cpssl_lite.data.simulate.layout import SCREENS
-from cpssl_lite.data.simulate.screen import simulate
 from cpssl_lite.evaluate import evaluate, label_column
-from cpssl_lite.images.table import read_image_table
+from cpssl_lite.features import load_features
 from cpssl_lite.metrics.batch import (
     CONNECTIVITY_K,
     LISI_K,
@@ -88,18 +86,9 @@ from cpssl_lite.metrics.graph import nearest_graph
 from cpssl_lite.metrics.nearest import nearest_neighbours, standardise
 from cpssl_lite.metrics.similarity import encode
 from cpssl_lite.metrics.variance import variance_explained
-from cpssl_lite.models.checkpoints import SHIPPED, load_encoder, random_like
-from cpssl_lite.profiles.cellprofiler_style import cellprofiler_style
-from cpssl_lite.profiles.extract import extract
-from cpssl_lite.profiles.normalize import normalize
-from cpssl_lite.profiles.table import (
-    assign_roles,
-    profile_matrix,
-    read_profiles,
-)
+from cpssl_lite.profiles.table import profile_matrix
 
 style()
-drawn_here = data in SCREENS and not profiles
 
 # %% [markdown]
 # ## Profiles
@@ -108,51 +97,25 @@ drawn_here = data in SCREENS and not profiles
 # same way. Negative controls stay in: they tell most about batches, because their treatment is the
 # same everywhere.
 
-# %% tags=["hide-input"]
-raw, found_in = {}, {}
-if profiles:
-    for name, patterns in profiles.items():
-        patterns = [str(pattern) for pattern in np.atleast_1d(patterns)]
-        found = [path for pattern in patterns for path in sorted(glob(pattern))]
-        found_in[name] = found or patterns
-    raw = {name: read_profiles(paths) for name, paths in found_in.items()}
-else:
-    image_table = Path(data)
-    if drawn_here:
-        image_table = simulate(data, Path("data") / data)
-    images = read_image_table(image_table)
-    files = {**SHIPPED, **checkpoints}
-    networks = {name: load_encoder(path) for name, path in files.items()}
-    networks["Random weights"] = random_like(networks["DINO"], seed)
-    folder = image_table.parent / "profiles"
-    for name, network in networks.items():
-        out = folder / f"{name.replace(' ', '_')}.parquet"
-        raw[name] = read_profiles(extract(images, network, out))
-    if measured:
-        out = folder / "CellProfiler-style.parquet"
-        wells = read_profiles(cellprofiler_style(images, out))
-        raw["CellProfiler-style"] = wells
-
 # %%
-roles = {
-    "perturbation": perturbation,
-    "batch": batch,
-    "label": label,
-    "control": control,
-}
-roles = {role: column or None for role, column in roles.items()}
-raw = {name: assign_roles(wells, **roles) for name, wells in raw.items()}
-
-
-def best_method(name):
-    """The paper's choice for a feature type, if no method is given."""
-    learned = not name.startswith(("CellProfiler", "Transfer", "ImageNet"))
-    return method or ("sphere+mad_robustize" if learned else "mad_robustize")
-
-
-tables = {
-    name: normalize(wells, best_method(name)) for name, wells in raw.items()
-}
+features = load_features(
+    data,
+    profiles,
+    release,
+    release_set,
+    checkpoints=checkpoints,
+    measured=measured,
+    method=method,
+    perturbation=perturbation,
+    batch=batch,
+    label=label,
+    control=control,
+    data_name=data_name,
+    seed=seed,
+)
+raw, tables = features.raw, features.normalized()
+if release:  # normalised by its authors
+    method = method or "none"
 
 # %% tags=["hide-input"]
 first = next(iter(tables))
@@ -161,15 +124,7 @@ other = [n for n in tables if n.startswith("CellProfiler") and n != first]
 other += [n for n in ("Random weights", *list(tables)[1:]) if n in tables]
 shown = list(dict.fromkeys([first, *other[:1]]))
 
-origin = pd.concat(
-    [t.get("Metadata_Origin", pd.Series("")) for t in raw.values()]
-)
-simulated = bool((origin == "simulated").all())
-if not simulated:
-    where = Path(found_in[first][0]) if profiles else Path(data)
-    where = where.resolve().parent
-    data_name = data_name or (where.parent if where.name in raw else where).name
-data_kind = "simulated" if simulated else data_name
+simulated, data_kind = features.simulated, features.data_kind
 
 WELL = ["Metadata_Plate", "Metadata_Well"]
 
@@ -201,8 +156,9 @@ def facts(table):
 
 # Cells are counted by segmentation; where they were drawn and not counted, the truth is known.
 counts = pd.Series(dtype=float)
-truth = None if profiles else image_table.parent / "truth.parquet"
-if truth is not None and truth.is_file():
+table = features.image_table
+truth = table.parent / "truth.parquet" if table else None
+if truth and truth.is_file():
     counts = pd.read_parquet(truth).set_index(WELL)["cells"]
 for wells in raw.values():
     if cell_count in wells:
@@ -1029,17 +985,4 @@ claims.show_claims(
 # ## How this page was made
 
 # %% tags=["hide-input"]
-if profiles:
-    data_used = {
-        name: Path(np.atleast_1d(paths)[0]).parent
-        for name, paths in found_in.items()
-    }
-else:
-    data_used = (
-        image_table.parent / "dataset.yaml" if drawn_here else image_table
-    )
-provenance.show(
-    data=data_used,
-    checkpoint=None if profiles else {**SHIPPED, **checkpoints},
-    seed=seed,
-)
+provenance.show(**features.made_from, seed=seed)

@@ -43,8 +43,6 @@ seed = 0  # of random weights and random features
 
 # %% tags=["hide-input"]
 import re
-from glob import glob
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -53,87 +51,43 @@ import pandas as pd
 from cpssl_lite.book import claims, provenance
 from cpssl_lite.book.figures import WIDTH, color, style, tag
 from cpssl_lite.book.html import table as html_table
-from cpssl_lite.data.simulate.layout import SCREENS
-from cpssl_lite.data.simulate.screen import simulate
 from cpssl_lite.errors import InputError
 from cpssl_lite.evaluate import average_precisions, label_column
-from cpssl_lite.images.table import read_image_table
-from cpssl_lite.models.checkpoints import SHIPPED, load_encoder, random_like
-from cpssl_lite.models.transfer import load_transfer
-from cpssl_lite.profiles.cellprofiler_style import cellprofiler_style
-from cpssl_lite.profiles.extract import extract
+from cpssl_lite.features import load_features, random_features
 from cpssl_lite.profiles.normalize import normalize
 from cpssl_lite.profiles.select import drop_correlated, drop_rare
-from cpssl_lite.profiles.table import (
-    assign_roles,
-    feature_columns,
-    read_profiles,
-)
+from cpssl_lite.profiles.table import feature_columns
 
 style()
-drawn_here = data in SCREENS and not profiles
 
 # %% [markdown]
 # ## Raw profiles
 
-# %% tags=["hide-input"]
-raw, source = {}, {}
-if profiles:
-    for name, patterns in profiles.items():
-        patterns = [str(pattern) for pattern in np.atleast_1d(patterns)]
-        found = [path for pattern in patterns for path in sorted(glob(pattern))]
-        source[name] = found or patterns
-    raw = {name: read_profiles(paths) for name, paths in source.items()}
-else:
-    image_table = Path(data)
-    if drawn_here:
-        image_table = simulate(data, Path("data") / data)
-    images = read_image_table(image_table)
-    files = {**SHIPPED, **checkpoints}
-    networks = {name: load_encoder(path) for name, path in files.items()}
-    networks["Random weights"] = random_like(networks["DINO"], seed)
-    if transfer:
-        natural = load_transfer(transfer)
-        networks[natural.card["name"]] = natural
-    folder = image_table.parent / "profiles"
-    for name, network in networks.items():
-        file = re.sub(r"[^\w.-]+", "_", name).strip("_")
-        raw[name] = read_profiles(
-            extract(images, network, folder / f"{file}.parquet")
-        )
-    if measured:
-        out = folder / "CellProfiler-style.parquet"
-        raw["CellProfiler-style"] = read_profiles(
-            cellprofiler_style(images, out)
-        )
-
-roles = {
-    "perturbation": perturbation,
-    "batch": batch,
-    "label": label,
-    "control": control,
-}
-roles = {role: column or None for role, column in roles.items()}
-raw = {name: assign_roles(wells, **roles) for name, wells in raw.items()}
-first = next(iter(raw))
-random = raw[first].copy()
-features = feature_columns(random)
-random[features] = np.random.default_rng(seed).normal(
-    size=random[features].shape
+# %%
+features = load_features(
+    data,
+    profiles,
+    checkpoints=checkpoints,
+    transfer=transfer,
+    measured=measured,
+    perturbation=perturbation,
+    batch=batch,
+    label=label,
+    control=control,
+    data_name=data_name,
+    seed=seed,
 )
-raw["Random features"] = random
+raw = features.raw
+first = next(iter(raw))
+raw["Random features"] = random_features(
+    raw[first], np.random.default_rng(seed)
+)
 
+# %% tags=["hide-input"]
 label_name = label_column(raw[first], label or None)
 what = (label_name or "label").removeprefix("Metadata_").replace("_", " ")
 what = re.sub("(?<=[a-z])(?=[A-Z])", " ", what).lower()
-origin = pd.concat(
-    [t.get("Metadata_Origin", pd.Series("")) for t in raw.values()]
-)
-simulated = bool((origin == "simulated").all())
-if not simulated:
-    where = Path(source[first][0]) if profiles else Path(data)
-    data_name = data_name or where.resolve().parent.name
-data_kind = "simulated" if simulated else data_name
+data_kind = features.data_kind
 
 # %% [markdown]
 # ## Eight ways, every feature type (Supplementary Fig. 2)
@@ -262,10 +216,10 @@ plain = {name: normalize(wells, "mad_robustize") for name, wells in raw.items()}
 rows = []
 for name, wells in plain.items():
     controls = int((wells["Metadata_Control"] == "negcon").sum())
-    features = feature_columns(wells)
-    length = np.sort((wells[features] ** 2).sum())[::-1]
+    names = feature_columns(wells)
+    length = np.sort((wells[names] ** 2).sum())[::-1]
     clipped = wells.copy()
-    clipped[features] = wells[features].clip(-10, 10)
+    clipped[names] = wells[names].clip(-10, 10)
     rows.append(
         (
             name,
@@ -386,14 +340,4 @@ claims.show_claims(["sphere-mad-ssl", "mad-transfer", "mad-cellprofiler"])
 # ## How this page was made
 
 # %% tags=["hide-input"]
-if profiles:
-    data_used = {name: Path(paths[0]).parent for name, paths in source.items()}
-else:
-    data_used = (
-        image_table.parent / "dataset.yaml" if drawn_here else image_table
-    )
-provenance.show(
-    data=data_used,
-    checkpoint=None if profiles else {**SHIPPED, **checkpoints},
-    seed=seed,
-)
+provenance.show(**features.made_from, seed=seed)

@@ -39,8 +39,6 @@ seed = 0  # of random weights and UMAP
 
 # %% tags=["hide-input"]
 import warnings
-from glob import glob
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -55,63 +53,35 @@ from cpssl_lite.book import provenance
 from cpssl_lite.book.explorer import explorer, sheet
 from cpssl_lite.book.figures import CHANNEL_COLORS
 from cpssl_lite.book.html import Html
-from cpssl_lite.data.simulate.layout import SCREENS
-from cpssl_lite.data.simulate.screen import simulate
 from cpssl_lite.errors import InputError
 from cpssl_lite.evaluate import label_column
+from cpssl_lite.features import load_features
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.rows import read_field
 from cpssl_lite.images.table import read_image_table
-from cpssl_lite.models.checkpoints import SHIPPED, load_encoder, random_like
-from cpssl_lite.profiles.extract import extract
-from cpssl_lite.profiles.normalize import normalize
-from cpssl_lite.profiles.table import (
-    assign_roles,
-    profile_matrix,
-    read_profiles,
-)
-
-drawn_here = data in SCREENS and not profiles
+from cpssl_lite.profiles.table import profile_matrix
 
 # %% tags=["hide-input"]
-raw, source, images = {}, {}, None
-if profiles:
-    for name, patterns in profiles.items():
-        patterns = [str(pattern) for pattern in np.atleast_1d(patterns)]
-        found = [path for pattern in patterns for path in sorted(glob(pattern))]
-        source[name] = found or patterns
-    raw = {name: read_profiles(paths) for name, paths in source.items()}
-    images = read_image_table(pictures) if pictures else None
-else:
-    image_table = Path(data)
-    if drawn_here:
-        image_table = simulate(data, Path("data") / data)
-    images = read_image_table(image_table)
-    files = {**SHIPPED, **checkpoints}
-    networks = {name: load_encoder(path) for name, path in files.items()}
-    networks["Random weights"] = random_like(networks["DINO"], seed)
-    folder = image_table.parent / "profiles"
-    for name, network in networks.items():
-        out = folder / f"{name.replace(' ', '_')}.parquet"
-        raw[name] = read_profiles(extract(images, network, out))
-
-roles = {
-    "perturbation": perturbation,
-    "batch": batch,
-    "label": label,
-    "control": control,
-}
-roles = {role: column or None for role, column in roles.items()}
+features = load_features(
+    data,
+    profiles,
+    checkpoints=checkpoints,
+    method=method,
+    perturbation=perturbation,
+    batch=batch,
+    label=label,
+    control=control,
+    data_name=data_name,
+    seed=seed,
+)
+images = read_image_table(pictures) if pictures else features.images
 
 # %% [markdown]
 # Normalised profiles, then principal components (200, or as many as there are), then UMAP, with
 # the settings of the paper's Methods. A well must be in every table to be on the maps.
 
 # %%
-tables = {
-    name: normalize(assign_roles(wells, **roles), method)
-    for name, wells in raw.items()
-}
+tables = features.normalized()
 WELL = ["Metadata_Source", "Metadata_Batch", "Metadata_Plate", "Metadata_Well"]
 
 
@@ -203,13 +173,10 @@ if images is not None and thumbnail:
         planes = np.stack([small_field(record) for record in records])
         sheets.append(sheet(planes, CHANNELS, part.index))
 
-origin = pd.concat(
-    [t.get("Metadata_Origin", pd.Series("")) for t in raw.values()]
+data_kind = features.data_kind
+data_kind = f"{'simulated' if features.simulated else 'real'} data" + (
+    "" if features.simulated else f": {data_kind}"
 )
-simulated = bool((origin == "simulated").all())
-where = Path(source[first][0]) if profiles else Path(data)
-data_name = data_name or where.resolve().parent.name
-data_kind = "simulated data" if simulated else f"real data: {data_name}"
 
 # %% [markdown]
 # ## The map
@@ -283,14 +250,4 @@ Html(f"<p>Colours of the pictures: {dots}({data_kind})</p>" if sheets else "")
 # ## How this page was made
 
 # %% tags=["hide-input"]
-if profiles:
-    data_used = {name: Path(paths[0]).parent for name, paths in source.items()}
-else:
-    data_used = (
-        image_table.parent / "dataset.yaml" if drawn_here else image_table
-    )
-provenance.show(
-    data=data_used,
-    checkpoint=None if profiles else {**SHIPPED, **checkpoints},
-    seed=seed,
-)
+provenance.show(**features.made_from, seed=seed)
