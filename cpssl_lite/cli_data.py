@@ -1,6 +1,7 @@
 """The commands under `cpssl data`."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ OUT = click.Path(path_type=Path)
 
 @click.group()
 def data() -> None:
-    """Data sets: list, simulate, fetch, prepare."""
+    """Data sets: list, simulate, fetch, prepare, look at."""
 
 
 @data.command("list")
@@ -127,17 +128,56 @@ def data_fetch(
 @click.option("-o", "--out", type=OUT, required=True, help="Folder to write.")
 @click.option("--low", default=0.01, show_default=True, help="Low percentile (released code: 0.1).")
 @click.option("--high", default=99.9, show_default=True, help="High percentile.")
+@click.option("--illum", type=OUT, help="Folder of illumination functions to divide by.")
+@click.option("--qc", is_flag=True, help="Write OUT/qc.html as well: plates, focus, empty fields.")
 @click.option("--workers", default=2, show_default=True, help="Processes.")
-def data_prepare(table: Path, out: Path, low: float, high: float, workers: int) -> None:
+def data_prepare(
+    table: Path, out: Path, low: float, high: float, illum: Path | None, qc: bool, workers: int
+) -> None:
     """Merge single-channel images into scaled 5-channel TIFFs with their Otsu threshold.
+
+    TABLE is a load_data table or another image table, or the name of a data set that
+    was fetched into the cache (CPSSL_CACHE, or data/).
 
     \b
     Example:
-      cpssl data prepare load_data.csv.gz -o data/mine
+      cpssl data prepare load_data.csv.gz -o data/mine --qc
     """
     from cpssl_lite.data.prepare import prepare
+    from cpssl_lite.data.qc import quality
 
-    click.echo(prepare(table, out, low=low, high=high, workers=workers))
+    made = prepare(_fetched(table), out, low=low, high=high, workers=workers, illum=illum)
+    click.echo(made)
+    if qc:
+        click.echo(quality(made, out / "qc.html", workers=workers))
+
+
+@data.command("qc")
+@click.argument("table", type=OUT)
+@click.option("-o", "--out", type=OUT, required=True, help="Page to write (.html).")
+@click.option("--workers", default=2, show_default=True, help="Processes.")
+def data_qc(table: Path, out: Path, workers: int) -> None:
+    """Look at merged images: a montage of each plate, what is out of focus, what is empty.
+
+    \b
+    Example:
+      cpssl data qc data/mine/images.parquet -o qc.html
+    """
+    from cpssl_lite.data.qc import quality
+
+    click.echo(quality(table, out, workers=workers))
+
+
+def _fetched(table: Path) -> Path:
+    """The table itself, or that of the fetched data set of this name."""
+    from cpssl_lite.data.manifests import FOLDER
+
+    if table.exists() or table.suffix or not (FOLDER / f"{table}.yaml").is_file():
+        return table
+    found = Path(os.environ.get("CPSSL_CACHE", "data")) / table / "load_data.csv"
+    if not found.is_file():
+        raise InputError(f"{found}: not there; fetch it first: cpssl data fetch {table}")
+    return found
 
 
 def pairs(items: tuple[str, ...]) -> dict[str, str]:

@@ -15,7 +15,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from cpssl_lite.errors import InputError
@@ -38,6 +40,7 @@ class _Job(NamedTuple):
 
     sources: tuple[str, ...]
     target: Path
+    illum: tuple[str, ...] = ()  # illumination functions, in the order of sources
 
 
 def prepare(
@@ -47,6 +50,7 @@ def prepare(
     high: float = 99.9,
     workers: int = 2,
     channels: Sequence[str] = CHANNELS,
+    illum: str | Path | None = None,
 ) -> Path:
     """Make a merged image of every field of an image table.
 
@@ -64,6 +68,10 @@ def prepare(
         Image table, see `read_image_table`; single-channel or merged fields.
     workers
         Processes that work side by side; 1 uses none.
+    illum
+        Folder with the published illumination functions,
+        ``<plate>/<plate>_Illum<channel>.npy``: every channel is divided by its plate's function
+        before it is scaled, as in the consortium's own pipelines. The paper does not do it.
 
     Returns
     -------
@@ -72,7 +80,8 @@ def prepare(
     Raises
     ------
     InputError
-        The table or a field cannot be used, fields differ in size, or `out` cannot be written.
+        The table or a field cannot be used, fields differ in size, an illumination function is
+        missing or does not fit, or `out` cannot be written.
         At the first bad field the run stops; fields that are done stay, the table is not written.
     """
     table, out = Path(table), Path(out)
@@ -80,14 +89,15 @@ def prepare(
         raise InputError(f"channels must include DNA for Otsu's threshold, got {list(channels)}")
     fields = read_image_table(table)
     check_writable(out / "images.parquet")
-    jobs = _jobs(fields, out, channels)
+    jobs = _jobs(fields, out, channels, illum)
     make = partial(_make, low=float(low), high=float(high), channels=tuple(channels))
     provenance = {
         "made_by": f"cpssl_lite {version('cpssl_lite')} prepare",
         "table": table.name,
         "table_sha256": sha256(table),
         "fields": len(fields),
-        "parameters": {"low": low, "high": high, "channels": list(channels)},
+        "parameters": {"low": low, "high": high, "channels": list(channels)}
+        | ({"illum": str(illum)} if illum else {}),
         "versions": {name: version(name) for name in ("numpy", "tifffile", "imagecodecs")},
     }
     _drop_other_table(out, provenance)
@@ -136,8 +146,12 @@ def _run(
         ) from error
 
 
-def _jobs(fields: pd.DataFrame, out: Path, channels: Sequence[str]) -> list[_Job]:
+def _jobs(
+    fields: pd.DataFrame, out: Path, channels: Sequence[str], illum: str | Path | None
+) -> list[_Job]:
     merged = "FileName_Merged" in fields
+    if merged and illum:
+        raise InputError("illumination functions are for raw images; this table has merged ones")
     columns = ["FileName_Merged"] if merged else [f"FileName_{name}" for name in channels]
     plates = _plate_names(fields)
     names = fields[["Metadata_Well", "Metadata_Site"]].map(_safe)
@@ -150,7 +164,15 @@ def _jobs(fields: pd.DataFrame, out: Path, channels: Sequence[str]) -> list[_Job
         if (first := seen.setdefault(target, row)) != row:
             raise InputError(f"rows {first} and {row} would both be written to {target}")
     sources = fields[columns].itertuples(index=False, name=None)
-    return [_Job(files, target) for files, target in zip(sources, targets, strict=True)]
+    jobs = [_Job(files, target) for files, target in zip(sources, targets, strict=True)]
+    if illum is None:
+        return jobs
+    even = []
+    for job, plate in zip(jobs, map(_safe, fields["Metadata_Plate"]), strict=True):
+        home = Path(illum) / plate
+        functions = tuple(str(home / f"{plate}_Illum{name}.npy") for name in channels)
+        even.append(job._replace(illum=functions))
+    return even
 
 
 def _plate_names(fields: pd.DataFrame) -> list[str]:
@@ -207,20 +229,39 @@ def _make(job: _Job, low: float, high: float, channels: tuple[str, ...]) -> bool
         except InputError:
             pass  # damaged since: make it again
     if len(job.sources) == 1:
-        pixels = read_merged(job.sources[0], channels).pixels
+        raw = read_merged(job.sources[0], channels).pixels
     else:
-        pixels = read_planes(job.sources)
-    pixels = to_uint16(scale_intensities(pixels, low, high))
+        raw = read_planes(job.sources)
+    even = _evened(job, raw) if job.illum else raw
+    pixels = to_uint16(scale_intensities(even, low, high))
     # From the stored grey levels, so that anybody can find it again from the file.
     otsu = otsu_threshold(pixels[channels.index("DNA")])
     write_merged(job.target, pixels, otsu, channels, {"recipe": recipe})
     return True
 
 
+def _evened(job: _Job, pixels: NDArray) -> NDArray[np.float32]:
+    """Divide each channel by its illumination function (H, W)."""
+    even = np.empty(pixels.shape, np.float32)
+    for file, plane, out in zip(job.illum, pixels, even, strict=True):
+        try:
+            function = np.load(file, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise InputError(f"{file}: not a readable illumination function ({error})") from error
+        if function.shape != plane.shape:
+            raise InputError(
+                f"{file}: shape {function.shape}, the fields of its plate are {plane.shape}"
+            )
+        if not (np.isfinite(function).all() and function.min() > 0):
+            raise InputError(f"{file}: an illumination function must be positive everywhere")
+        np.divide(plane, function, out=out, casting="unsafe")
+    return even
+
+
 def _recipe(job: _Job, *parameters: Any) -> str:
     """Digest of the parameters and of the source files (name, size, time): any change shows."""
     try:
-        stats = [(source, os.stat(source)) for source in job.sources]
+        stats = [(source, os.stat(source)) for source in (*job.sources, *job.illum)]
     except OSError as error:
         raise InputError(f"{error.filename}: no such file") from error
     files = [(source, stat.st_size, stat.st_mtime_ns) for source, stat in stats]

@@ -278,3 +278,90 @@ def test_real_fields(real, tmp_path):
         assert (field.pixels.max(axis=(1, 2)) == 65535).all()
         nuclei = np.mean(field.pixels[4] / 65535 > 0.7 * field.otsu)
         assert 0.01 < nuclei < 0.5
+
+
+def functions(folder, shape=(60, 90), value=None):
+    """Illumination functions of both plates: bright in the middle, another one a channel."""
+    for plate in ("P1", "P2"):
+        (folder / plate).mkdir(parents=True, exist_ok=True)
+        for number, name in enumerate(CHANNELS):
+            y, x = np.mgrid[: shape[0], : shape[1]] / 50
+            bright = 1 + number / 5 + np.sin(x) * np.sin(y) ** 2 if value is None else value
+            np.save(folder / plate / f"{plate}_Illum{name}.npy", np.broadcast_to(bright, shape))
+    return folder
+
+
+def test_illumination_is_divided_out_before_scaling(screen, tmp_path):
+    illum = functions(tmp_path / "illum")
+    table = read_image_table(prepare(screen, tmp_path / "out", workers=1, illum=illum))
+    source = read_image_table(screen)
+    for file, (_, raw) in zip(table["FileName_Merged"], source.iterrows(), strict=True):
+        planes = np.stack([read_plane(raw[f"FileName_{name}"]) for name in CHANNELS])
+        bright = [np.load(illum / "P1" / f"P1_Illum{name}.npy") for name in CHANNELS]
+        even = planes.astype(np.float64) / np.stack(bright)
+        low, high = np.percentile(even, [0.01, 99.9], axis=(1, 2), keepdims=True)
+        expected = np.clip((even - low) / (high - low), 0, 1) * 65535
+        assert np.abs(read_merged(file).pixels - expected).max() <= 1
+
+
+def test_illumination_given_takes_effect_and_is_written_down(screen, tmp_path):
+    out = tmp_path / "out"
+    prepare(screen, out, workers=1)
+    plain = times(out)
+    prepare(screen, out, workers=1, illum=functions(tmp_path / "illum"))
+    made = times(out)
+    assert not set(plain.values()) & set(made.values())
+    assert json.loads((out / "images.json").read_text())["parameters"]["illum"].endswith("illum")
+    prepare(screen, out, workers=1, illum=tmp_path / "illum")
+    assert times(out) == made
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda folder: functions(folder, shape=(90, 60)), r"P1_IllumMito.npy: shape \(90, 60\)"),
+        (lambda folder: functions(folder, value=0), "must be positive"),
+        (lambda folder: functions(folder, value=np.nan), "must be positive"),
+        (lambda folder: folder, "P1_IllumMito.npy: no such file"),
+    ],
+)
+def test_illumination_functions_that_do_not_fit(screen, tmp_path, change, words):
+    folder = tmp_path / "illum"
+    change(folder)
+    with pytest.raises(InputError, match=words):
+        prepare(screen, tmp_path / "out", workers=1, illum=folder)
+
+
+def test_the_reference_scaling_to_one_grey_level(parity, tmp_path):
+    """What the authors' function gave, through files and back (both of its percentiles)."""
+    arrays = np.load(parity / "train/scale_intensities.npz")
+    raw = np.round(arrays["input"] / arrays["input"].max() * 65535).astype(np.uint16)
+    row = {"Metadata_Plate": "P", "Metadata_Well": "A01"}
+    for name, plane in zip(CHANNELS, raw, strict=True):
+        tifffile.imwrite(tmp_path / f"{name}.tiff", plane)
+        row[f"FileName_Orig{name}"] = f"{name}.tiff"
+    pd.DataFrame([row]).to_csv(tmp_path / "load_data.csv", index=False)
+    for low, high, key in ((0.1, 99.9, "out_999"), (0.01, 99.99, "out_9999")):
+        made = prepare(tmp_path / "load_data.csv", tmp_path / key, low, high, workers=1)
+        got = read_merged(read_image_table(made)["FileName_Merged"][0]).pixels / 65535
+        textured = [0, 1, 2, 4]  # the fourth is constant: NaN there, zeros here
+        span = np.percentile(raw[textured], [low, high], axis=(1, 2))
+        # The input was rounded to grey levels on the way into the file, hence the first term.
+        limit = 1 / (span[1] - span[0]) + 1 / 65535
+        assert (np.abs(got - arrays[key])[textured].max(axis=(1, 2)) <= limit).all()
+
+
+@pytest.mark.parametrize("low", [0.01, 0.1])
+def test_real_fields_by_both_conventions_to_one_grey_level(real, tmp_path, low):
+    file = sorted((real / "images").rglob("*ch1*.tiff"))[0]
+    row = {"Metadata_Plate": "P", "Metadata_Well": "A01"}
+    planes = [file.with_name(file.name.replace("ch1", f"ch{n}")) for n in range(1, 6)]
+    row |= {f"FileName_Orig{c}": str(p) for c, p in zip(CHANNELS, planes, strict=True)}
+    pd.DataFrame([row]).to_csv(tmp_path / "load_data.csv", index=False)
+    made = prepare(tmp_path / "load_data.csv", tmp_path / "out", low=low, workers=1)
+    field = read_merged(read_image_table(made)["FileName_Merged"][0])
+    for got, plane in zip(field.pixels, planes, strict=True):
+        raw = tifffile.imread(plane).astype(np.float64)
+        ends = np.percentile(raw, [low, 99.9])
+        expected = np.clip((raw - ends[0]) / (ends[1] - ends[0]), 0, 1) * 65535
+        assert np.abs(got - expected).max() <= 1
