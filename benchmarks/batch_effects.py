@@ -1,22 +1,30 @@
 """Seconds of the batch-effect metrics beside other libraries, in one run.
 
-Beside harmonypy's LISI (perplexity 30), scikit-learn's silhouette and, where it is installed,
-scib-metrics' three (a first call, which compiles, and warm ones). Every library gets the same
-profiles and the labels of 16 batches; scib-metrics also gets our neighbours, so that only the
-metric is timed, and so is ours beside it. Short calls are timed three times, the fastest counts.
+Every library gets the same profiles and the labels of 16 batches, and is timed on the same work:
+harmonypy (perplexity 30) and our LISI both find their neighbours first; scib-metrics' functions
+take a finished graph, so they get ours, and ours is timed without building it. Short calls are
+timed three times after a first one, the fastest counts. The last part measures memory, in a
+process of its own.
 
-    python benchmarks/batch_effects.py --wells 8000
-    python benchmarks/batch_effects.py --wells 50000 --only ours
+    python benchmarks/batch_effects.py
+    python benchmarks/batch_effects.py --parts scikit-learn scib-metrics
+    python benchmarks/batch_effects.py --parts memory --large 20000
 """
 
 import argparse
+import os
 import resource
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
+from importlib.metadata import version
 from importlib.util import find_spec
 from time import perf_counter
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.metrics import silhouette_samples
 
 from cpssl_lite.metrics.batch import (
@@ -28,6 +36,17 @@ from cpssl_lite.metrics.batch import (
 )
 from cpssl_lite.metrics.graph import Graph, nearest_graph
 from cpssl_lite.metrics.similarity import unit_rows
+
+PARTS = ("scikit-learn", "scib-metrics", "harmonypy", "memory")
+
+
+def draw(n: int, d: int) -> tuple[np.ndarray, np.ndarray]:
+    """Profiles of 16 batches with a moderate effect."""
+    rng = np.random.default_rng(0)
+    batch = np.arange(n) * 16 // n
+    profiles = rng.standard_normal((n, d))
+    profiles += 0.3 * rng.standard_normal((16, d))[batch]
+    return profiles, batch
 
 
 def timed(work: Callable[..., Any], *args: Any, **options: Any) -> tuple[float, Any]:
@@ -45,50 +64,80 @@ def warm(work: Callable[..., Any], *args: Any, **options: Any) -> tuple[float, A
 
 def row(what: str, ours: float, other: float | None = None, gap: float | None = None) -> None:
     """Print a line of the table."""
-    rest = "" if other is None else f"{other:12.2f} {other / ours:8.1f}x"
+    rest = "" if other is None else f"{other:12.3f} {other / ours:8.1f}x"
     rest += "" if gap is None else f"   {gap:.1e}"
-    print(f"{what:<46}{ours:10.3f} {rest}", flush=True)
+    print(f"{what:<48}{ours:10.4f} {rest}", flush=True)
 
 
-def measure(profiles: np.ndarray, batch: np.ndarray, others: bool) -> None:
+def every(profiles: np.ndarray, batch: np.ndarray) -> None:
+    """All that a feature type of the chapter needs: the graph once, every k of the paper."""
+    graph = nearest_graph(profiles, max(LISI_K))
+    silhouette(profiles, batch)
+    for k in CONNECTIVITY_K:
+        graph_connectivity(graph, batch, k)
+    for k in LISI_K:
+        lisi(graph, batch, k)
+
+
+def first_call() -> float:
+    """Seconds of the very first calls on a machine, which compile, beyond those of the second."""
+    code = (
+        "import sys, time; sys.path.insert(0, sys.argv[1]); from batch_effects import draw, every;"
+        "data = draw(500, 30); start = time.perf_counter(); every(*data);"
+        "middle = time.perf_counter(); every(*data);"
+        "print(2 * middle - start - time.perf_counter())"
+    )
+    with tempfile.TemporaryDirectory() as empty:
+        told = subprocess.run(
+            [sys.executable, "-c", code, os.path.dirname(__file__)],
+            env=os.environ | {"NUMBA_CACHE_DIR": empty},
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+    return float(told.stdout)
+
+
+def compare(profiles: np.ndarray, batch: np.ndarray, parts: list[str]) -> None:
     """Print the table of one size."""
+    head = f"{len(profiles)} wells x {profiles.shape[1]}"
+    print(f"{head:<48}{'ours (s)':>10} {'other (s)':>12} {'ratio':>9}   mean difference")
+    row("first calls ever (compiling), beyond later ones", first_call())
     seconds = {}
-    seconds["silhouette"], ours = warm(silhouette, profiles, batch)
+    every(*draw(500, 30))  # wakes the threads
+    seconds["silhouette"], apart = warm(silhouette, profiles, batch)
     row("silhouette, cosine", seconds["silhouette"])
-    seconds["graph"], graph = timed(nearest_graph, profiles, max(LISI_K))
+    seconds["graph"], graph = warm(nearest_graph, profiles, max(LISI_K))
     row(f"graph of {max(LISI_K)} neighbours", seconds["graph"])
     seconds["connectivity"], connected = warm(graph_connectivity, graph, batch, 15)
-    row("graph connectivity, k = 15", seconds["connectivity"])
+    row("graph connectivity, k = 15, graph given", seconds["connectivity"])
     # The distance that other libraries know: Euclidean between unit vectors.
     straight = Graph(graph.neighbours, np.sqrt(2 * np.maximum(graph.distance, 0)))
     seconds["lisi"], mixed = warm(lisi, straight, batch, 90)
-    row("LISI, k = 90", seconds["lisi"])
-    every = timed(
-        lambda: (
-            [graph_connectivity(graph, batch, k) for k in CONNECTIVITY_K],
-            [lisi(graph, batch, k) for k in LISI_K],
-        )
-    )[0]
-    row("all of the paper's k, graph and silhouette", every + sum(list(seconds.values())[:2]))
-    if not others:
-        return
-    rows = unit_rows(profiles)
-    spent, expected = warm(silhouette_samples, profiles, batch, metric="cosine")
-    gap = np.abs(ours - expected).max()
-    row("silhouette, scikit-learn", seconds["silhouette"], spent, gap)
-    if find_spec("scib_metrics"):
-        scib(rows, batch, straight, seconds, (mixed, connected, ours))
-    else:
-        print("scib-metrics is not installed: left out")
-    if find_spec("harmonypy"):
+    row("LISI, k = 90, graph given", seconds["lisi"])
+    row("all three with the graph, every k of the paper", warm(every, profiles, batch)[0])
+
+    if "scikit-learn" in parts:
+        spent, expected = warm(silhouette_samples, profiles, batch, metric="cosine")
+        gap = np.abs(apart - expected).mean()
+        row("silhouette, scikit-learn", seconds["silhouette"], spent, gap)
+    if "scib-metrics" in parts and installed("scib-metrics", "scib_metrics"):
+        scib(unit_rows(profiles), batch, straight, seconds, (mixed, connected, apart))
+    if "harmonypy" in parts and installed("harmonypy", "harmonypy"):
         import harmonypy
 
-        spent, theirs = timed(harmonypy.compute_lisi, rows, {"b": batch}, ["b"], 30)
+        labels = pd.DataFrame({"b": batch})
+        spent, theirs = timed(harmonypy.compute_lisi, unit_rows(profiles), labels, ["b"], 30)
         # Versions after 0.0.9 take other neighbourhoods: near, not equal.
         gap = np.abs(mixed - theirs[:, 0]).mean()
-        row("LISI with graph, harmonypy", seconds["graph"] + seconds["lisi"], spent, gap)
-    else:
-        print("harmonypy is not installed: left out")
+        both = seconds["graph"] + seconds["lisi"]
+        row(f"graph and LISI, harmonypy {version('harmonypy')}", both, spent, gap)
+
+
+def installed(name: str, module: str) -> bool:
+    """Whether a library is there; say so if not."""
+    if not find_spec(module):
+        print(f"{name} is not installed: left out (pip install -e .[bench])")
+    return find_spec(module) is not None
 
 
 def scib(
@@ -103,10 +152,10 @@ def scib(
         indices=np.hstack([itself, graph.neighbours]),
         distances=np.hstack([np.zeros(itself.shape), graph.distance]),
     )
-    near = neighbours.subset_neighbors(16)
+    wide, near = neighbours.subset_neighbors(90), neighbours.subset_neighbors(16)  # with itself
     mixed, connected, apart = ours
     for what, key, work, args, value in (
-        ("LISI", "lisi", theirs.lisi_knn, (neighbours, batch, 30), mixed),
+        ("LISI", "lisi", theirs.lisi_knn, (wide, batch, 30), mixed),
         ("connectivity", "connectivity", theirs.graph_connectivity, (near, batch), connected),
         ("silhouette", "silhouette", theirs.utils.silhouette_samples, (rows, batch), apart),
     ):
@@ -119,23 +168,25 @@ def scib(
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--wells", type=int, nargs="+", default=[8000])
+    parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS, metavar="PART")
+    parser.add_argument("--wells", type=int, default=8000)
+    parser.add_argument("--large", type=int, default=50_000, help="wells of the memory part")
     parser.add_argument("--features", type=int, default=384)
-    parser.add_argument("--only", choices=["ours"], help="without the comparison")
+    parser.add_argument("--ours-alone", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    for n in args.wells:
-        rng = np.random.default_rng(0)
-        batch = np.arange(n) * 16 // n
-        profiles = rng.standard_normal((n, args.features))
-        profiles += 0.3 * rng.standard_normal((16, args.features))[batch]
-        silhouette(profiles[:200], np.arange(200) % 2)  # wakes the thread pool
-        head = f"{n} wells x {args.features}"
-        print(f"{head:<46}{'ours (s)':>10} {'other (s)':>12} {'ratio':>9}   mean difference")
-        measure(profiles, batch, args.only is None)
+    if args.ours_alone:
+        spent = timed(every, *draw(args.large, args.features))[0]
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        row("peak memory so far (GiB)", peak)
+        what = f"{args.large} wells x {args.features}: graph and all three"
+        print(f"\n{what}: {spent:.1f} s, peak memory {peak:.2f} GiB")
+        return
+    if set(args.parts) != {"memory"}:
+        compare(*draw(args.wells, args.features), list(args.parts))
+    if "memory" in args.parts:
+        sizes = ["--large", str(args.large), "--features", str(args.features)]
+        subprocess.run([sys.executable, __file__, "--ours-alone", *sizes], check=True)
 
 
 if __name__ == "__main__":

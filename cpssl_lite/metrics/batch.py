@@ -5,17 +5,14 @@ mean a strong effect. Labels may not be missing; every function takes one label 
 """
 
 import numpy as np
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial.distance import cdist
 
 from cpssl_lite.errors import InputError
 from cpssl_lite.metrics.graph import Graph
-from cpssl_lite.metrics.similarity import BLOCK_BYTES, encode, unit_rows
+from cpssl_lite.metrics.similarity import BLOCK_BYTES, compiled, encode, in_threads, unit_rows
 
 CONNECTIVITY_K = (1, 2, 3, 5, 10, 15)
 LISI_K = (15, 30, 60, 90)
-ROWS = 256  # profiles whose weights are sought together: few enough to stay in the cache
 
 
 def silhouette(profiles: np.ndarray, labels: np.ndarray, distance: str = "cosine") -> np.ndarray:
@@ -81,17 +78,7 @@ def graph_connectivity(graph: Graph, labels: np.ndarray, k: int) -> float:
     """
     codes, size = _codes(labels)
     near = _first(graph, k, "graph connectivity")[0]
-    start = np.repeat(np.arange(len(codes)), k)
-    stop = near.ravel()
-    same = codes[start] == codes[stop]
-    edges = (np.ones(np.count_nonzero(same), dtype=bool), (start[same], stop[same]))
-    joined = csr_array(edges, shape=(len(codes), len(codes)))
-    # No edge leaves a batch, so every component lies in one.
-    component = connected_components(joined, directed=False)[1]
-    count = np.bincount(component)
-    largest = np.zeros(len(size))
-    np.maximum.at(largest, codes, count[component])
-    return float(np.mean(largest / size))
+    return float(np.mean(_largest_component(near, codes, len(size)) / size))
 
 
 def lisi(graph: Graph, labels: np.ndarray, k: int) -> np.ndarray:
@@ -122,20 +109,15 @@ def lisi(graph: Graph, labels: np.ndarray, k: int) -> np.ndarray:
     -----
     Korsunsky et al., Nature Methods 2019. Weights are exp(-beta distance), beta by bisection
     until their entropy is log(perplexity) within 1e-5, 50 steps at most. Distances are taken
-    from the nearest on, which changes no weight and saves far profiles from underflow.
+    from the nearest on, which changes no weight and saves far profiles from underflow. Among
+    equal profiles harmonypy may count a profile as its own neighbour; here it never does.
     """
     if k < 6:
         raise InputError(f"LISI needs k of 6 or more, got {k}")
     codes, size = _codes(labels)
     near, distance = _first(graph, k - 1, f"LISI with k = {k}")
-    weights = _weights(distance, np.log(k / 3))
     result = np.empty(len(codes))
-    for start in range(0, len(codes), ROWS):
-        here = slice(start, start + ROWS)
-        rows = np.arange(len(codes[here]))[:, None] * len(size)
-        cells = (rows + codes[near[here]]).ravel()
-        shares = np.bincount(cells, weights[here].ravel(), len(codes[here]) * len(size))
-        result[here] = 1 / (shares.reshape(-1, len(size)) ** 2).sum(axis=1)
+    in_threads(_mixing, len(codes), near, distance, codes, len(size), np.log(k / 3), result)
     return result
 
 
@@ -158,28 +140,98 @@ def gaussian_clusters(
     return profiles, rng.permutation(labels)
 
 
-def _weights(distance: np.ndarray, entropy: float) -> np.ndarray:
-    """Weights of each row's neighbours, (n, k) summing to 1, with the wanted entropy."""
-    weights = distance - distance[:, :1]
-    for start in range(0, len(weights), ROWS):
-        away = weights[start : start + ROWS].copy()
-        raw = weights[start : start + ROWS]
-        beta = np.ones(len(away))
-        low, high = np.full(len(away), -np.inf), np.full(len(away), np.inf)
-        for _ in range(51):  # the first guess and 50 steps
-            np.exp(np.multiply(away, -beta[:, None], out=raw), out=raw)
-            total = raw.sum(axis=1)
-            gap = np.log(total) + beta * np.einsum("ij,ij->i", away, raw) / total - entropy
-            apart = np.abs(gap) >= 1e-5
-            if not apart.any():
+@compiled
+def _root(parent: np.ndarray, i: int) -> int:
+    while parent[i] != i:
+        parent[i] = parent[parent[i]]
+        i = parent[i]
+    return i
+
+
+@compiled
+def _largest_component(near: np.ndarray, codes: np.ndarray, batches: int) -> np.ndarray:
+    """Profiles in the largest component of each batch, joined within batches only: (batches,)."""
+    parent = np.arange(len(codes))
+    for i in range(len(codes)):
+        for j in near[i]:
+            if codes[i] == codes[j]:
+                parent[_root(parent, j)] = _root(parent, i)
+    members = np.zeros(len(codes), np.int64)
+    largest = np.zeros(batches, np.int64)
+    for i in range(len(codes)):
+        root = _root(parent, i)
+        members[root] += 1
+        largest[codes[i]] = max(largest[codes[i]], members[root])
+    return largest
+
+
+@compiled
+def _mixing(
+    near: np.ndarray,
+    distance: np.ndarray,
+    codes: np.ndarray,
+    batches: int,
+    entropy: float,
+    result: np.ndarray,
+    first: int,
+    last: int,
+) -> None:
+    """Inverse Simpson's index of the profiles first to last, weighted to the wanted entropy."""
+    away, weight = np.empty(near.shape[1]), np.empty(near.shape[1])
+    for i in range(first, last):
+        away[:] = distance[i] - distance[i, 0]
+        below, above = _around(away, entropy, weight)
+        beta, low, high = 1.0, -np.inf, np.inf
+        for step in range(51):  # the first guess and 50 steps
+            gap = 1.0 if beta < below else -1.0
+            if below <= beta <= above or step == 50:
+                gap = _look(away, beta, entropy, weight)[0]
+                if abs(gap) < 1e-5:
+                    break
+            if gap > 0:
+                low = beta
+                beta = beta * 2 if high == np.inf else (beta + high) / 2
+            else:
+                high = beta
+                beta = beta / 2 if low == -np.inf else (beta + low) / 2
+        share = np.zeros(batches)
+        for j in range(len(away)):
+            share[codes[near[i, j]]] += weight[j]
+        result[i] = np.sum(share) ** 2 / np.sum(share**2)
+
+
+@compiled
+def _around(away: np.ndarray, entropy: float, weight: np.ndarray) -> tuple[float, float]:
+    """Bounds between which beta surely comes to lie, by Newton's steps.
+
+    Entropy falls as beta grows: outside of them bisection knows its way without weights, which
+    leaves a quarter of the work and no difference. (0, inf) where Newton does not get there.
+    """
+    spread = np.var(away)
+    if spread > 0:
+        beta = np.sqrt(2 * (np.log(len(away)) - entropy) / spread)  # were weights near equal
+        for _ in range(8):
+            gap, slope = _look(away, beta, entropy, weight)
+            if not slope > 0:
                 break
-            low = np.where(apart & (gap > 0), beta, low)
-            high = np.where(apart & (gap <= 0), beta, high)
-            middle = np.where(np.isinf(high), beta * 2, (low + high) / 2)
-            middle = np.where(np.isinf(low), beta / 2, middle)
-            beta = np.where(apart, middle, beta)
-        raw /= total[:, None]
-    return weights
+            if abs(gap) < 1e-6:
+                margin = 2e-5 / slope  # twice the gap at which bisection stops
+                return (beta - margin, beta + margin) if margin < beta / 100 else (0.0, np.inf)
+            beta = max(beta + gap / slope, beta / 2)
+    return 0.0, np.inf
+
+
+@compiled
+def _look(away: np.ndarray, beta: float, entropy: float, weight: np.ndarray) -> tuple[float, float]:
+    """Set weights; return by how much their entropy is too high, and falls per unit of beta."""
+    total = mean = square = 0.0
+    for j in range(len(away)):
+        weight[j] = np.exp(-beta * away[j])
+        total += weight[j]
+        mean += weight[j] * away[j]
+        square += weight[j] * away[j] ** 2
+    mean /= total
+    return np.log(total) + beta * mean - entropy, beta * (square / total - mean**2)
 
 
 def _codes(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,12 +1,19 @@
 """The nearest-neighbour graph of profiles, found once and shared by the batch-effect metrics."""
 
+import heapq
 from typing import NamedTuple
 
 import numpy as np
 
-from cpssl_lite.metrics.similarity import blocks, unit_rows, window
-
-SPARE = 16  # candidates beyond k that float32 proposes and float64 decides on
+from cpssl_lite.metrics.similarity import (
+    TIE,
+    blocks,
+    compiled,
+    dot,
+    in_threads,
+    nearness,
+    unit_rows,
+)
 
 
 class Graph(NamedTuple):
@@ -22,8 +29,8 @@ class Graph(NamedTuple):
 def nearest_graph(profiles: np.ndarray, k: int, distance: str = "cosine") -> Graph:
     """Find the k nearest other profiles of every profile (all others where there are fewer).
 
-    Candidates come from float32 similarities in blocks, their order from float64; a row whose
-    candidates do not surely hold the k nearest is looked at again.
+    Candidates come from float32 similarities in blocks, their order from float64. Equally near
+    profiles stand in the order of the table, and equal ones have a distance of exactly 0.
 
     Parameters
     ----------
@@ -34,22 +41,42 @@ def nearest_graph(profiles: np.ndarray, k: int, distance: str = "cosine") -> Gra
     rows = unit_rows(profiles, distance)
     n = len(rows)
     k = max(min(k, n - 1), 0)
-    wide = max(min(k + SPARE, n - 1), 0)
     graph = Graph(np.zeros((n, k), dtype=np.int64), np.zeros((n, k)))
     if k == 0:
         return graph
+    near = nearness(rows)
     for here, similarity in blocks(rows):
-        found = np.argpartition(similarity, n - wide, axis=1)[:, n - wide :]
-        for row, candidates in enumerate(found):
-            query = rows[here.start + row]
-            values = rows[candidates] @ query
-            proposed = similarity[row, candidates]
-            near = window(proposed, values)
-            last = np.partition(values, wide - k)[wide - k]
-            if wide < n - 1 and last <= proposed.min() + near:
-                candidates = np.flatnonzero(similarity[row] >= last - near)
-                values = rows[candidates] @ query
-            best = np.lexsort((candidates, -values))[:k]
-            graph.neighbours[here.start + row] = candidates[best]
-            graph.distance[here.start + row] = 1 - values[best]
+        found = graph.neighbours[here], graph.distance[here]
+        in_threads(_nearest, len(similarity), similarity, rows, here.start, near, *found)
     return graph
+
+
+@compiled
+def _nearest(
+    similarity: np.ndarray,
+    rows: np.ndarray,
+    offset: int,
+    near: float,
+    neighbours: np.ndarray,
+    distance: np.ndarray,
+    first: int,
+    last: int,
+) -> None:
+    """Fill in neighbours and distances for the rows first to last of a block."""
+    k = neighbours.shape[1]
+    for i in range(first, last):
+        row = similarity[i]
+        most = list(row[:k])
+        heapq.heapify(most)
+        for j in range(k, len(row)):
+            if row[j] > most[0]:
+                heapq.heapreplace(most, row[j])
+        # Both this and what float64 might put above it may be off by `near`.
+        candidates = np.flatnonzero(row >= np.float32(most[0] - 2 * near))
+        far = np.empty(len(candidates))
+        for j, candidate in enumerate(candidates):
+            apart = 1 - dot(rows[offset + i], rows[candidate])
+            far[j] = apart if apart > TIE else 0.0
+        best = np.argsort(far, kind="mergesort")[:k]
+        neighbours[i] = candidates[best]
+        distance[i] = far[best]

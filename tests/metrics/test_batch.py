@@ -8,7 +8,6 @@ from sklearn.metrics import silhouette_samples
 from sklearn.metrics.pairwise import cosine_distances
 
 from cpssl_lite.errors import InputError
-from cpssl_lite.metrics import graph as graph_module
 from cpssl_lite.metrics import similarity
 from cpssl_lite.metrics.batch import gaussian_clusters, graph_connectivity, lisi, silhouette
 from cpssl_lite.metrics.graph import Graph, nearest_graph
@@ -79,10 +78,9 @@ def test_silhouette_of_zero_and_equal_profiles(wells):
 def test_graph_is_the_exact_one(wells, monkeypatch):
     profiles, _ = wells
     small_blocks(monkeypatch)
-    # Near copies: float32 cannot order them, and there are more of them than spare candidates.
+    # Near copies, which float32 cannot order.
     near = profiles.copy()
     near[:60] = profiles[0] + 1e-7 * profiles[:60]
-    monkeypatch.setattr(graph_module, "SPARE", 3)
     for values in (profiles, near):
         got = nearest_graph(values, 20)
         _, distance = brute_neighbours(values.astype(np.longdouble), 20)
@@ -119,6 +117,45 @@ def test_lisi_is_harmonypys(wells, k):
     expected = plain_lisi(300 * distance, neighbours, batch, k / 3)
     got = lisi(Graph(graph.neighbours, 300 * graph.distance), batch, k)
     np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+def test_lisi_is_what_harmonypy_0_0_9_gave():
+    """Numbers of ``compute_lisi(points, labels, ["b"], perplexity=10)`` of that release."""
+    i = np.arange(40)
+    points = np.column_stack([i * i % 41, i * 7 % 29, i**3 % 37]).astype(float)
+    distance = np.linalg.norm(points[:, None] - points, axis=2)
+    np.fill_diagonal(distance, np.inf)
+    order = np.argsort(distance, axis=1, kind="stable")[:, :29]
+    graph = Graph(order, np.take_along_axis(distance, order, axis=1))
+    expected = [2.119633266, 2.946218914, 2.275947998, 2.172356943, 2.570025944, 2.723996804]
+    np.testing.assert_allclose(lisi(graph, i % 3, 30)[:6], expected, atol=1e-8)
+
+
+@pytest.mark.parametrize("k", [15, 30, 60, 90])
+def test_equal_profiles(wells, k):
+    """More copies than a neighbourhood holds: no beta reaches the perplexity."""
+    profiles, batch = wells
+    profiles = profiles.copy()
+    profiles[20:140] = profiles[0] * np.geomspace(0.1, 7, 120)[:, None]  # in two batches
+    profiles[200:210] = profiles[200]
+    graph = nearest_graph(profiles, 89)
+    assert np.all(graph.distance[20:140] == 0) and np.all(graph.distance[200:210, :9] == 0)
+    expected = plain_lisi(graph.distance[:, : k - 1], graph.neighbours[:, : k - 1], batch, k / 3)
+    np.testing.assert_allclose(lisi(graph, batch, k), expected, atol=1e-6)
+    # Equal profiles stand in table order; the first k - 1 of these are of batch b1.
+    assert np.allclose(lisi(graph, batch, k)[20:140], 1)
+    mixed = np.where(np.arange(300) % 2, "b1", "b2")
+    assert np.allclose(lisi(graph, mixed, k)[20:140], 2, atol=0.05)
+
+
+def test_fewer_wells_than_neighbours(wells):
+    profiles, batch = wells[0][::30], wells[1][::30]  # 10 wells
+    graph = nearest_graph(profiles, 90)
+    assert graph.neighbours.shape == (10, 9)
+    assert graph_connectivity(graph, batch, 9) == 1  # everyone is joined to everyone
+    assert ((lisi(graph, batch, 10) >= 1) & (lisi(graph, batch, 10) <= 4)).all()
+    with pytest.raises(InputError, match="needs 10 neighbours of every well, the graph has 9"):
+        graph_connectivity(graph, batch, 10)
 
 
 def test_lisi_of_equal_weights_by_hand():
