@@ -9,7 +9,7 @@ import logging
 
 import numpy as np
 import pandas as pd
-from scipy.linalg import eigh
+from scipy.linalg import eigh, svd
 
 from cpssl_lite.errors import InputError
 from cpssl_lite.profiles.table import feature_columns, profile_matrix, require
@@ -92,19 +92,28 @@ def sphere(profiles: np.ndarray, controls: np.ndarray, epsilon: float = EPSILON)
             "run variance_filter first"
         )
     reference = (reference - centre) / scale
-    values, vectors = eigh(reference.T @ reference / n)
-    # Eigenvalues that are zero come out as rounding errors around 1e-15 times the largest.
+    if n > d:
+        values, vectors = eigh(reference.T @ reference / n)
+    else:  # at most n directions with spread: no matrix of d x d is needed
+        _, singular, rows = svd(reference, full_matrices=False)
+        values, vectors = singular**2 / n, rows.T
     scaled = (profiles - centre) / scale
-    null = vectors[:, values < epsilon]
+    # Eigenvalues that are zero come out as rounding errors around 1e-15 times the largest.
+    kept = values >= epsilon
+    values, vectors = values[kept], vectors[:, kept]
+    if len(values) == d:
+        return scaled @ ((vectors / np.sqrt(values)) @ vectors.T)
+    # All other directions share the eigenvalue epsilon: what is left outside those kept.
+    inside = scaled @ vectors
+    outside = scaled - inside @ vectors.T
     # A layer norm makes features add up to a constant, in treated wells too: no harm in that.
-    if null.size and (scaled @ null).var(axis=0).max() > 100 * epsilon:
+    if outside.var(axis=0).sum() > 100 * epsilon:
         log.warning(
             "sphering: %d negative controls for %d features leave %d directions without spread, "
             "amplified %.0f-fold; use more controls, fewer features or a larger epsilon",
-            *(n, d, null.shape[1], epsilon**-0.5),
+            *(n, d, d - len(values), epsilon**-0.5),
         )
-    root = (vectors / np.sqrt(np.maximum(values, epsilon))) @ vectors.T  # R^-1/2, (d, d)
-    return scaled @ root
+    return (inside / np.sqrt(values)) @ vectors.T + outside / np.sqrt(epsilon)
 
 
 def mad_robustize(
