@@ -80,14 +80,15 @@ def average_precision(
     """
     result = np.full(len(profiles), np.nan)
     for part in _queries(profiles, labels, distance):
-        cutoff, item = part.exact, part.item
+        cutoff, item, beyond = part.exact, part.item, np.False_
         if thresholds is not None:
             step = np.searchsorted(thresholds, 1 - part.exact - TIE)
-            cutoff = np.append(1 - np.asarray(thresholds), np.inf)[step]  # inf: never found
+            beyond = step == len(thresholds)
+            cutoff = 1 - np.asarray(thresholds)[np.minimum(step, len(thresholds) - 1)]
             item = np.full(len(cutoff), -1)
         found, _ = part.rank(part.start, cutoff, item)
         hits = part.hits(part.start, cutoff)
-        share = np.divide(hits, found, out=np.zeros(len(hits)), where=found > 0)
+        share = np.where(beyond, 0.0, hits / np.maximum(found, 1))
         size = np.diff(part.start)
         query = np.repeat(np.arange(len(size)), size)
         total = np.bincount(query, weights=share, minlength=len(size))
@@ -139,10 +140,10 @@ def precision_recall_at_k(
         _, place = part.rank(part.start, part.exact, part.item)
         # A hit counts from the first k that is no smaller than its place.
         step = np.searchsorted(at, place)
-        query = np.repeat(np.arange(len(part.start) - 1), np.diff(part.start))
-        entered = np.zeros((len(part.start) - 1, len(at) + 1))
-        np.add.at(entered, (query, step), 1)
-        hits[part.here] = entered[:, :-1].cumsum(axis=1)
+        height, width = len(part.start) - 1, len(at) + 1
+        query = np.repeat(np.arange(height), np.diff(part.start))
+        entered = np.bincount(query * width + step, minlength=height * width)
+        hits[part.here] = entered.reshape(height, width)[:, :-1].cumsum(axis=1)
     return _curve(at, hits, np.broadcast_to(at, hits.shape), size, labels)
 
 
@@ -163,16 +164,19 @@ def precision_recall_at_distance(
     n, at = len(profiles), np.asarray(thresholds, dtype=np.float64)
     hits, found = np.zeros((n, len(at))), np.zeros((n, len(at)))
     size = np.zeros(n)
+    falling = np.argsort(-at)
     cutoffs = 1 - at - (1e-6 if convention == "released" else 0.0)
     least = np.inf  # the smallest similarity of all pairs
     for part in _queries(profiles, labels, distance):
         height = len(part.start) - 1
         size[part.here] = np.diff(part.start)
-        start, cutoff = np.arange(height + 1) * len(at), np.tile(cutoffs, height)
-        found[part.here] = part.rank(start, cutoff, np.full(len(cutoff), -1))[0].reshape(height, -1)
-        hits[part.here] = part.hits(start, cutoff).reshape(height, -1)
-        others = part.similarity > -np.inf
-        least = min(least, float(part.similarity.min(where=others, initial=np.inf)))
+        start, cutoff = np.arange(height + 1) * len(at), np.tile(cutoffs[falling], height)
+        within, _ = part.rank(start, cutoff, np.full(len(cutoff), -1))
+        found[part.here, falling] = within.reshape(height, -1)
+        hits[part.here, falling] = part.hits(start, cutoff).reshape(height, -1)
+        if convention == "released":
+            others = part.similarity > -np.inf
+            least = min(least, float(part.similarity.min(where=others, initial=np.inf)))
     if convention == "released":
         own = cutoffs < least
         hits += own
@@ -194,7 +198,7 @@ class _Queries(NamedTuple):
     def rank(
         self, start: np.ndarray, cutoff: np.ndarray, item: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """`similarity.rank` of cutoffs: (found, place), each like `cutoff`."""
+        """`similarity.rank` of each query's ascending cutoffs: (found, place), like `cutoff`."""
         found, place = np.zeros((2, len(cutoff)), dtype=np.int64)
         args = (self.similarity, self.rows, self.here.start, self.near, start, cutoff, item)
         in_threads(rank, len(self.similarity), *args, found, place)

@@ -114,13 +114,10 @@ def dot(one: np.ndarray, other: np.ndarray) -> float:
 
 
 @compiled
-def _counts(row: np.ndarray, low: np.float32, high: np.float32) -> tuple[int, int]:
-    """How many of a row are at least `low`, and how many above `high`."""
-    least = more = 0
-    for i in range(len(row)):
-        least += row[i] >= low
-        more += row[i] > high
-    return least, more
+def _cells(values: np.ndarray, low: float, scale: float, top: float, out: np.ndarray) -> None:
+    """Which step from `low` upwards each value is on, 0 to `top`; never falls as values rise."""
+    for j in range(len(values)):
+        out[j] = np.int32(min(max((values[j] - low) * scale, np.float32(0.0)), top))
 
 
 @compiled
@@ -139,38 +136,62 @@ def rank(
 ) -> None:
     """Count who is near a query, exactly, for the rows first to last of a block.
 
-    Query i has the cutoffs start[i] to start[i + 1]. Into `found` goes how many others have a
-    similarity of at least the cutoff (less `TIE`), into `place` how many are ahead of `item`,
-    the profile at the cutoff (-1: none there), and itself: equals stand in table order. Only
-    those in a window around the cutoff are looked at in float64.
+    Query i has the cutoffs start[i] to start[i + 1], ascending. Into `found` goes how many others
+    have a similarity of at least the cutoff (less `TIE`), into `place` how many are ahead of
+    `item`, the profile at the cutoff (-1: none there), and itself: equals stand in table order.
+
+    A row is read once. A table tells from a similarity, cut to one of some thousand steps, how
+    many cutoffs it is above; only on a step that the window around a cutoff touches are they
+    compared, and only within the window in float64.
     """
-    n = similarity.shape[1]
     for i in range(first, last):
-        row = similarity[i]
-        many = start[i + 1] - start[i] > 40 * np.log2(n)  # from here on sorting is cheaper
-        order = np.argsort(row) if many else np.empty(0, np.int64)
-        ranked = row[order]
-        for t in range(start[i], start[i + 1]):
-            # Rounding these to float32 moves them by far less than `near`.
-            low, high = np.float32(cutoff[t] - near), np.float32(cutoff[t] + near)
-            if many:
-                least = n - np.searchsorted(ranked, low, "left")
-                more = n - np.searchsorted(ranked, high, "right")
-            else:
-                least, more = _counts(row, low, high)
-            found[t], place[t] = least, more + 1
-            if least - more == (item[t] >= 0):  # nobody else in the window
-                continue
-            if many:
-                inside = order[n - least : n - more]
-            else:
-                inside = np.flatnonzero((row >= low) & (row <= high))
-            found[t] = more
-            for j in inside:
-                value = dot(rows[offset + i], rows[j])
-                found[t] += value >= cutoff[t] - TIE
-                ahead = value > cutoff[t] + TIE or (value >= cutoff[t] - TIE and j < item[t])
-                place[t] += ahead and j != item[t]
+        row, cutoffs = similarity[i], cutoff[start[i] : start[i + 1]]
+        m = len(cutoffs)
+        if m == 0:
+            continue
+        # Rounding these to float32 moves them by far less than `near`.
+        lows, highs = (cutoffs - near).astype(np.float32), (cutoffs + near).astype(np.float32)
+        low, top = lows[0], np.float32(min(max(128 * m, 4096), 65536))
+        scale = top / (highs[-1] - low)
+        above = np.full(int(top) + 1, m, np.int32)
+        begins, ends = np.empty((2, m), np.uint32)
+        _cells(lows, low, scale, top, begins)
+        _cells(highs, low, scale, top, ends)
+        done = 0  # steps that are filled in
+        for t in range(m):
+            above[done : begins[t]] = t
+            done = max(done, begins[t])
+            above[done : ends[t] + 1] = -1 - t  # have a closer look, from cutoff t on
+            done = max(done, ends[t] + 1)
+        passed = np.zeros((4, m + 1), np.int64)  # how many are above that many cutoffs
+        mine_found, mine_place = found[start[i] : start[i + 1]], place[start[i] : start[i + 1]]
+        mine = item[start[i] : start[i + 1]]
+        cell = np.empty(512, np.uint32)
+        for begin in range(0, len(row), 512):
+            part = row[begin : begin + 512]
+            _cells(part, low, scale, top, cell)
+            for j in range(len(part)):
+                t = above[cell[j]]
+                if t < 0:
+                    t = -1 - t
+                    while t < m and part[j] > highs[t]:
+                        t += 1
+                    for u in range(t, m):
+                        if part[j] < lows[u]:
+                            break
+                        other = begin + j
+                        exact = cutoffs[u]
+                        if other != mine[u]:
+                            exact = dot(rows[offset + i], rows[other])
+                            ahead = exact > cutoffs[u] + TIE
+                            mine_place[u] += ahead or (exact >= cutoffs[u] - TIE and other < mine[u])
+                        mine_found[u] += exact >= cutoffs[u] - TIE
+                passed[j & 3, t] += 1  # four counters: none waits for the one before
+        more = 0
+        for t in range(m - 1, -1, -1):
+            more += passed[:, t + 1].sum()
+            mine_found[t] += more
+            mine_place[t] += more + 1
 
 
 def groups(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
