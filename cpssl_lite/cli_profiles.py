@@ -57,8 +57,9 @@ def normalize(
 ) -> None:
     """Normalise well profiles: variance filter, then the steps of --method in their order.
 
-    Steps: sphere (ZCA-cor on all negative controls), mad_robustize (per plate), standardize
-    (per plate, on its negative controls); joined by +; or none. Several tables are read as one.
+    Steps: sphere (ZCA-cor on all negative controls), mad_robustize (per plate, on all wells),
+    standardize (per plate, on its negative controls); joined by +; or none. A step per plate may
+    end in @all or @negcon, the wells it is fitted on. Several tables are read as one.
 
     \b
     Example:

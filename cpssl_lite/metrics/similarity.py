@@ -184,7 +184,9 @@ def rank(
                         if other != mine[u]:
                             exact = dot(rows[offset + i], rows[other])
                             ahead = exact > cutoffs[u] + TIE
-                            mine_place[u] += ahead or (exact >= cutoffs[u] - TIE and other < mine[u])
+                            mine_place[u] += ahead or (
+                                exact >= cutoffs[u] - TIE and other < mine[u]
+                            )
                         mine_found[u] += exact >= cutoffs[u] - TIE
                 passed[j & 3, t] += 1  # four counters: none waits for the one before
         more = 0

@@ -20,6 +20,7 @@ MINIMUM_VARIANCE = 1e-5
 EPSILON = 1e-6
 MAD_TO_SD = 1.4826  # rounded as in the paper; the MAD of a normal variable is sd / this
 STEPS = ("sphere", "mad_robustize", "standardize")
+WELLS = ("all", "negcon")
 
 
 def variance_filter(
@@ -141,7 +142,7 @@ def mad_robustize(
         A plate without reference wells.
     """
     out = np.empty(profiles.shape)
-    for name, rows, fit in _by_plate(plates, reference, "wells with a perturbation name"):
+    for name, rows, fit in _by_plate(plates, reference):
         # Medians along the fast axis: several times faster than down the columns.
         here = np.ascontiguousarray(profiles[rows].T, dtype=np.float64)  # (d, wells of plate)
         base = here if fit.all() else here[:, fit]
@@ -157,10 +158,13 @@ def mad_robustize(
     return out
 
 
-def standardize(profiles: np.ndarray, plates: np.ndarray, controls: np.ndarray) -> np.ndarray:
-    """Per plate: subtract the mean of its negative controls and divide by their sd (over n).
+def standardize(
+    profiles: np.ndarray, plates: np.ndarray, reference: np.ndarray | None = None
+) -> np.ndarray:
+    """Per plate: subtract the mean of its reference wells and divide by their sd (over n).
 
-    A feature that is constant among the controls of a plate is only centred there.
+    Parameters as for `mad_robustize`. A feature that is constant among the reference wells of a
+    plate is only centred there.
 
     Returns
     -------
@@ -169,10 +173,10 @@ def standardize(profiles: np.ndarray, plates: np.ndarray, controls: np.ndarray) 
     Raises
     ------
     InputError
-        A plate without negative controls.
+        A plate without reference wells.
     """
     out = np.empty(profiles.shape)
-    for _, rows, fit in _by_plate(plates, controls, "negative controls"):
+    for _, rows, fit in _by_plate(plates, reference):
         here = profiles[rows].astype(np.float64)
         scale = here[fit].std(axis=0)
         # A constant can have a standard deviation of rounding errors.
@@ -194,7 +198,8 @@ def normalize(
     method : str
         Steps joined by ``+``, done from left to right: ``sphere`` (negative controls of the
         whole table), ``mad_robustize`` (per plate, all wells that have a perturbation name),
-        ``standardize`` (per plate, its negative controls); or ``none``. Before each step the
+        ``standardize`` (per plate, its negative controls); or ``none``. A step per plate can be
+        told its wells: ``mad_robustize@negcon``, ``standardize@all``. Before each step the
         features that do not vary are dropped, as in the released code.
     epsilon : float
         For `sphere`.
@@ -218,20 +223,23 @@ def normalize(
     if not 0 < epsilon < np.inf:
         raise InputError(f"epsilon {epsilon:g} is not above 0")
     for step in steps:
-        require(table, *(["Metadata_Control"] if step != "mad_robustize" else []))
-        if step != "sphere":
+        name, _, wells = step.partition("@")
+        wells = wells or ("all" if name == "mad_robustize" else "negcon")
+        if wells == "negcon":
+            require(table, "Metadata_Control")
+        if name != "sphere":
             require(table, "Metadata_Plate")
         controls = _negative(head)
         keep = variance_filter(values, controls)
         values, features = _keep(values, features, keep, "variance above 1e-5")
-        if step == "sphere":
+        if name == "sphere":
             values = sphere(values, controls, epsilon)
             continue
-        plates = plate_names(head)
-        if step == "standardize":
-            values = standardize(values, plates, controls)
+        plates, reference = plate_names(head), controls if wells == "negcon" else _named(head)
+        if name == "standardize":
+            values = standardize(values, plates, reference)
         else:
-            values = mad_robustize(values, plates, _named(head))
+            values = mad_robustize(values, plates, reference)
             spread = ~np.isnan(values).any(axis=0)
             if not spread.all():
                 log.warning(
@@ -256,11 +264,12 @@ def parse_method(method: str) -> list[str]:
     steps = [step.strip() for step in known.split("+")]
     if steps == ["none"]:
         return []
+    allowed = {*STEPS, *(f"{step}@{wells}" for step in STEPS[1:] for wells in WELLS)}
     for step in steps:
-        if step not in STEPS:
+        if step not in allowed:
             raise InputError(
-                f"unknown step {step!r} in method {method!r}; "
-                f"allowed are {', '.join(STEPS)}, joined by +, or none"
+                f"unknown step {step!r} in method {method!r}; allowed are {', '.join(STEPS)}, "
+                f"joined by +, or none; steps per plate may end in @{' or @'.join(WELLS)}"
             )
     return steps
 
@@ -293,7 +302,7 @@ def _keep(
 
 
 def _by_plate(
-    plates: np.ndarray, reference: np.ndarray | None, what: str
+    plates: np.ndarray, reference: np.ndarray | None
 ) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """Per plate: its name, its rows, and which of these rows are reference wells."""
     names, codes = np.unique(plates, return_inverse=True)
@@ -302,6 +311,9 @@ def _by_plate(
         rows = np.flatnonzero(codes == code)
         fit = np.ones(len(rows), dtype=bool) if reference is None else reference[rows]
         if not fit.any():
-            raise InputError(f"plate {name} has no {what} ({len(rows)} wells); leave it out")
+            raise InputError(
+                f"plate {name} has no reference wells (negative controls, or those with a "
+                f"perturbation name) among its {len(rows)}; leave it out"
+            )
         groups.append((str(name), rows, fit))
     return groups

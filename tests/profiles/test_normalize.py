@@ -74,7 +74,7 @@ def test_none_changes_nothing(parity):
 
 def test_a_plate_without_controls_cannot_be_standardized(parity):
     table = read_profiles(parity / "postproc/nulls/input_raw_f32.parquet")
-    with pytest.raises(InputError, match="plate Batch01/P010 has no negative controls"):
+    with pytest.raises(InputError, match=r"plate Batch01/P010 has no reference wells \(neg"):
         normalize(table, "standardize")
 
 
@@ -209,6 +209,26 @@ def test_agrees_with_pycytominer_up_to_its_factor(ours, theirs):
     mine = normalize(table, ours)[names].to_numpy()
     # Its regularisation of the eigenvalues is 1e-6.
     np.testing.assert_allclose(factor * mine, got[names].to_numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_steps_per_plate_can_be_told_their_wells():
+    table = screen()
+    values = table[feature_columns(table)].to_numpy()
+    plates = table["Metadata_Plate"].to_numpy()
+    controls = (table["Metadata_Control"] == "negcon").to_numpy()
+    for method, step, reference in [
+        ("mad_robustize@negcon", mad_robustize, controls),
+        ("mad_robustize@all", mad_robustize, None),
+        ("mad_robustize", mad_robustize, None),
+        ("standardize@all", standardize, None),
+        ("standardize", standardize, controls),
+    ]:
+        got = normalize(table, method)
+        np.testing.assert_array_equal(
+            got[feature_columns(got)], step(values, plates, reference), err_msg=method
+        )
+    with pytest.raises(InputError, match=r"unknown step 'sphere@all'.*@all or @negcon"):
+        normalize(table, "sphere@all")
 
 
 def test_parse_method():
