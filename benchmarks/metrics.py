@@ -1,10 +1,15 @@
-"""Seconds of this package's metrics beside plain scikit-learn, in one run.
+"""Seconds of this package's metrics beside plain scikit-learn, copairs and pycytominer.
 
 The plain version is written for the comparison: one full distance matrix per metric, masks of
-n x n, `average_precision_score` row by row. Where copairs or pycytominer are installed, their
-average precision and normalisation stand beside it.
+n x n, `average_precision_score` row by row, in float64. Parts, each of which can be asked for:
 
-    python benchmarks/metrics.py
+growth      this package alone on more and more wells, with the constant of its quadratic growth
+plain       beside the plain version, in total and one by one
+copairs     its average precision; its similarities are rounded to float32, so wherever it differs
+            the plain version is run again on similarities rounded like that
+normalise   sphering and MAD robustize beside pycytominer
+
+    python benchmarks/metrics.py [--parts growth plain copairs normalise]
 
 Growth comes first, so that its peak memory is this package's own. Compiled functions, here and in
 copairs, are called once on a small table before anything is timed.
@@ -13,7 +18,6 @@ copairs, are called once on a small table before anything is timed.
 import argparse
 import resource
 from collections.abc import Callable
-from importlib.util import find_spec
 from time import perf_counter
 from typing import Any
 
@@ -60,16 +64,20 @@ def plain_accuracies(data: dict[str, np.ndarray]) -> np.ndarray:
     return np.array(values)
 
 
-def plain_average_precision(profiles: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def plain_average_precision(
+    profiles: np.ndarray,
+    labels: np.ndarray,
+    queries: np.ndarray | None = None,
+    precision: type = np.float64,
+) -> np.ndarray:
     """scikit-learn's average precision, one query after the other."""
-    similarity = 1 - cosine_distances(profiles)
-    others = ~np.eye(len(profiles), dtype=bool)
-    return np.array(
-        [
-            average_precision_score((labels == labels[i])[others[i]], similarity[i, others[i]])
-            for i in range(len(profiles))
-        ]
-    )
+    queries = np.arange(len(profiles)) if queries is None else queries
+    similarity = (1 - cosine_distances(profiles[queries], profiles)).astype(precision)
+    values = []
+    for i, row in zip(queries, similarity, strict=True):
+        others = np.arange(len(profiles)) != i
+        values.append(average_precision_score((labels == labels[i])[others], row[others]))
+    return np.array(values)
 
 
 def plain_precision_at_k(profiles: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -117,40 +125,64 @@ def row(
     """Print a line of the table."""
     rest = "" if other is None else f"{other:12.2f} {other / ours:8.1f}x"
     rest += "" if gap is None else f"   {gap:.1e}"
-    print(f"{what:<36}{n:>8}{ours:10.2f} {rest}", flush=True)
+    print(f"{what:<40}{n:>8}{ours:10.2f} {rest}", flush=True)
 
 
-def metrics(n: int, d: int, compare: bool) -> None:
-    """Compare the metrics on one size."""
+def jobs(n: int, d: int) -> list[tuple[str, Callable[..., Any], Callable[..., Any], Any]]:
+    """Name, ours, plain and arguments of what is timed."""
     data = screen(n, d)
     profiles, treatment, label = data["profiles"], data["perturbation"], data["label"]
-    jobs = [
+    return [
         ("NN, NSB, NSP, NSBP accuracy", ours_accuracies, plain_accuracies, (data,)),
         ("perturbation AP", average_precision, plain_average_precision, (profiles, treatment)),
         ("label AP", average_precision, plain_average_precision, (profiles, label)),
         ("precision, recall at k", ours_precision_at_k, plain_precision_at_k, (profiles, label)),
     ]
+
+
+def growth(n: int, d: int) -> None:
+    """Time this package alone."""
+    total = 0.0
+    for what, ours, _, args in jobs(n, d):
+        seconds, _ = timed(ours, *args)
+        total += seconds
+        row(what, n, seconds)
+    row("all", n, total)
+    row("all, seconds per 1e9 pairs", n, total / (n / 1e9 * n))
+    row("peak memory so far (GiB)", n, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+
+
+def plain(n: int, d: int) -> None:
+    """Compare with the plain version."""
     total = np.zeros(2)
-    for what, ours, plain, args in jobs:
+    for what, ours, theirs, args in jobs(n, d):
         seconds, value = timed(ours, *args)
-        total[0] += seconds
-        if not compare:
-            row(what, n, seconds)
-            continue
-        other, reference = timed(plain, *args)
-        total[1] += other
+        other, reference = timed(theirs, *args)
+        total += seconds, other
         row(what, n, seconds, other, float(np.nanmax(np.abs(value - reference))))
-        if ours is average_precision and find_spec("copairs"):
-            other, reference = timed(copairs_average_precision, *args)
-            row(f"{what}, copairs", n, seconds, other, float(np.nanmax(np.abs(value - reference))))
-    row("all", n, total[0], total[1] if compare else None)
-    if not compare:
-        row("all, per 1e9 pairs", n, total[0] / (n / 1e9 * n))
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        row("peak memory so far (GiB)", n, peak)
+    row("all", n, *total)
 
 
-def warm_up() -> None:
+def copairs(n: int, d: int) -> None:
+    """Compare average precisions with those of copairs."""
+    for what, ours, theirs, args in jobs(n, d)[1:3]:
+        seconds, value = timed(ours, *args)
+        other, reference = timed(copairs_average_precision, *args)
+        gap = np.abs(value - reference)
+        row(f"{what}, copairs", n, seconds, other, float(gap.max()))
+        odd = np.flatnonzero(gap > 1e-9)
+        if len(odd):
+            exact = theirs(*args, queries=odd)
+            rounded = theirs(*args, queries=odd, precision=np.float32)
+            print(
+                f"  {len(odd)} of {n} queries differ; there, from scikit-learn in float64: ours "
+                f"{np.abs(value[odd] - exact).max():.1e}, copairs "
+                f"{np.abs(reference[odd] - exact).max():.1e}, scikit-learn on similarities "
+                f"rounded to float32 {np.abs(rounded - exact).max():.1e}"
+            )
+
+
+def warm_up(parts: list[str]) -> None:
     """Call once what compiles."""
     data = screen(64, 8)
     start = perf_counter()
@@ -158,7 +190,7 @@ def warm_up() -> None:
     average_precision(data["profiles"], data["label"])
     ours_precision_at_k(data["profiles"], data["label"])
     row("first calls", 64, perf_counter() - start)
-    if find_spec("copairs"):
+    if "copairs" in parts:
         copairs_average_precision(data["profiles"], np.arange(64) // 2)
 
 
@@ -171,11 +203,8 @@ def normalisation(n: int, d: int) -> None:
         "sphere": timed(sphere, profiles, controls),
         "mad_robustize": timed(mad_robustize, profiles, plates),
     }
-    theirs = _pycytominer(profiles, plates, controls) if find_spec("pycytominer") else {}
+    theirs = _pycytominer(profiles, plates, controls)
     for what, (seconds, value) in ours.items():
-        if what not in theirs:
-            row(what, n, seconds)
-            continue
         other, reference = theirs[what]
         # pycytominer's sphering divides by n - 1: the same up to a factor.
         factor = np.sqrt((controls.sum() - 1) / controls.sum()) if what == "sphere" else 1.0
@@ -226,22 +255,26 @@ def _pycytominer(profiles: np.ndarray, plates: np.ndarray, controls: np.ndarray)
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    sizes = {"type": int, "nargs": "*"}
-    parser.add_argument("--growth", **sizes, default=[10_000, 20_000, 50_000, 100_000])
-    parser.add_argument("--compare", **sizes, default=[8000])
-    parser.add_argument("--normalise", **sizes, default=[16_000])
+    parts = ["growth", "plain", "copairs", "normalise"]
+    parser.add_argument("--parts", nargs="*", choices=parts, default=parts)
+    parser.add_argument("--growth", type=int, nargs="*", default=[10_000, 20_000, 50_000, 100_000])
+    parser.add_argument("--wells", type=int, default=8000, help="for plain and copairs")
+    parser.add_argument("--normalise", type=int, default=16_000, help="wells")
     parser.add_argument("--features", type=int, default=384)
     args = parser.parse_args()
     print(
-        f"{'':<36}{'wells':>8}{'ours (s)':>10} {'other (s)':>12} {'ratio':>9}   largest difference"
+        f"{'':<40}{'wells':>8}{'ours (s)':>10} {'other (s)':>12} {'ratio':>9}   largest difference"
     )
-    warm_up()
-    for n in args.growth:
-        metrics(n, args.features, compare=False)
-    for n in args.compare:
-        metrics(n, args.features, compare=True)
-    for n in args.normalise:
-        normalisation(n, args.features)
+    warm_up(args.parts)
+    if "growth" in args.parts:
+        for n in args.growth:
+            growth(n, args.features)
+    if "plain" in args.parts:
+        plain(args.wells, args.features)
+    if "copairs" in args.parts:
+        copairs(args.wells, args.features)
+    if "normalise" in args.parts:
+        normalisation(args.normalise, args.features)
 
 
 if __name__ == "__main__":

@@ -69,16 +69,20 @@ def _nearest(
 
     codes (rules, arrays of a rule, n).
     """
-    for rule in range(len(codes)):
-        for i in range(first, last):
-            query, row = offset + i, similarity[i]
-            best, top, second = -1, -np.inf, -np.inf
-            for j in range(len(row)):
-                if row[j] > second and _allowed(codes[rule], query, j):
-                    if row[j] > top:
-                        best, top, second = j, row[j], top
-                    else:
-                        second = row[j]
+    for i in range(first, last):
+        query, row = offset + i, similarity[i]
+        for rule in range(len(codes)):  # the row stays in the cache
+            best, top, second = -1, np.float32(-np.inf), np.float32(-np.inf)
+            for begin in range(0, len(row), 64):
+                part = row[begin : begin + 64]
+                if not _any_above(part, second):
+                    continue
+                for j in range(begin, begin + len(part)):
+                    if row[j] > second and _allowed(codes[rule], query, j):
+                        if row[j] > top:
+                            best, top, second = j, row[j], top
+                        else:
+                            second = row[j]
             if second >= top - near and best >= 0:  # float64 decides
                 largest = -np.inf
                 for j in range(len(row)):
@@ -87,6 +91,15 @@ def _nearest(
                         if value > largest + TIE:
                             best, largest = j, value
             found[rule, query] = best
+
+
+@compiled
+def _any_above(values: np.ndarray, limit: float) -> bool:
+    """Whether any value is above the limit; counting them all is faster than an early exit."""
+    count = 0
+    for j in range(len(values)):
+        count += values[j] > limit
+    return count > 0
 
 
 @compiled

@@ -18,6 +18,7 @@ import numpy as np
 # order differ by some 1e-16.
 TIE = 1e-12
 BLOCK_BYTES = 64e6
+BLOCK_ROWS = 512  # at least: products of fewer rows spend their time on copying the others
 # With fewer profiles the products take less time than importing torch to look for a GPU.
 GPU_FROM = 16_000
 compiled = numba.njit(nogil=True, cache=True)
@@ -53,7 +54,7 @@ def blocks(rows: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
     """
     n = len(rows)
     multiply = _product(rows.astype(np.float32))
-    height = int(np.clip(BLOCK_BYTES / (4 * max(n, 1)), 1, max(n, 1)))
+    height = min(max(int(BLOCK_BYTES / (4 * max(n, 1))), BLOCK_ROWS), max(n, 1))
     out = np.empty((height, n), dtype=np.float32)
     for start in range(0, n, height):
         stop = min(start + height, n)

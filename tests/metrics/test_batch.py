@@ -26,6 +26,7 @@ def wells():
 
 def small_blocks(monkeypatch):
     monkeypatch.setattr(similarity, "BLOCK_BYTES", 4 * 300 * 7)
+    monkeypatch.setattr(similarity, "BLOCK_ROWS", 1)
     monkeypatch.setattr("cpssl_lite.metrics.batch.BLOCK_BYTES", 8 * 300 * 7)
 
 

@@ -72,6 +72,7 @@ def test_equals_a_full_matrix_whatever_the_block(monkeypatch, height):
     profiles = rng.standard_normal((150, 12))
     batch, treatment = rng.integers(0, 4, 150), rng.integers(0, 20, 150)
     monkeypatch.setattr(similarity, "BLOCK_BYTES", 4 * 150 * height)
+    monkeypatch.setattr(similarity, "BLOCK_ROWS", 1)
     rules = [(), (batch,), (treatment,), (batch, treatment)]
     for found, rule in zip(nearest_neighbours(profiles, rules), rules, strict=True):
         assert (found == brute(profiles, rule)).all()

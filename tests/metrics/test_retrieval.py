@@ -138,6 +138,7 @@ def test_blocks_do_not_change_anything(monkeypatch, height):
     profiles, labels = rng.standard_normal((90, 8)), rng.integers(0, 9, 90).astype(str)
     whole = average_precision(profiles, labels), precision_recall_at_k(profiles, labels).f1
     monkeypatch.setattr(similarity, "BLOCK_BYTES", 4 * 90 * height)
+    monkeypatch.setattr(similarity, "BLOCK_ROWS", 1)
     parts = average_precision(profiles, labels), precision_recall_at_k(profiles, labels).f1
     for one, other in zip(whole, parts, strict=True):
         np.testing.assert_array_equal(one, other)
