@@ -1,6 +1,7 @@
 """Which of the package's files a piece of Python depends on: kept results know their code."""
 
 import ast
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -28,6 +29,27 @@ def modules_used(source: str, package: Path = PACKAGE) -> list[Path]:
                     if file.suffix == ".py":
                         queue.append(file.read_text(encoding="utf-8"))
     return sorted(seen)
+
+
+def behaviour_digest(files: Iterable[Path]) -> str:
+    """Digest of what Python files do: without their blank lines, comments and docstrings.
+
+    Of lines, not of syntax trees, which differ between versions of Python.
+    """
+    digest = hashlib.sha256()
+    for file in files:
+        source = file.read_text(encoding="utf-8")
+        lines = source.splitlines()
+        for node in ast.walk(ast.parse(source)):
+            if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                continue
+            if ast.get_docstring(node) is not None:
+                text = node.body[0]
+                for number in range(text.lineno - 1, text.end_lineno or text.lineno):
+                    lines[number] = ""
+        does = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+        digest.update("\n".join(does).encode() + b"\0")
+    return digest.hexdigest()
 
 
 def _imports(source: str, package: str) -> set[str]:

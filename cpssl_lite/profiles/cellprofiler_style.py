@@ -1,12 +1,9 @@
 """The conventional way as a baseline: segment cells, measure each, average them to wells."""
 
-import ast
-import hashlib
 import logging
 import shutil
 import sys
 from concurrent.futures import ProcessPoolExecutor
-from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -22,6 +19,7 @@ from cpssl_lite.profiles.extract import PLATE, check_images, images_digest
 from cpssl_lite.profiles.kept import kept_profiles
 from cpssl_lite.profiles.table import check_output, read_provenance, write_profiles
 from cpssl_lite.provenance import provenance
+from cpssl_lite.sources import behaviour_digest
 from cpssl_lite.workers import end_with_parent
 
 log = logging.getLogger(__name__)
@@ -65,7 +63,7 @@ def cellprofiler_style(images: pd.DataFrame, out: str | Path, *, workers: int = 
     out = Path(out)
     check_output(out)
     check_images(images)
-    settings = {"method": "CellProfiler-style", "code": _code()}
+    settings = {"method": "CellProfiler-style", "code": behaviour_digest([Path(cells.__file__)])}
     whole = images_digest(images, settings)
     if out.is_file() and read_provenance(out).get("digest") == whole:
         log.info("%s: up to date", out)
@@ -114,13 +112,6 @@ def _measure_plates(
     record = provenance("cellprofiler_style", digest=whole, **settings, **versions)
     write_profiles(table, out, record)
     shutil.rmtree(parts)
-
-
-@cache
-def _code() -> str:
-    """Digest of what finds and measures cells, whatever its layout and comments."""
-    tree = ast.parse(Path(cells.__file__).read_text(encoding="utf-8"))
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
 
 def _wells(rows: pd.DataFrame, fields: list[pd.DataFrame]) -> pd.DataFrame:

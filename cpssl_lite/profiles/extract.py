@@ -29,7 +29,7 @@ from cpssl_lite.models.encoder import Encoder
 from cpssl_lite.profiles.embed import embed_fields
 from cpssl_lite.profiles.table import check_output, read_provenance, write_profiles
 from cpssl_lite.provenance import provenance
-from cpssl_lite.sources import modules_used
+from cpssl_lite.sources import behaviour_digest, modules_used
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,8 @@ def extract(
     -----
     Paper, "SSL inference and postprocessing". A crop counts if at least 1% of its area is
     above 0.7 x Otsu in the DNA channel; a field without such a crop contributes the one at
-    position n // 2 of its n.
+    position n // 2 of its n. Crops lie on a grid from the top left; what is left over at the
+    right and bottom edge of a field, square or not, is not looked at (the released code's rule).
     """
     if convention not in (None, *CONVENTIONS):
         raise InputError(f"convention {convention!r} is not one of {', '.join(CONVENTIONS)}")
@@ -196,14 +197,23 @@ class _Team:
             return
         from lightning.fabric import Fabric
         from lightning.fabric.strategies import DDPStrategy
+        from lightning.fabric.utilities.exceptions import MisconfigurationException
 
         for part in ("fabric", "pytorch"):  # their banners
             logging.getLogger(f"lightning.{part}").setLevel(logging.ERROR)
         # Plates differ: whoever is done first waits for the others, for days if need be.
         strategy = DDPStrategy(timeout=timedelta(days=7))
         kind = device.partition(":")[0]
-        self.fabric = Fabric(accelerator=kind, strategy=strategy, devices=devices, num_nodes=nodes)
-        self.fabric.launch()
+        try:
+            self.fabric = Fabric(
+                accelerator=kind, strategy=strategy, devices=devices, num_nodes=nodes
+            )
+            self.fabric.launch()
+        except MisconfigurationException as error:  # fewer GPUs than that
+            reason = " ".join(str(error).split())
+            raise InputError(
+                f"--devices {devices} --nodes {nodes} cannot run ({reason})"
+            ) from error
         self.device = str(self.fabric.device)
         self.rank, self.size = self.fabric.global_rank, self.fabric.world_size
 
@@ -275,8 +285,9 @@ def check_images(images: pd.DataFrame) -> None:
 def _code() -> str:
     """Digest of the sources that turn files into features: features of older code are not kept."""
     here = Path(__file__)
-    used = [f for f in modules_used(here.read_text(encoding="utf-8")) if f.suffix == ".py"]
-    return hashlib.sha256(b"".join(f.read_bytes() for f in (here, *used))).hexdigest()
+    used = modules_used(here.read_text(encoding="utf-8"))
+    pixels = [f for f in used if f.suffix == ".py" and f.parent.name in ("images", "models")]
+    return behaviour_digest([here, here.with_name("embed.py"), *pixels])
 
 
 def images_digest(rows: pd.DataFrame, settings: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from cpssl_lite.book.digest import code_digest, data_digest, inputs_named, modules_used
+from cpssl_lite.sources import behaviour_digest
 
 
 def package(folder: Path) -> Path:
@@ -48,3 +49,17 @@ def test_source_and_parameters_change_the_digest(tmp_path: Path) -> None:
     assert one == code_digest("x = 1", {"seed": 1}, tmp_path)
     assert len({one, code_digest("x = 2", {"seed": 1}, tmp_path)}) == 2
     assert len({one, code_digest("x = 1", {"seed": 2}, tmp_path)}) == 2
+
+
+def test_a_behaviour_is_not_its_comments_and_docstrings(tmp_path: Path) -> None:
+    file = tmp_path / "a.py"
+    texts = [
+        "def f():\n    return 1\n",
+        '"""Module.\n\nMore."""\n\n\n# why\ndef f():\n    """Function."""\n\n    return 1\n',
+        'def f():\n    return """2"""\n',
+    ]
+    digests = []
+    for text in texts:
+        file.write_text(text)
+        digests.append(behaviour_digest([file]))
+    assert digests[0] == digests[1] != digests[2]

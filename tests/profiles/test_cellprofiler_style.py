@@ -13,7 +13,7 @@ from cpssl_lite.images.table import read_image_table
 from cpssl_lite.profiles import kept
 from cpssl_lite.profiles.normalize import normalize
 from cpssl_lite.profiles.select import select_features
-from cpssl_lite.profiles.table import feature_columns, read_profiles
+from cpssl_lite.profiles.table import feature_columns, read_profiles, read_provenance
 
 pytest.importorskip("cp_measure")
 style = pytest.importorskip("cpssl_lite.profiles.cellprofiler_style")
@@ -92,7 +92,7 @@ def test_kept_table_is_taken_for_the_same_images_only(screen, tmp_path, monkeypa
     images, out, _ = screen
     monkeypatch.setattr(kept, "KEPT", tmp_path / "kept.parquet")
     kept.keep(images, out, kept.KEPT)
-    settings = {"method": "CellProfiler-style", "code": style._code()}
+    settings = {"method": "CellProfiler-style", "code": read_provenance(out)["code"]}
     table = kept.kept_profiles(images, settings)
     made = pd.read_parquet(out)
     features = feature_columns(made)

@@ -1,10 +1,6 @@
 """Extraction against a plain loop, and what happens when something is wrong."""
 
-import subprocess
-import sys
-import time
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+import re
 
 import numpy as np
 import pandas as pd
@@ -17,64 +13,21 @@ from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.crops import cut, foreground_share, grid, select
 from cpssl_lite.images.table import read_image_table
 from cpssl_lite.images.tiff import write_merged
+from cpssl_lite.models.encoder import Encoder
+from cpssl_lite.models.vit import build_vit
 from cpssl_lite.profiles.extract import extract
-from cpssl_lite.profiles.table import feature_columns, read_profiles, read_provenance
-
-SIZE = 32
-
-
-class Moments(torch.nn.Module):
-    """Stands in for a network: mean and mean square of each channel of a crop."""
-
-    channels = CHANNELS
-    crop_size = SIZE
-    n_features = 10
-
-    def __init__(self, name: str = "moments"):
-        super().__init__()
-        self.card = {"method": name, "sha256": name}
-        self.calls = 0
-
-    def forward(self, crops):
-        self.calls += len(crops)
-        return torch.cat([crops.mean((2, 3)), crops.square().mean((2, 3))], dim=1)
+from cpssl_lite.profiles.table import (
+    feature_columns,
+    profile_matrix,
+    read_profiles,
+    read_provenance,
+)
+from tests.profiles.toy import SIZE, Moments
 
 
-@pytest.fixture
-def screen(tmp_path):
-    """Two plates of three wells with two fields of 2 x 3 crops; some crops hold no cell."""
-    generator = np.random.default_rng(0)
-    rows = []
-    for plate in ("P1", "P2"):
-        for well in ("A01", "A02", "B01"):
-            for site in ("1", "2"):
-                pixels = generator.integers(0, 2000, (5, 70, 100), dtype=np.uint16)
-                pixels[4] = 0
-                for row, column in generator.integers(0, (2, 3), (3, 2)):
-                    pixels[
-                        4, row * SIZE + 5 : row * SIZE + 20, column * SIZE : column * SIZE + 9
-                    ] = 40000 + generator.integers(0, 9000)
-                file = f"{plate}_{well}_{site}.tif"
-                write_merged(tmp_path / file, pixels, 0.5)
-                rows.append(
-                    {
-                        "Metadata_Source": "s1",
-                        "Metadata_Batch": "b1",
-                        "Metadata_Plate": plate,
-                        "Metadata_Well": well,
-                        "Metadata_Site": site,
-                        "Metadata_Perturbation": "DMSO" if well == "A01" else f"cpd{well}",
-                        "FileName_Merged": file,
-                    }
-                )
-    table = tmp_path / "images.csv"
-    pd.DataFrame(rows).to_csv(table, index=False)
-    return table
-
-
-def plain_loop(images):
+def plain_loop(images, network=None):
     """One field at a time, every crop through the network, empty ones left out afterwards."""
-    network, fields = Moments(), {}
+    network, fields = network or Moments(), {}
     for _, row in images.iterrows():
         pixels = tifffile.imread(row["FileName_Merged"]).astype(np.float32) / 65535
         corners = grid(*pixels.shape[1:], SIZE)
@@ -108,6 +61,34 @@ def test_equals_the_plain_loop(screen, tmp_path, batch_size):
             )
             assert row["Metadata_Crops"] == str(sum(map(len, wells)))
             assert row["Metadata_Fields"] == "2"
+
+
+@pytest.mark.parametrize("pooling", ["cls", "patch_mean"])
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_a_real_network_equals_the_plain_loop(screen, tmp_path, pooling, per_channel):
+    torch.manual_seed(0)
+    vit = build_vit("vit_mini_patch16", image_size=SIZE, in_channels=1 if per_channel else 5)
+    one = {"mean": None, "sd": None, "per_channel": True} if per_channel else {}
+    encoder = Encoder(vit, {"method": "random"}, crop_size=SIZE, pooling=pooling, **one).eval()
+    images = read_image_table(screen)
+    with torch.inference_mode():
+        wells = [np.concatenate(w).mean(0) for w in plain_loop(images, encoder).values()]
+    for precision in ("fp32", "bf16"):
+        out = extract(images, encoder, tmp_path / f"{precision}.parquet", precision=precision)
+        profiles = profile_matrix(read_profiles(out))[1]
+        if precision == "fp32":
+            np.testing.assert_allclose(profiles, wells, atol=1e-5)
+        cosine = torch.cosine_similarity(torch.tensor(profiles), torch.tensor(np.stack(wells)))
+        assert cosine.min() > 0.999
+
+
+def test_says_how_fast_and_how_long(screen, tmp_path, caplog):
+    with caplog.at_level("INFO"):
+        extract(read_image_table(screen), Moments(), tmp_path / "out.parquet")
+    said = [r.getMessage() for r in caplog.records if r.getMessage().startswith("plate")]
+    assert len(said) == 2
+    assert re.fullmatch(r"plate s1_b1_P1 \(1 of 2\): 6 .*, \d+ crops/s, [\d.]+ s left", said[0])
+    assert said[1].endswith(" 0 s left")
 
 
 def test_crops_without_cells_never_reach_the_network(screen, tmp_path):
@@ -236,91 +217,3 @@ def test_bad_input_is_one_clear_line(screen, tmp_path):
     with pytest.raises(InputError, match="convention 'theirs'"):
         extract(images, Moments(), out, convention="theirs")
     assert not out.exists()
-
-
-RUN = """
-import sys, torch
-sys.path.insert(0, sys.argv[4])
-from test_extract import Moments
-from cpssl_lite.images.table import read_image_table
-from cpssl_lite.profiles import extract as module
-if len(sys.argv) > 5:  # slow enough to be killed
-    import time
-    cut = module.embed_fields
-    module.embed_fields = lambda *a, **k: (time.sleep(0.3), cut(*a, **k))[1]
-module.extract(read_image_table(sys.argv[1]), Moments(), sys.argv[2], device="cpu",
-               devices=int(sys.argv[3]))
-"""
-
-
-def start(table, out, devices, *slow):
-    here = str(Path(__file__).parent)
-    command = [sys.executable, "-c", RUN, str(table), str(out), str(devices), here, *slow]
-    if devices > 1:  # Lightning starts the script again, so it must be one
-        script = Path(out).with_suffix(".py")
-        script.write_text(RUN)
-        command = [sys.executable, str(script), *command[3:]]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-
-
-@pytest.mark.slow
-def test_two_processes_make_the_table_of_one(screen, tmp_path):
-    extract(read_image_table(screen), Moments(), tmp_path / "one.parquet")
-    process = start(screen, tmp_path / "two.parquet", 2)
-    _, said = process.communicate(timeout=200)
-    assert process.returncode == 0, said[-2000:]
-    one, two = (read_profiles(tmp_path / f"{n}.parquet") for n in ("one", "two"))
-    pd.testing.assert_frame_equal(one, two)
-    assert not (tmp_path / "two.parquet.plates").exists()
-
-
-@pytest.mark.slow
-def test_killed_runs_leave_whole_files_and_go_on(screen, tmp_path):
-    extract(read_image_table(screen), Moments(), tmp_path / "one.parquet")
-    out = tmp_path / "killed.parquet"
-    moments = np.random.default_rng().uniform(0.2, 0.9, 3)  # of the time a run takes from here
-    began = time.monotonic()
-    for share in moments:
-        process = start(screen, out, 1, "slow")
-        parts = out.with_name(out.name + ".plates")
-        while process.poll() is None and not parts.exists() and time.monotonic() - began < 60:
-            time.sleep(0.01)
-        time.sleep(0.6 * share)
-        process.kill()
-        process.communicate()
-        for left in [*parts.glob("*.parquet"), *([out] if out.exists() else [])]:
-            pd.read_parquet(left)
-    process = start(screen, out, 1)
-    assert process.wait(100) == 0, process.stderr.read()
-    pd.testing.assert_frame_equal(read_profiles(tmp_path / "one.parquet"), read_profiles(out))
-
-
-def test_fifty_times_the_fields_need_no_more_memory(tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 60000, (5, 512, 512), dtype=np.uint16)
-    write_merged(tmp_path / "field.tif", pixels, 0.1)  # 2.6 MB: 200 kept ones would show
-    row = {"Metadata_Plate": "P", "Metadata_Well": "A01"}
-    rows = pd.DataFrame([{**row, "FileName_Merged": str(tmp_path / "field.tif")}])
-    script = """
-import resource, sys
-sys.path.insert(0, sys.argv[2])
-import pandas as pd
-from test_extract import Moments
-from cpssl_lite.profiles.embed import embed_fields
-rows = pd.read_json(sys.argv[1])
-for times in (16, 800):
-    embed_fields(pd.concat([rows] * times), Moments(), (512, 512), batch_size=64)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-"""
-    rows.to_json(tmp_path / "rows.json")
-    command = [sys.executable, "-c", script, tmp_path / "rows.json", Path(__file__).parent]
-    few, many = map(int, subprocess.check_output(command, text=True, timeout=200).split())
-    assert many < 1.1 * few
-
-
-def test_two_runs_of_one_table_do_not_disturb_each_other(screen, tmp_path):
-    images, out = read_image_table(screen), tmp_path / "out.parquet"
-    networks = [Moments(), Moments()]
-    with ThreadPoolExecutor() as pool:
-        for done in [pool.submit(extract, images, network, out) for network in networks]:
-            done.result()
-    assert sorted(network.calls > 0 for network in networks) == [False, True]
