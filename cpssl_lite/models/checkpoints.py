@@ -75,7 +75,7 @@ def load_encoder(path: str | Path = DEFAULT, convention: Convention = "paper") -
     content, metadata = read_checkpoint(path)
     found, card = _recognise(path, content, metadata, convention)
     shape = infer_shape(found.tensors, str(path), found.heads)
-    network = (formats_public.ChannelAgnosticViT if found.tokens_of_all_channels else ViT)(shape)
+    network = found.network(shape)
     check_input(found, shape, str(path))
     load_strictly(network, found.tensors, str(path))
     card = {

@@ -11,7 +11,7 @@ import torch
 
 from cpssl_lite.errors import InputError
 from cpssl_lite.images.channels import CHANNELS
-from cpssl_lite.models.vit import Pooling, Shape
+from cpssl_lite.models.vit import Pooling, Shape, ViT
 
 Tensors = dict[str, torch.Tensor]
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -32,7 +32,7 @@ class Found:
     crop_size: int | None = None  # None: the size of the position embeddings
     per_channel: bool = False
     heads: int | None = None  # None: see infer_shape
-    tokens_of_all_channels: bool = False  # channel-agnostic: one sequence for all channels
+    network: type[ViT] = ViT  # another one is channel-agnostic: one sequence for all channels
     notes: list[str] = field(default_factory=list)
 
 
@@ -132,7 +132,7 @@ def check_input(found: Found, shape: Shape, source: str) -> None:
     InputError
         The number of channels, of means or of sds, or the size of the crops.
     """
-    one_by_one = found.per_channel or found.tokens_of_all_channels
+    one_by_one = found.per_channel or found.network is not ViT
     if not one_by_one and shape.in_channels != len(found.channels):
         raise InputError(
             f"{source}: the network takes {shape.in_channels} channels, "

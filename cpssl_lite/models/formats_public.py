@@ -8,13 +8,15 @@ is looked at alone. In both cases the features of the stains are concatenated.
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
+from timm.models.vision_transformer import ParallelScalingBlock
 
 from cpssl_lite.models.formats import IMAGENET, Found, Tensors, split, tensors_of
 from cpssl_lite.models.formats_authors import Convention
-from cpssl_lite.models.vit import Pooling, ViT
+from cpssl_lite.models.vit import Pooling, Shape, ViT
 
 HEADS = ("head.", "fc_norm.", "dino_head.", "ibot_head.", "mask_token")
 _NESTED = ("teacher", "state_dict", "model")
@@ -35,30 +37,64 @@ class ChannelAgnosticViT(ViT):
         return x[:, 0] if pooling == "cls" else x[:, 1:].mean(dim=1)
 
 
+class ParallelViT(ChannelAgnosticViT):
+    """As OpenPhenom: attention and MLP side by side, queries and keys normalised, no last norm."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(shape)
+        block = partial(
+            ParallelScalingBlock,
+            shape.width,
+            shape.heads,
+            qk_norm=True,
+            init_values=1e-4,
+        )
+        self.blocks = torch.nn.Sequential(*(block() for _ in range(shape.depth)))
+        self.norm = torch.nn.Identity()
+
+
 def open_phenom(content: dict[str, Any], convention: Convention) -> Found | None:
     """`state_dict` with `encoder.vit_backbone.*`: a channel-agnostic MAE.
 
-    Its images are standardised per channel; features are the mean of all patch tokens.
+    Its images are standardised per channel; features are the mean of all patch tokens, before
+    the norm that the file holds for a classifier (Recursion's maes_microscopy, config.json).
     """
     state = content.get("state_dict", content)
     if not any(str(name).startswith("encoder.vit_backbone.") for name in state):
         return None
-    drop = ("decoder.", "encoder_decoder_proj.", "encoder.vit_backbone.head.", "mask_token")
-    tensors, dropped = split(tensors_of(state), "encoder.vit_backbone.", drop)
+    prefix = "encoder.vit_backbone."
+    drop = ("decoder", "encoder_decoder_proj.", f"{prefix}head.", f"{prefix}fc_norm.", "mask_token")
+    tensors, dropped = split(tensors_of(state), prefix, drop)
+    parallel = any(".in_proj." in name for name in tensors)
     return Found(
         "OpenPhenom",
         "MAE",
-        tensors,
+        one_channels_positions(tensors),
         dropped,
         pooling="patch_mean",
-        tokens_of_all_channels=True,
+        network=ParallelViT if parallel else ChannelAgnosticViT,
     )
+
+
+def one_channels_positions(tensors: Tensors) -> Tensors:
+    """Of positions that are stored once for each of up to 11 channels, all alike: the first."""
+    positions = tensors.get("pos_embed")
+    if positions is None or positions.ndim != 3:
+        return tensors
+    cls, rest = positions[:, :1], positions[:, 1:]
+    for channels in range(2, 65):
+        each = rest.shape[1] // channels
+        if each * channels == rest.shape[1] and round(each**0.5) ** 2 == each:
+            first = rest[:, :each]
+            if torch.equal(rest, first.repeat(1, channels, 1)):
+                return {**tensors, "pos_embed": torch.cat([cls, first], dim=1)}
+    return tensors
 
 
 def vit_state(content: dict[str, Any], convention: Convention) -> Found | None:
     """Any ViT under timm's, DINO's or DINOv2's names, bare or inside a training checkpoint."""
     nested = next((key for key in _NESTED if isinstance(content.get(key), dict)), None)
-    tensors = tensors_of(content[nested] if nested else content)
+    tensors = from_transformers(tensors_of(content[nested] if nested else content))
     for prefix in ("backbone.", "model.", "encoder.", "vit."):
         if f"{prefix}patch_embed.proj.weight" in tensors:
             break
@@ -85,6 +121,44 @@ def vit_state(content: dict[str, Any], convention: Convention) -> Found | None:
     if nested:
         found.format += f" under `{nested}`"
     return found
+
+
+_TRANSFORMERS = {
+    r"embeddings\.(patch_embeddings\.projection|position_embeddings|cls_token)": r"\1",
+    r"patch_embeddings\.projection": "patch_embed.proj",
+    r"position_embeddings": "pos_embed",
+    r"embeddings\.(mask_token|register_tokens)": r"\1",
+    r"encoder\.layer\.": "blocks.",
+    r"layernorm_before": "norm1",
+    r"layernorm_after": "norm2",
+    r"attention\.attention": "attn",
+    r"attention\.output\.dense": "attn.proj",
+    r"intermediate\.dense": "mlp.fc1",
+    r"output\.dense": "mlp.fc2",
+    r"layer_scale(\d)\.lambda1": r"ls\1.gamma",
+    r"layernorm\.": "norm.",
+    r"(pooler|classifier)\.": r"head.\1.",
+}
+
+
+def from_transformers(tensors: Tensors) -> Tensors:
+    """Rename what Hugging Face's Transformers library calls otherwise; join queries, keys, values.
+
+    Source: its conversion scripts for ViT and DINOv2.
+    """
+    if not any(name.endswith("embeddings.patch_embeddings.projection.weight") for name in tensors):
+        return tensors
+    renamed = {}
+    for name, value in tensors.items():
+        for theirs, ours in _TRANSFORMERS.items():
+            name = re.sub(theirs, ours, name)
+        renamed[name.removeprefix("vit.").removeprefix("dinov2.")] = value
+    for name in [name for name in renamed if ".attn.query." in name]:
+        three = [name.replace("query", part) for part in ("query", "key", "value")]
+        if all(part in renamed for part in three):
+            joined = torch.cat([renamed.pop(part) for part in three])
+            renamed[name.replace("query", "qkv")] = joined
+    return renamed
 
 
 def unchunk(tensors: Tensors) -> tuple[Tensors, bool]:

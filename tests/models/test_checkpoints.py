@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from click.testing import CliRunner
 
+from cpssl_lite.cli import cli
 from cpssl_lite.errors import InputError
 from cpssl_lite.models.checkpoints import (
     inspect_checkpoint,
@@ -231,4 +233,12 @@ def test_inspect_says_what_was_recognised(parity):
     assert report["channels"] == ["Mito", "AGP", "RNA", "ER", "DNA"]
     assert report["mean"] == pytest.approx(RELEASED_MEAN)
     assert any(name.startswith("head.") for name in report["dropped"])
-    json.dumps(report)
+
+
+def test_inspect_prints_text_or_json(parity):
+    path = str(parity / "inference/checkpoints/mae_micro.pth")
+    text, plain = (CliRunner().invoke(cli, ["inspect", path, *o]) for o in ([], ["--json"]))
+    assert text.exit_code == plain.exit_code == 0
+    assert "authors' MAE" in text.output and "'Mito', 'AGP'" in text.output
+    report = json.loads(plain.output)
+    assert report["pooling"] == "patch_mean_before_norm" and report["shape"]["in_channels"] == 5

@@ -110,23 +110,93 @@ def test_a_chunked_file_with_a_block_missing_is_refused(tmp_path):
         load_encoder(tmp_path / "c.pth")
 
 
-def test_openphenom_takes_any_number_of_channels(tmp_path):
-    vit = build_vit(SMALL, in_channels=1)
+TOP = {
+    "cls_token": "embeddings.cls_token",
+    "pos_embed": "embeddings.position_embeddings",
+    "patch_embed.proj": "embeddings.patch_embeddings.projection",
+    "norm": "layernorm",
+}
+DINOV2 = {"attn.proj": "attention.output.dense"}
+VIT = {
+    **DINOV2,
+    "norm1": "layernorm_before",
+    "norm2": "layernorm_after",
+    "mlp.fc1": "intermediate.dense",
+    "mlp.fc2": "output.dense",
+}
+
+
+def transformers_names(state, layer):
+    """A ViT's tensors under the Transformers library's names; `layer`: those inside a block."""
+    out = {}
+    for name, value in state.items():
+        stem, _, kind = name.rpartition(".")
+        if name in TOP or stem in TOP:
+            out[TOP.get(name) or f"{TOP[stem]}.{kind}"] = value
+            continue
+        _, i, part = stem.split(".", 2)
+        block = f"encoder.layer.{i}"
+        if part == "attn.qkv":
+            for each, third in zip(("query", "key", "value"), value.chunk(3), strict=True):
+                out[f"{block}.attention.attention.{each}.{kind}"] = third
+        elif part in ("ls1", "ls2"):
+            out[f"{block}.layer_scale{part[-1]}.lambda1"] = value
+        else:
+            out[f"{block}.{layer.get(part, part)}.{kind}"] = value
+    return out
+
+
+@pytest.mark.parametrize(("prefix", "layer"), [("", VIT), ("vit.", VIT), ("", DINOV2)])
+def test_safetensors_of_the_transformers_library(tmp_path, prefix, layer):
+    vit = build_vit(SMALL, in_channels=3, layer_scale=layer is DINOV2)
+    state = {prefix + k: v.clone() for k, v in transformers_names(vit.state_dict(), layer).items()}
+    assert f"{prefix}encoder.layer.2.attention.attention.key.bias" in state
+    extra = {f"{prefix}pooler.dense.weight": torch.zeros(3), "classifier.bias": torch.zeros(3)}
+    if layer is DINOV2:
+        extra = {"embeddings.mask_token": torch.zeros(1, 48)}
+    save_file({**state, **extra}, tmp_path / "hf.safetensors")
+    torch.save(vit.state_dict(), tmp_path / "timm.pth")
+    got, expected = (load_encoder(tmp_path / name) for name in ("hf.safetensors", "timm.pth"))
+    assert len(got.card["dropped"]) == len(extra)
+    assert torch.equal(got(CROPS), expected(CROPS))
+    del state[f"{prefix}encoder.layer.1.attention.attention.key.bias"]
+    save_file(state, tmp_path / "cut.safetensors")
+    with pytest.raises(InputError, match=r"missing: blocks\.1\.attn\.qkv\.bias"):
+        load_encoder(tmp_path / "cut.safetensors")
+
+
+def openphenom_file(vit, path):
+    """Like the original: a pickle with a safetensors name, positions for 11 channels."""
     state = {f"encoder.vit_backbone.{k}": v for k, v in vit.state_dict().items()}
-    state |= {"decoder.norm.weight": torch.ones(3), "encoder_decoder_proj.weight": torch.ones(3)}
-    # Like the original, a pickle with a safetensors name.
-    torch.save({"state_dict": state}, tmp_path / "model.safetensors.tmp")
-    (tmp_path / "model.safetensors.tmp").rename(tmp_path / "model.safetensors")
+    position = state["encoder.vit_backbone.pos_embed"]
+    repeated = torch.cat([position[:, :1], position[:, 1:].repeat(1, 11, 1)], 1)
+    state["encoder.vit_backbone.pos_embed"] = repeated
+    state |= {"decoder.pos_embeddings": torch.ones(3), "decoder_pred.bias": torch.ones(3)}
+    state |= {"encoder_decoder_proj.weight": torch.ones(3)}
+    torch.save({"state_dict": state}, path.with_suffix(".pth"))
+    path.with_suffix(".pth").rename(path)
+
+
+@pytest.mark.parametrize("parallel", [True, False])
+def test_openphenom_takes_any_number_of_channels(tmp_path, parallel):
+    vit = build_vit(SMALL, in_channels=1)
+    if parallel:  # what the released network is built of
+        vit = timm.models.VisionTransformer(
+            64, 16, 1, 0, "avg", 48, 3, 3, qkv_bias=False, qk_norm=True, init_values=0.5,
+            block_fn=timm.models.vision_transformer.ParallelScalingBlock,
+        )  # fmt: skip
+        vit.fc_norm.weight.fill_(3.0)  # for a classifier; not in the features
+    openphenom_file(vit, tmp_path / "model.safetensors")
     encoder = load_encoder(tmp_path / "model.safetensors")
-    assert (encoder.n_features, encoder.pooling) == (48, "patch_mean")
+    assert (encoder.n_features, encoder.pooling, encoder.crop_size) == (48, "patch_mean", 64)
     got = encoder(CROPS)
     assert random_like(encoder, 0)(CROPS).shape == got.shape
     shuffled = encoder(CROPS[:, [4, 2, 0, 1, 3]])  # no channel has a place of its own
     assert torch.allclose(got, shuffled, atol=1e-5)
-    x = vit.patch_embed(standardised(CROPS).flatten(0, 1)[:, None]).flatten(1, 2)
+    x = vit.patch_embed(standardised(CROPS).flatten(0, 1)[:, None]).reshape(10, 16, 48)
     x = (x + vit.pos_embed[:, 1:]).reshape(2, -1, 48)
     cls = (vit.cls_token + vit.pos_embed[:, :1]).expand(2, -1, -1)
-    expected = vit.norm(vit.blocks(torch.cat([cls, x], 1)))[:, 1:].mean(1)
+    expected = vit.eval().norm(vit.blocks(torch.cat([cls, x], 1)))[:, 1:].mean(1)
     assert torch.allclose(got, expected, atol=1e-4)
 
 
