@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import lightning
@@ -124,8 +124,9 @@ def train(
             "seed": seed,
             "epochs": recipe["epochs"],
             "wall_minutes": round(keeper.seconds / 60, 1),
+            "cpu_minutes": round(keeper.cpu_seconds / 60, 1),
             "machine": machine(trainer),
-            "final_loss": keeper.rows[-1]["loss"] if keeper.rows else None,
+            "metrics": keeper.last_epoch(),
             "licence": recipe["licence"],
             "provenance": provenance("train"),
         }
@@ -180,20 +181,28 @@ class Keeper(lightning.Callback):
     def __init__(self, out: Path, every: int) -> None:
         self.out, self.every = out, every
         self.rows: list[dict[str, float]] = []
-        self.seconds = 0.0
-        self.started = perf_counter()
+        self.seconds = self.cpu_seconds = 0.0
+        self.started = self.cpu_started = 0.0
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs to continue the curves."""
-        return {"rows": self.rows, "seconds": self.seconds}
+        return {"rows": self.rows, "seconds": self.seconds, "cpu_seconds": self.cpu_seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue the curves of the stopped run."""
-        self.rows, self.seconds = state_dict["rows"], state_dict["seconds"]
+        for name, value in state_dict.items():
+            setattr(self, name, value)
+
+    def last_epoch(self) -> dict[str, float]:
+        """Means over the last epoch of what was measured, for the card."""
+        table = pd.DataFrame(self.rows)
+        last = table[table["epoch"] == table["epoch"].max()]
+        means = last.drop(columns=["epoch", "step", "lr", "weight_decay"]).mean()
+        return {name: round(float(value), 4) for name, value in means.items()}
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        """Start the clock of an epoch."""
-        self.started = perf_counter()
+        """Start the clocks of an epoch."""
+        self.started, self.cpu_started = perf_counter(), process_time()
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, *args: Any
@@ -216,6 +225,7 @@ class Keeper(lightning.Callback):
         """Say one line, and every few epochs write everything."""
         took = perf_counter() - self.started
         self.seconds += took
+        self.cpu_seconds += process_time() - self.cpu_started
         epoch, epochs = trainer.current_epoch + 1, pl_module.recipe["epochs"]
         steps = pl_module.steps_per_epoch
         if trainer.is_global_zero and not trainer.progress_bar_callback:

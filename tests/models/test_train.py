@@ -72,7 +72,7 @@ def test_a_run_leaves_a_checkpoint_its_card_and_curves(table, tmp_path, method):
     card = yaml.safe_load(path.with_suffix(".yaml").read_text())
     assert card["sha256"] == encoder.card["sha256"] and card["seed"] == 1
     assert card["recipe"]["epochs"] == 3 and card["data"]["fields"] == 9
-    for key in ("command", "machine", "wall_minutes", "licence", "provenance"):
+    for key in ("command", "machine", "wall_minutes", "cpu_minutes", "licence", "provenance"):
         assert card[key] is not None
     pixels = np.stack([Fields(training.read_image_table(table))[i][0] for i in range(9)]) / 65535
     assert np.allclose(encoder.mean.flatten(), pixels.mean((0, 2, 3)), atol=0.02)
@@ -80,6 +80,7 @@ def test_a_run_leaves_a_checkpoint_its_card_and_curves(table, tmp_path, method):
     curves = pd.read_csv(out / "metrics.csv")
     assert curves["step"].tolist() == list(range(6)) and np.isfinite(curves["loss"]).all()
     assert curves["lr"].iloc[0] < curves["lr"].max()
+    assert card["metrics"]["loss"] == pytest.approx(curves["loss"].tail(2).mean(), abs=1e-3)
     expected = "patch_mean_before_norm" if method == "mae" else "cls"
     assert encoder.pooling == expected
     before = path.stat().st_mtime_ns
@@ -109,6 +110,17 @@ def test_a_stopped_run_resumes_to_the_same_weights(table, tmp_path, method, monk
     assert all(torch.equal(first[name], second[name]) for name in first)
     curves = [pd.read_csv(tmp_path / run / "metrics.csv") for run in ("whole", "parts")]
     pd.testing.assert_frame_equal(*curves)
+
+
+def test_bf16_keeps_the_weights_in_fp32(table, tmp_path):
+    losses = {}
+    for precision in ("32-true", "bf16-mixed"):
+        recipe = config(tmp_path, "dino", epochs=1, precision=precision)
+        path = training.train("dino", table, tmp_path / precision, recipe, accelerator="cpu")
+        assert all(value.dtype == torch.float32 for value in weights(path).values())
+        losses[precision] = pd.read_csv(path.parent / "metrics.csv")["loss"].to_numpy()
+    gap = np.abs(losses["bf16-mixed"] - losses["32-true"])
+    assert 0 < gap.max() < 0.1
 
 
 def test_another_seed_gives_other_weights(table, tmp_path):
