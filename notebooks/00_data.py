@@ -37,6 +37,8 @@ from IPython.display import Markdown
 from cpssl_lite.book import provenance
 from cpssl_lite.book.figures import WIDTH, composite, show_image, style, tag
 from cpssl_lite.book.html import table
+from cpssl_lite.data.fetch import index_of, locate
+from cpssl_lite.data.manifests import FOLDER, list_manifests, load_manifest
 from cpssl_lite.data.simulate.screen import simulate
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.crops import foreground_share, grid, select
@@ -72,17 +74,12 @@ def example_of(rows):
 
 def real_field(folder):
     """An untreated CPJUMP1 field, scaled like ours; None without the images."""
-    manifest = Path(folder) / "manifest.csv"
-    if not manifest.is_file():
+    index = locate(index_of(load_manifest("cpjump1_examples")), folder)
+    if index is None:
         return None
-    rows = pd.read_csv(manifest, dtype=str)
-    rows = (
-        rows[rows["control_type"] == "negcon"]
-        .drop_duplicates("channel")
-        .set_index("channel")
-    )
-    files = rows["file"].str.removeprefix("images/")
-    planes = [read_plane(manifest.parent / files[name]) for name in CHANNELS]
+    control = index[index["Metadata_Control"] == "negcon"]
+    files = control.drop_duplicates("Channel").set_index("Channel")["path"]
+    planes = [read_plane(files[name]) for name in CHANNELS]
     pixels = to_uint16(scale_intensities(np.stack(planes)))
     return Field(pixels[:, 400 : 400 + SIZE, 400 : 400 + SIZE], None, CHANNELS)
 
@@ -116,8 +113,7 @@ if len(rows) == 1:
     display(
         Markdown(
             "*Real cells are shown here when the CPJUMP1 example images are in "
-            f"`{real_images}` (public, CC0: folder `example_images` of the repository "
-            "`jump-cellpainting/2021_Chandrasekaran_submitted`).*"
+            f"`{real_images}` (public, CC0, 79 MB): `cpssl data fetch cpjump1_examples`.*"
         )
     )
 
@@ -293,9 +289,80 @@ table(
 )
 
 # %% [markdown]
-# The paper's own data: 564,272 training images of 10,057 compounds from four sources; 75,545
-# images of 306 compounds in 16 batches to validate; 5,198 gene overexpressions to test. The whole
-# consortium's set is 115 TB.
+# ## The paper's data, and how to get them
+#
+# Every data set and checkpoint has a manifest: where it is, what its licence allows, which wells are
+# controls. `cpssl data fetch NAME` gets it, or some of its plates and wells; with `--dry-run` it
+# says how much that would be. What nobody could check from where these manifests were written is
+# listed as not verified: addresses, mostly.
+
+
+# %% tags=["hide-input"]
+def size_of(item):
+    """A size in the unit that suits it, where it is known."""
+    megabytes = item.get("megabytes") or 0
+    for unit, factor in (("TB", 1e6), ("GB", 1e3), ("MB", 1)):
+        if megabytes >= factor:
+            return f" ({megabytes / factor:.3g} {unit})"
+    return ""
+
+
+public = [item for item in list_manifests() if item["kind"] != "simulated"]
+public = sorted(public, key=lambda item: item["kind"] == "checkpoint")
+table(
+    ("Name", "What", "Licence", "Not verified"),
+    [
+        (
+            item["name"],
+            f"{item['title']}{size_of(item)}",
+            f"{item['licence']}: {item['allows']}",
+            "; ".join(item.get("unverified", [])) or "-",
+        )
+        for item in public
+    ],
+    caption="Public data sets and checkpoints with a manifest",
+)
+
+# %% [markdown]
+# The paper lists its plates in supplementary tables that are not among the public metadata. So a
+# script (`data_manifests/derive_jump.py`) derives them by the text's rules: the training set is what
+# lies on the plates of the compound library that sources 2, 3, 6 and 8 all imaged; the validation
+# set is the Target2 plates of the same batches, filled up to 16 batches; the test set starts from
+# all overexpression plates of source 4. Its counts beside the paper's:
+
+# %% tags=["hide-input"]
+counts = pd.read_csv(
+    FOLDER / "jump_counts.csv", dtype=str, keep_default_na=False
+)
+
+
+def apart(row):
+    """How far a count is from the paper's."""
+    if row["difference"] in ("", "0"):
+        return "equal" if row["difference"] else "-"
+    return f"{int(row['difference']):+,} ({float(row['percent']):+.2f}%)"
+
+
+table(
+    ("Quantity", "Paper", "Derived", "Difference", "Why"),
+    [
+        (
+            f"{row['set']}: {row['quantity']}",
+            f"{int(row['paper']):,}" if row["paper"] else "-",
+            f"{int(row['derived']):,}",
+            apart(row),
+            row["why"],
+        )
+        for _, row in counts.iterrows()
+    ],
+    caption="The paper's counts and those of the consortium's metadata tables",
+)
+
+# %% [markdown]
+# Images are counted as wells times {term}`fields <field of view>` a well, as planned. The paper's
+# counts are a little lower; images that are known to be missing upstream could explain it, which
+# cannot be checked without the bucket. For the overexpressed genes the difference is a filter on
+# profiles that is not applied here.
 #
 # ## What this shows and what it does not
 #
@@ -315,14 +382,16 @@ table(
 # cpssl run ssl_comparison -p data=data/mine/images.parquet
 # ```
 #
-# Seven real fields of CPJUMP1 to start with: `cpssl data fetch cpjump1_examples`.
+# Seven real fields of CPJUMP1 to start with: `cpssl data fetch cpjump1_examples`; the chapter
+# [From raw images](10_raw_images) goes through them step by step.
 #
 # ## Use the authors' released embeddings
 #
-# Their archive (about 6 GB; the address is in the paper's data section) unpacks to `SSL_data/`, with
-# a table of wells for every method in `embeddings/`. The chapters read these tables as they are:
+# Their archive (about 6 GB) has a table of wells for every method in `embeddings/`. The chapters
+# read these tables as they are:
 #
 # ```bash
+# cpssl data fetch authors_release          # says where it has unpacked them
 # cpssl run ssl_comparison -p release=SSL_data -p data_name="JUMP-CP multisource"
 # cpssl run gene_clustering -p release=SSL_data -p data_name="JUMP-CP ORF"
 # ```

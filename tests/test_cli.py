@@ -288,7 +288,8 @@ def test_errors_about_a_table_name_its_file(refused, tmp_path):
 
 def test_every_command_has_an_example(cpssl):
     for words in (
-        ["data", "list"], ["data", "simulate"], ["data", "prepare"], ["train"], ["extract"],
+        ["data", "list"], ["data", "simulate"], ["data", "fetch"], ["data", "prepare"],
+        ["data", "qc"], ["train"], ["extract"],
         ["normalize"], ["select"], ["measure"], ["evaluate"], ["inspect"], ["run"], ["book"],
     ):  # fmt: skip
         code, printed, _ = cpssl(*words, "--help")
@@ -311,3 +312,19 @@ def test_an_unexpected_disk_error_is_one_line(refused, monkeypatch):
 
     monkeypatch.setattr("cpssl_lite.data.manifests.list_manifests", fail)
     assert refused("data", "list") == "cpssl: /disk/that/went/away: Input/output error"
+
+
+def test_a_fetched_data_set_is_prepared_by_its_name(cpssl, refused, tmp_path, monkeypatch):
+    monkeypatch.setenv("CPSSL_CACHE", str(tmp_path))
+    words = ["data", "prepare", "cpjump1_examples", "-o", tmp_path / "out"]
+    assert "fetch it first: cpssl data fetch cpjump1_examples" in refused(*words)
+    assert "no such image table" in refused("data", "prepare", "unknown", "-o", tmp_path / "out")
+    row = {"Metadata_Plate": "P", "Metadata_Well": "A01"}
+    (tmp_path / "cpjump1_examples").mkdir()
+    for name in CHANNELS:
+        tifffile.imwrite(tmp_path / f"{name}.tiff", np.eye(40, dtype=np.uint16))
+        row[f"FileName_Orig{name}"] = str(tmp_path / f"{name}.tiff")
+    pd.DataFrame([row]).to_csv(tmp_path / "cpjump1_examples/load_data.csv", index=False)
+    code, printed, _ = cpssl(*words, "--qc")
+    assert code == 0 and (tmp_path / "out/qc.html").is_file()
+    assert printed.split() == [str(tmp_path / "out" / n) for n in ("images.parquet", "qc.html")]

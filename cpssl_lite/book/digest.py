@@ -60,6 +60,8 @@ def code_digest(source: str, parameters: Mapping[str, Any], root: Path) -> str:
     files = modules_used(source)
     if any(file.name == "claims.py" for file in files):
         files.append(root / "book" / "claims.yml")
+    if any(file.name == "manifests.py" for file in files):
+        files += sorted((root / "data_manifests").glob("*.[cy]*"))  # CSV and YAML
     # By name and folder, not by place: a checkout that was moved is still unchanged.
     parts += [f"{f.parent.name}/{f.name} {sha256(f)}" for f in files if f.is_file()]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()

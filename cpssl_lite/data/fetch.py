@@ -172,12 +172,25 @@ def fetch(
             unpacked += unpack(archive, folder)
             archive.unlink()
     if "Channel" in index:
-        return _load_data(index, folder, absent)
+        return write_load_data(index, folder, absent)
     tops = {target.relative_to(folder).parts[0] for target in unpacked}
     return folder / tops.pop() if len(tops) == 1 else folder
 
 
-def _load_data(index: pd.DataFrame, folder: Path, absent: Sequence[str]) -> Path:
+def locate(index: pd.DataFrame, folder: str | Path) -> pd.DataFrame | None:
+    """The index with the paths of files that lie somewhere in `folder`; None if one is missing.
+
+    A file is known by its name and that of its own folder, so another layout above does not
+    matter.
+    """
+    there = {path.parts[-2:]: str(path.resolve()) for path in Path(folder).rglob("*.tif*")}
+    wanted = [Path(path).parts[-2:] for path in index["path"]]
+    if any(name not in there for name in wanted):
+        return None
+    return index.assign(path=[there[name] for name in wanted])
+
+
+def write_load_data(index: pd.DataFrame, folder: Path, absent: Sequence[str] = ()) -> Path:
     """Write a row per whole field with ``FileName_Orig*`` columns, relative to the table."""
     head = [c for c in index if str(c).startswith("Metadata_")]
     images = index[index["Channel"].notna() & ~index["path"].isin(absent)]

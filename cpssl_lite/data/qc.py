@@ -72,7 +72,13 @@ def quality(table: str | Path, out: str | Path, workers: int = 2) -> Path:
     with atomic_path(out.with_suffix(".csv")) as scratch:
         measures.to_csv(scratch, index=False)
     with atomic_path(out) as scratch:
-        scratch.write_text(_page(table.name, measures, [picture for _, picture in found]))
+        scratch.write_text(
+            _page(
+                f"{table.resolve().parent.name}/{table.name}",
+                measures,
+                [picture for _, picture in found],
+            )
+        )
     return out
 
 

@@ -63,3 +63,12 @@ def test_a_behaviour_is_not_its_comments_and_docstrings(tmp_path: Path) -> None:
         file.write_text(text)
         digests.append(behaviour_digest([file]))
     assert digests[0] == digests[1] != digests[2]
+
+
+def test_manifests_change_the_digest_of_a_page_that_shows_them(tmp_path: Path) -> None:
+    (tmp_path / "data_manifests").mkdir()
+    shows, not_ = "from cpssl_lite.data.manifests import list_manifests", "x = 1"
+    before = [code_digest(source, {}, tmp_path) for source in (shows, not_)]
+    (tmp_path / "data_manifests" / "a.yaml").write_text("title: a")
+    after = [code_digest(source, {}, tmp_path) for source in (shows, not_)]
+    assert before[0] != after[0] and before[1] == after[1]

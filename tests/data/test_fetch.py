@@ -15,7 +15,7 @@ import pytest
 
 from cpssl_lite.data import download as module
 from cpssl_lite.data.download import Downloader, Remote, Stopped
-from cpssl_lite.data.fetch import choose, fetch, index_of, missing
+from cpssl_lite.data.fetch import choose, fetch, index_of, locate, missing
 from cpssl_lite.errors import InputError, StepFailed
 
 BODY = bytes(range(256)) * 4000  # about 1 MB
@@ -272,6 +272,18 @@ def test_plates_wells_and_unknown_names(server):
         choose(index(server), sites=["1"])
 
 
+def test_files_are_found_under_any_layout(tmp_path):
+    index = pd.DataFrame({"path": ["images/P1/a.tiff", "images/P2/a.tiff"], "Channel": "DNA"})
+    for plate in ("P1", "P2"):
+        (tmp_path / "elsewhere" / plate).mkdir(parents=True)
+        (tmp_path / "elsewhere" / plate / "a.tiff").touch()
+    found = locate(index, tmp_path)["path"].tolist()
+    assert found == [str(tmp_path / f"elsewhere/{p}/a.tiff") for p in ("P1", "P2")]
+    (tmp_path / "elsewhere/P2/a.tiff").unlink()
+    assert locate(index, tmp_path) is None
+    assert locate(index, tmp_path / "nowhere") is None
+
+
 def test_a_manifest_without_files_cannot_be_fetched():
     with pytest.raises(InputError, match="no files to fetch"):
         index_of({"name": "lite", "kind": "simulated"})
@@ -304,6 +316,7 @@ def test_real_fields_from_a_bucket_to_profiles(real, tmp_path, monkeypatch):
     monkeypatch.setenv("CPSSL_BASE_URL", f"http://127.0.0.1:{bucket.server_port}")
     table = fetch(index_of(load_manifest("cpjump1_examples")), tmp_path / "raw")
     bucket.shutdown()
+    assert table == tmp_path / "raw" / "load_data.csv"
     images = read_image_table(prepare(table, tmp_path / "merged", workers=1))
     out = extract(images, load_encoder(DEFAULT), tmp_path / "raw.parquet")
     profiles = read_profiles(out)
