@@ -122,12 +122,8 @@ def short(way):
 
 grid = {}
 for name, wells in raw.items():
-    controls = int((wells["Metadata_Control"] == "negcon").sum())
-    many = len(feature_columns(wells)) > 5 * controls
     for way in ways:
         grid[name, way] = (np.nan, np.nan)
-        if many and "sphere" in way:
-            continue
         try:
             grid[name, way] = score(normalize(wells, way))
         except InputError as error:  # no controls on a plate, for instance
@@ -135,7 +131,7 @@ for name, wells in raw.items():
 grid = pd.DataFrame(grid, index=["perturbation", "label"]).T
 grid["mean"] = grid[["perturbation", "label"]].mean(axis=1)
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-postprocessing", "caption": "mAP of every feature type after each way of post-processing (the paper's Supplementary Fig. 2). A frame marks the best of a row. Steps are done from left to right; colours run from the worst to the best value of a row, so that rows of different height can be compared. Empty: features outnumber the negative controls more than five times, or controls are missing."}, "image": {"alt": "Two heatmaps with a row for each feature type and a column for each of eight ways of post-processing: perturbation mAP and label mAP, the best of a row framed."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-postprocessing", "caption": "mAP of every feature type after each way of post-processing (the paper's Supplementary Fig. 2). A frame marks the best of a row. Steps are done from left to right; colours run from the worst to the best value of a row, so that rows of different height can be compared. Empty: controls are missing."}, "image": {"alt": "Two heatmaps with a row for each feature type and a column for each of eight ways of post-processing: perturbation mAP and label mAP, the best of a row framed."}}
 figure, axes = plt.subplots(
     2, 1, figsize=(WIDTH, 1.9 + 0.58 * len(raw)), sharex=True
 )
@@ -207,9 +203,9 @@ html_table(
 #
 # Two ways to go wrong, and where each feature type stands. Sphering needs more negative controls than
 # features: with fewer, directions in which the controls do not vary are amplified 1,000-fold, as in
-# the released code; far too few, and the way is left out. MAD robustize divides by the MAD: a
-# feature that is nearly constant on a plate but for a few wells becomes huge there, and cosine
-# distance then sees little else. Clipping at ±10 shows whether that happened.
+# the released code. MAD robustize divides by the MAD: a feature that is nearly constant on a plate
+# but for a few wells becomes huge there, and cosine distance then sees little else. Clipping at ±10
+# shows whether that happened.
 
 # %% tags=["hide-input"]
 plain = {name: normalize(wells, "mad_robustize") for name, wells in raw.items()}

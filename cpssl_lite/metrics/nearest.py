@@ -94,7 +94,7 @@ def _nearest(
 
 
 @compiled
-def _any_above(values: np.ndarray, limit: float) -> bool:
+def _any_above(values: np.ndarray, limit: np.float32) -> bool:
     """Whether any value is above the limit; counting them all is faster than an early exit."""
     count = 0
     for j in range(len(values)):

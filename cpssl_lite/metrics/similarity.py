@@ -115,7 +115,9 @@ def dot(one: np.ndarray, other: np.ndarray) -> float:
 
 
 @compiled
-def _cells(values: np.ndarray, low: float, scale: float, top: float, out: np.ndarray) -> None:
+def _cells(
+    values: np.ndarray, low: np.float32, scale: np.float32, top: np.float32, out: np.ndarray
+) -> None:
     """Which step from `low` upwards each value is on, 0 to `top`; never falls as values rise."""
     for j in range(len(values)):
         out[j] = np.int32(min(max((values[j] - low) * scale, np.float32(0.0)), top))
