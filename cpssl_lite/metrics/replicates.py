@@ -1,6 +1,7 @@
 """Do replicates of a perturbation look alike: replicate correlation, percent replicating."""
 
 import random
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -12,6 +13,9 @@ from cpssl_lite.metrics.similarity import TIE, encode, groups, unit_rows
 SEED = 507
 NULL_GROUPS = 1000
 GROUP_SIZE = 12
+DRAWS_A_GROUP = 10_000  # without success: there are hardly any such groups
+N_BINS = 2**16
+MOST_AT_ONCE = 2000  # wells whose correlations are held in one matrix
 
 
 class Replication(NamedTuple):
@@ -86,7 +90,8 @@ def percent_replicating(
     -------
     Replication
         With fewer than 24 perturbations the groups are half as many wells as there are
-        perturbations; with fewer than 4, `share` and `threshold` are NaN.
+        perturbations. With fewer than 4, or if one has so many of the wells that hardly any
+        group of different ones can be drawn, `share` and `threshold` are NaN.
     """
     codes = encode(perturbation)
     named = np.flatnonzero(codes >= 0)
@@ -115,7 +120,11 @@ def _null(
     if not usable:  # small screens, and positions: as large as leaves a choice
         usable = [i for i, n in enumerate(distinct) if n >= 4]
     values: list[float] = []
+    draws = 0
     while usable and len(values) < NULL_GROUPS:
+        draws += 1
+        if draws > DRAWS_A_GROUP * (len(values) + 1):
+            return np.array([])
         pick = usable[0] if len(usable) == 1 else draw.choice(usable)
         size = min(GROUP_SIZE, distinct[pick] // 2)
         # Positions in the pool as a list: what random.choices does with the seed depends on it.
@@ -129,5 +138,28 @@ def _median(rows: np.ndarray) -> float:
     """Median correlation over the pairs of a group; NaN for a single well."""
     if len(rows) < 2:
         return float("nan")
-    upper = np.triu_indices(len(rows), 1)
-    return float(np.median((rows @ rows.T)[upper]))
+    if len(rows) <= MOST_AT_ONCE:
+        return float(np.median(np.concatenate(list(_pairs(rows)))))
+    # Too many to hold: count them in bins first, then look at those of the middle bins.
+    counts = np.zeros(N_BINS + 1, dtype=np.int64)
+    for part in _pairs(rows):
+        counts += np.bincount(_bins(part), minlength=len(counts))
+    upto = np.cumsum(counts)
+    middle = (upto[-1] - 1) // 2, upto[-1] // 2
+    low, high = np.searchsorted(upto, middle, side="right")
+    kept = [part[np.isin(_bins(part), (low, high))] for part in _pairs(rows)]
+    return float(np.sort(np.concatenate(kept))[middle - (upto[low] - counts[low])].mean())
+
+
+def _pairs(rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Correlations of all pairs of unit rows, in parts."""
+    for start in range(0, len(rows), MOST_AT_ONCE):
+        part = rows[start : start + MOST_AT_ONCE]
+        yield (part @ part.T)[np.triu_indices(len(part), 1)]
+        for other in range(start + MOST_AT_ONCE, len(rows), MOST_AT_ONCE):
+            yield (part @ rows[other : other + MOST_AT_ONCE].T).ravel()
+
+
+def _bins(correlations: np.ndarray) -> np.ndarray:
+    """Bin of each, 0 to N_BINS; never falls as correlations rise."""
+    return np.clip((correlations + 1) * (N_BINS / 2), 0, N_BINS).astype(np.int64)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import wilcoxon
 
+from cpssl_lite.metrics import replicates
 from cpssl_lite.metrics.replicates import percent_replicating, replicate_correlation
 from cpssl_lite.metrics.uncertainty import (
     bootstrap_difference,
@@ -121,3 +122,19 @@ def test_rounding_does_not_make_a_replicate():
     """Two features only: correlations are 1 or -1, and 1 is not above 1."""
     profiles = np.random.default_rng(0).normal(size=(96, 2))
     assert percent_replicating(profiles, np.repeat(np.arange(24), 4)).share == 0
+
+
+@pytest.mark.parametrize("n", [50, 51, 52])
+def test_many_replicates_are_never_all_held_at_once(monkeypatch, n):
+    profiles = np.random.default_rng(n).normal(size=(n, 6))
+    profiles[1::3] = profiles[0]  # ties
+    names = np.full(n, "a")
+    whole = replicate_correlation(profiles, names)
+    monkeypatch.setattr(replicates, "MOST_AT_ONCE", 7)
+    np.testing.assert_allclose(replicate_correlation(profiles, names), whole, atol=1e-12)
+
+
+def test_a_perturbation_with_nearly_all_wells_leaves_no_chance_groups():
+    names = np.array(["a"] * 5000 + [f"c{i}" for i in range(30)])
+    profiles = np.random.default_rng(0).normal(size=(len(names), 4))
+    assert np.isnan(percent_replicating(profiles, names).share)

@@ -118,11 +118,10 @@ def test_equals_scikit_learn(kind, classes):
 
 
 def test_labels_of_many_hundreds_equal_scikit_learn():
-    """So many hits that sorting a row once is cheaper than counting for each."""
+    """More hits than a row has steps to tell them apart, and ties."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 1200)
     profiles = np.round(rng.normal(size=(1200, 6)), 1)  # with ties
-    assert np.bincount(labels).min() > 40 * np.log2(1200)
     queries = [0, 7, 500, 1199]
     got = average_precision(profiles, labels)[queries]
     similarity = 1 - cosine_distances(profiles[queries], profiles).astype(np.float64)
