@@ -5,6 +5,7 @@ their labels come from the manifest's index, which `data_manifests/derive_jump.p
 """
 
 import logging
+import zlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -93,11 +94,12 @@ def image_index(
         raise InputError(f"{manifest['name']}: its manifest names no illumination functions")
     plates = list(wells[PLATE].drop_duplicates().itertuples(index=False, name=None))
     loader = Downloader(folder, **options)
+    pool = ThreadPoolExecutor(workers)
     try:
-        with ThreadPoolExecutor(workers) as pool:
-            tables = list(pool.map(lambda p: _load_data(loader, gallery, base, p), plates))
-    finally:
+        tables = list(pool.map(lambda p: _load_data(loader, gallery, base, p), plates))
+    finally:  # Ctrl-C too: nobody waits for the other plates
         loader.stop.set()
+        pool.shutdown(wait=True, cancel_futures=True)
         loader.session.close()
     images = pd.concat(tables, ignore_index=True)
     on = [*PLATE, "Metadata_Well"] if "Metadata_Well" in wells else PLATE
@@ -129,12 +131,15 @@ def _filled(template: str, plate: tuple[str, str, str], channel: str = "") -> st
 def _load_data(
     loader: Downloader, gallery: Mapping[str, Any], base: str, plate: tuple[str, str, str]
 ) -> pd.DataFrame:
-    """A row per image of a plate: metadata, channel, path, url."""
+    """A row per image of a plate: metadata, channel, path, url.
+
+    Files lie as in the bucket, below the data set's name: what was copied from there by other
+    means is found, and two files never meet.
+    """
     for template in gallery["load_data"]:
         key = _filled(template, plate)
-        name = "/".join(["load_data", *plate, key.rpartition("/")[2]])
         try:
-            file = loader.get(Remote(name, f"{base}/{quote(key)}"))
+            file = loader.get(Remote(key.partition("/")[2], f"{base}/{quote(key)}"))
             break
         except Absent:
             continue
@@ -143,18 +148,22 @@ def _load_data(
         raise InputError(f"plate {plate[2]}: no load_data table at {base}/{key} (tried: {tried})")
     try:
         raw = pd.read_csv(file, dtype=str, keep_default_na=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(
-            f"{file}: not a readable table ({' '.join(str(error).split())})"
-        ) from error
+    except (OSError, ValueError, EOFError, zlib.error) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{file}: not a readable table ({reason}); remove it") from error
     table = canonical_metadata(raw)
     if not {"Metadata_Well", "Metadata_Site"} <= set(table):
         raise InputError(f"{file}: has no columns Metadata_Well and Metadata_Site")
     keys = _keys(file, raw, prefix=key.partition("/")[0])
     rows = table[["Metadata_Well", "Metadata_Site"]].join(keys)
     rows = rows.melt(["Metadata_Well", "Metadata_Site"], var_name="Channel", value_name="key")
+    rows = rows.drop_duplicates()
+    twice = rows[rows.duplicated(["Metadata_Well", "Metadata_Site", "Channel"])]
+    if len(twice):
+        well, site, channel, _ = twice.iloc[0]
+        raise InputError(f"{file}: well {well} site {site} has two {channel} images")
     rows[PLATE] = plate
-    rows["path"] = ["/".join(["images", *plate, k.rpartition("/")[2]]) for k in rows["key"]]
+    rows["path"] = rows["key"].str.partition("/")[2]
     rows["url"] = [f"{base}/{quote(k)}" for k in rows.pop("key")]
     return rows
 

@@ -22,6 +22,7 @@ from cpssl_lite.data.prepare import prepare
 from cpssl_lite.errors import InputError
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.table import read_image_table
+from cpssl_lite.images.tiff import read_merged
 
 INDEX = pd.read_parquet(FOLDER / "jump_target2.parquet")
 SOURCE, BATCH, PLATE = INDEX.loc[INDEX["Metadata_Source"] == "source_3"].iloc[0][:3]
@@ -91,16 +92,23 @@ def load_data(form):
 
 
 def fill(bucket, form="url", name="load_data_with_illum.csv", real=None):
+    """Put a plate into the bucket: synthetic images, or the real ones of `real`."""
     body = load_data(form)
     bucket.files[TABLES + name] = gzip.compress(body) if name.endswith("gz") else body
     rng = np.random.default_rng(0)
-    for well, site, channel in rows():
+    fields = sorted((real / "images").rglob("*ch1*.tiff")) if real else []
+    for number, (well, site, channel) in enumerate(rows()):
         file = io.BytesIO()
-        tifffile.imwrite(file, rng.gamma(2, 900, (60, 90)).astype(np.uint16))
+        if real:
+            first, channels = fields[number // 5], "ch1 ch2 ch3 ch4 ch5".split()
+            name = first.name.replace("ch1", channels[CHANNELS.index(channel)])
+            file.write(first.with_name(name).read_bytes())
+        else:
+            tifffile.imwrite(file, rng.gamma(2, 900, (60, 90)).astype(np.uint16))
         bucket.files[f"{IMAGES}{well}s{site}-{channel}.tiff"] = file.getvalue()
     for channel in CHANNELS:
         file = io.BytesIO()
-        np.save(file, np.full((60, 90), 2.0))
+        np.save(file, np.full((1080, 1080) if real else (60, 90), 2.0))
         key = f"{ROOT}/images/{BATCH}/illum/{PLATE}/{PLATE}_Illum{channel}.npy"
         bucket.files[key] = file.getvalue()
 
@@ -153,14 +161,22 @@ def test_wells_and_sites_of_a_plate(bucket, fetch, tmp_path, form, name):
     assert not again  # everything was there
 
 
-def test_fetched_wells_with_their_illumination_are_prepared(bucket, fetch, tmp_path):
-    fill(bucket)
+@pytest.mark.parametrize("kind", ["synthetic", "real"])
+def test_fetched_wells_with_their_illumination_are_prepared(request, bucket, fetch, tmp_path, kind):
+    fill(bucket, real=request.getfixturevalue("real") if kind == "real" else None)
     code, said = fetch("--illum", "--wells", ",".join(WELLS))
     assert code == 0, said
     folder = tmp_path / "jump_target2"
-    assert len(list((folder / "illum" / PLATE).glob("*.npy"))) == 5
-    merged = read_image_table(prepare(folder / "load_data.csv", tmp_path / "out", workers=1))
-    assert len(merged) == 6 and set(merged["Metadata_Plate"]) == {PLATE}
+    plain = prepare(folder / "load_data.csv", tmp_path / "plain", workers=1)
+    even = prepare(folder / "load_data.csv", tmp_path / "even", workers=1, illum=folder / "illum")
+    files = [read_image_table(made)["FileName_Merged"] for made in (plain, even)]
+    for one, other in zip(*files, strict=True):
+        # An illumination that is 2 everywhere changes nothing once the channels are scaled.
+        np.testing.assert_allclose(
+            read_merged(one).pixels.astype(int), read_merged(other).pixels, atol=1
+        )
+    table = read_image_table(even)
+    assert len(table) == 6 and set(table["Metadata_Plate"]) == {PLATE}
 
 
 def test_a_dry_run_asks_nothing_of_the_server(bucket, fetch, tmp_path):
@@ -211,7 +227,12 @@ BROKEN = {
     "no RNA": (lambda t: t.drop(columns="URL_OrigRNA"), "no URL_Orig.* for RNA"),
     "elsewhere": (lambda t: t.replace("cpg0016-jump", "other", regex=True), "row 1: .*not in cpg"),
     "no wells": (lambda t: t.drop(columns="Metadata_Well"), "no columns Metadata_Well"),
-    "other wells": (lambda t: t.assign(Metadata_Well="P24"), "no image is left"),
+    "a way out": (
+        lambda t: t.replace("images/[A-Z]", "images/../../../../../../up", regex=True),
+        "inside its folder",
+    ),
+    "one site twice": (lambda t: t.assign(Metadata_Site="1"), "has two .* images"),
+    "other wells": (lambda t: t.replace("^[AB]0", "P1", regex=True), "no image is left"),
 }
 
 
@@ -222,7 +243,17 @@ def test_tables_that_cannot_be_used(bucket, tmp_path, case):
     bucket.files[TABLES + "load_data.csv"] = table.to_csv(index=False).encode()
     wells = INDEX[(INDEX["Metadata_Plate"] == PLATE) & INDEX["Metadata_Well"].isin(WELLS)]
     with pytest.raises(InputError, match=words):
-        gallery.image_index(load_manifest("jump_target2"), wells, tmp_path)
+        manifest = load_manifest("jump_target2")
+        index = gallery.image_index(manifest, wells, tmp_path)
+        fetching.missing(index, tmp_path)
+
+
+def test_a_damaged_table_is_one_line(bucket, fetch, tmp_path):
+    fill(bucket, name="load_data.csv.gz")
+    key = TABLES + "load_data.csv.gz"
+    bucket.files[key] = bucket.files[key][:200] + bytes(300)
+    code, said = fetch("--wells", "A01")
+    assert code == 2 and "load_data.csv.gz: not a readable table" in said
 
 
 @pytest.mark.parametrize("plate", ["../../up", ".."])
