@@ -34,20 +34,28 @@ def machine() -> str:
 def main() -> None:
     """Run; a script that fails keeps its old table and fails this run at the end."""
     scripts = [HERE / f"{name}.py" for name in sys.argv[1:]] or sorted(HERE.glob("[!_]*.py"))
+    missing = [script.name for script in scripts if not script.is_file()]
+    if missing:
+        known = ", ".join(sorted(script.stem for script in HERE.glob("[!_]*.py")))
+        sys.exit(f"no such benchmark: {', '.join(missing)}; there are {known}")
     failed = []
     for script in scripts:
         print(f"== {script.name}", flush=True)
-        done = subprocess.run([sys.executable, script], stdout=subprocess.PIPE, text=True)
-        print(done.stdout, flush=True)
-        if done.returncode:
+        said = []
+        command = [sys.executable, "-u", str(script)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            for line in process.stdout or ():
+                print(line, end="", flush=True)
+                said.append(line)
+        if process.returncode or not said:
             failed.append(script.name)
             continue
         named = ", ".join(f"{name} {version}" for name, version in versions().items())
-        head = f"{datetime.now(UTC):%Y-%m-%d}\n{machine()}\n{named}\npython {script.name}\n\n"
+        head = [f"{datetime.now(UTC):%Y-%m-%d}", machine(), named, f"python {script.name}", ""]
         with atomic_path(HERE / "results" / f"{script.stem}.txt") as scratch:
-            scratch.write_text(head + done.stdout)
+            scratch.write_text("\n".join(head) + "\n" + "".join(said))
     if failed:
-        sys.exit(f"failed: {', '.join(failed)}")
+        sys.exit(f"failed, their old tables stay: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

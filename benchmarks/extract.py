@@ -1,17 +1,23 @@
 """Seconds of an extraction beside a plain loop, and how near the network comes to the machine.
 
     python benchmarks/extract.py [--fields 12] [--architecture vit_small_patch16] [--device cpu]
+                                 [--plate 3456]
 
 The plain loop does what the released code does: one field at a time, every crop through the
 network, empty ones left out of the average afterwards; fp32, nothing read ahead. Fields are
 1080 x 1080 px mosaics of simulated ones with a third of the crops dark; weights are random.
 The ceiling is this machine's own matrix multiplication, measured in the same run.
+
+The network alone follows: where its time goes, and what channels last and torch.compile would
+gain. With a GPU a whole plate follows (--plate sets its fields, on a CPU, too).
 """
 
 import argparse
+import copy
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +32,8 @@ from cpssl_lite.models.roofline import forward_flops, matmul_ceiling
 from cpssl_lite.models.vit import ARCHITECTURES, ViT
 from cpssl_lite.profiles.extract import extract
 from cpssl_lite.profiles.table import profile_matrix, read_profiles
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def plain_loop(images: pd.DataFrame, encoder: Encoder, device: str) -> np.ndarray:
@@ -58,8 +66,117 @@ class Timed(Encoder):
         return features
 
 
+def beside_plain_loop(
+    folder: Path, images: pd.DataFrame, encoder: Timed, args: argparse.Namespace
+) -> None:
+    """Print seconds, ratios, share of the ceiling, and how far the features differ."""
+    times: dict[str, list[tuple[float, float]]] = {}
+    profiles, done = {}, {}
+    for turn in range(-1, args.repeats):  # the first round warms up
+        rows = images if turn >= 0 else images[:1]
+        for way in ("plain loop", *PRECISIONS):
+            encoder.seconds, encoder.crops = 0.0, 0
+            out = folder / f"{way}{turn}.parquet"
+            start = time.perf_counter()
+            if way == "plain loop":
+                wells = plain_loop(rows, encoder, args.device)
+            else:
+                how = {"batch_size": args.batch_size, "device": args.device}
+                extract(rows, encoder, out, precision=way, **how)
+            seconds = time.perf_counter() - start
+            if way != "plain loop":
+                wells = profile_matrix(read_profiles(out))[1]
+            if turn >= 0:
+                times.setdefault(way, []).append((seconds, encoder.seconds))
+                profiles[way], done[way] = wells, encoder.crops
+    kept, everything = done["fp32"], done["plain loop"]
+    print(f"{len(images)} fields of {args.size} px; {kept} of {everything} crops hold cells")
+    print(f"{'':12} {'s/field':>8} {'x plain':>8} {'network':>8} {'GFLOP/s':>8} {'ceiling':>8}")
+    plain = statistics.median(t for t, _ in times["plain loop"])
+    for way, pairs in times.items():
+        seconds, inside = (statistics.median(p) for p in zip(*pairs, strict=True))
+        rate = forward_flops(encoder.network.shape, encoder.crop_size) * done[way] / inside
+        ceiling = matmul_ceiling(args.device, PRECISIONS.get(way, torch.float32))
+        print(
+            f"{way:12} {seconds / len(images):8.3f} {plain / seconds:8.2f} "
+            f"{inside / seconds:8.0%} {rate / 1e9:8.0f} {rate / ceiling:8.0%}"
+        )
+    expected, got = profiles["plain loop"], profiles["bf16"]
+    difference = np.abs(profiles["fp32"] - expected).max()
+    print(f"fp32: largest difference from the plain loop {difference:.1e}")
+    norms = np.linalg.norm(expected, axis=1) * np.linalg.norm(got, axis=1)
+    cosine = (expected * got).sum(axis=1) / norms
+    print(f"bf16: smallest cosine similarity of a well with the plain loop {cosine.min():.6f}")
+
+
+def network_alone(encoder: Encoder, batch: int, device: str) -> None:
+    """Print where a batch's time goes, and what other ways to run the network would gain."""
+    shape = (batch, len(encoder.channels), encoder.crop_size, encoder.crop_size)
+    crops = encoder.normalise(torch.rand(shape, device=device))
+    last = copy.deepcopy(encoder).to(memory_format=torch.channels_last)
+    crops_last = crops.contiguous(memory_format=torch.channels_last)
+    compiled = torch.compile(encoder.embed)
+    ways: dict[str, Callable[[], torch.Tensor]] = {
+        "as it is": lambda: encoder.embed(crops),
+        "channels last": lambda: last.embed(crops_last),
+        "compiled": lambda: compiled(crops),
+    }
+
+    def seconds(way: str) -> float:
+        start = time.perf_counter()
+        ways[way]()
+        if device.startswith("cuda"):
+            torch.cuda.synchronize()
+        return time.perf_counter() - start
+
+    print(f"\nnetwork alone, batch of {batch}: fastest of 7, gain, seconds of the first call")
+    for precision in PRECISIONS:
+        kind = torch.autocast(torch.device(device).type, torch.bfloat16, precision == "bf16")
+        with torch.inference_mode(), kind:
+            warm = {}
+            for way in list(ways):
+                try:
+                    warm[way] = seconds(way)
+                except torch._dynamo.exc.TorchDynamoException as error:  # no C++ compiler, say
+                    print(f"{precision} {way}: {str(error).splitlines()[0]}")
+                    del ways[way]
+            # In turn, so that a busy moment of the machine hits all of them.
+            rounds = [{way: seconds(way) for way in ways} for _ in range(7)]
+            best = {way: min(times[way] for times in rounds) for way in ways}
+            for way in ways:
+                gain = best["as it is"] / best[way] - 1
+                milliseconds = f"{1000 * best[way]:7.1f} ms"
+                print(f"{precision} {way:14} {milliseconds} {gain:+6.1%} {warm[way]:6.1f}")
+            with torch.profiler.profile() as profile:
+                seconds("as it is")
+        clock = "self_device_time_total" if crops.is_cuda else "self_cpu_time_total"
+        operations = [e for e in profile.key_averages() if "::" in e.key]
+        spent = pd.Series({e.key: getattr(e, clock) for e in operations})
+        shares = (spent / spent.sum()).nlargest(5)
+        first = ", ".join(f"{name.split('::')[-1]} {share:.0%}" for name, share in shares.items())
+        print(f"{precision} where it goes: {first}")
+
+
+def plate(folder: Path, images: pd.DataFrame, encoder: Timed, fields: int, device: str) -> None:
+    """Print what a plate of so many fields takes in bf16; its files are the same few in turn."""
+    rows = images.iloc[np.arange(fields) % len(images)].reset_index(drop=True)
+    letters = "ABCDEFGHIJKLMNOP"
+    rows["Metadata_Well"] = [f"{letters[i // 216 % 16]}{i // 9 % 24 + 1:02d}" for i in rows.index]
+    encoder.crops = 0
+    start = time.perf_counter()
+    out = extract(rows, encoder, folder / "plate.parquet", precision="bf16", device=device)
+    seconds = time.perf_counter() - start
+    rate = forward_flops(encoder.network.shape, encoder.crop_size) * encoder.crops / seconds
+    source = f"{len(images)} files in turn, from memory"
+    print(f"\nplate of {fields} fields ({source}), bf16: {seconds:.1f} s")
+    wells, crops = len(read_profiles(out)), encoder.crops
+    print(f"{wells} wells, {fields / seconds:.1f} fields/s, {crops / seconds:.0f} crops/s")
+    print(f"{rate / matmul_ceiling(device, torch.bfloat16):.0%} of the bf16 ceiling")
+    print(f"{seconds / fields * 3456 / 60:.2f} minutes for 3,456 fields; the paper has 1.3")
+
+
 def main() -> None:
-    """Run and print a table."""
+    """Run and print tables."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--fields", type=int, default=12)
     parser.add_argument("--size", type=int, default=1080)
@@ -67,63 +184,22 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--plate", type=int, help="fields [default: 3456 on a GPU, else none]")
     args = parser.parse_args()
+    gpu = args.device.startswith("cuda")
     torch.manual_seed(0)
     network = ViT(ARCHITECTURES[args.architecture]).eval()
     encoder = Timed(network, {"method": "random", "architecture": args.architecture})
     encoder.to(args.device)
-    times: dict[str, list[tuple[float, float]]] = {}
-    profiles = {}
+    print(f"{args.architecture}, {args.device}, {torch.get_num_threads()} threads")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         images = mosaics(folder, args.fields, args.size, empty=1 / 3)
-        for turn in range(-1, args.repeats):  # the first round warms up
-            rows = images if turn >= 0 else images[:1]
-            for way in ("plain loop", "fp32", "bf16"):
-                encoder.seconds, encoder.crops = 0.0, 0
-                out = folder / f"{way}{turn}.parquet"
-                start = time.perf_counter()
-                if way == "plain loop":
-                    wells = plain_loop(rows, encoder, args.device)
-                else:
-                    extract(
-                        *(rows, encoder, out),
-                        precision=way,
-                        batch_size=args.batch_size,
-                        device=args.device,
-                    )
-                seconds = time.perf_counter() - start
-                if way != "plain loop":
-                    wells = profile_matrix(read_profiles(out))[1]
-                if turn >= 0:
-                    times.setdefault(way, []).append((seconds, encoder.seconds))
-                    profiles[way] = wells
-                    if way == "fp32":
-                        crops = encoder.crops
-    everything = args.fields * len(grid(args.size, args.size, encoder.crop_size))
-    print(f"{args.architecture}, {args.device}, {torch.get_num_threads()} threads")
-    print(f"{args.fields} fields of {args.size} px; {crops} of {everything} crops hold cells")
-    print(f"{'':12} {'s/field':>8} {'x plain':>8} {'network':>8} {'GFLOP/s':>8} {'ceiling':>8}")
-    medians = {way: statistics.median(t for t, _ in pairs) for way, pairs in times.items()}
-    for way, pairs in times.items():
-        seconds, inside = (statistics.median(p) for p in zip(*pairs, strict=True))
-        kind = torch.bfloat16 if way == "bf16" else torch.float32
-        done = everything if way == "plain loop" else crops
-        rate = forward_flops(network.shape, encoder.crop_size) * done / inside
-        print(
-            f"{way:12} {seconds / args.fields:8.3f} {medians['plain loop'] / seconds:8.2f} "
-            f"{inside / seconds:8.0%} {rate / 1e9:8.0f} "
-            f"{rate / matmul_ceiling(args.device, kind):8.0%}"
-        )
-    plain = profiles["plain loop"]
-    print(
-        f"fp32: largest difference from the plain loop {np.abs(profiles['fp32'] - plain).max():.1e}"
-    )
-    cosine = [
-        a @ b / np.linalg.norm(a) / np.linalg.norm(b)
-        for a, b in zip(profiles["bf16"], plain, strict=True)
-    ]
-    print(f"bf16: smallest cosine similarity of a well with the plain loop {min(cosine):.6f}")
+        beside_plain_loop(folder, images, encoder, args)
+        network_alone(encoder, args.batch_size or (512 if gpu else 16), args.device)
+        fields = (3456 if gpu else 0) if args.plate is None else args.plate
+        if fields:
+            plate(folder, images, encoder, fields, args.device)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ Run again after a change:  python data_manifests/derive_jump.py ../shared/real
 The folder holds jump_metadata/ and jump_target/ (repositories jump-cellpainting/datasets and
 jump-cellpainting/JUMP-Target), hgnc/ (gene groups) and profiles/cpjump1/ (targets of compounds).
 
-Writes a table of wells for each set, and jump_counts.csv: what the paper counts beside what these
+Writes a table of wells for each set, one of all plates, and jump_counts.csv: what the paper counts beside what these
 rules give. The paper's own lists (Supplementary Data 1 to 3) are not among the tables.
 """
 
@@ -44,6 +44,11 @@ def read(folder: Path) -> dict[str, pd.DataFrame]:
     columns = ["Metadata_broad_sample", "Metadata_gene"]
     tables["gene"] = pd.read_csv(gene, dtype=str, usecols=columns, keep_default_na=False)
     return tables
+
+
+def all_plates(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Every plate of JUMP-CP."""
+    return tables["plate"][KEYS[:3]].sort_values(KEYS[:3], ignore_index=True)
 
 
 def derive(tables: dict[str, pd.DataFrame]) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
@@ -178,8 +183,9 @@ def _in_groups(orf: pd.DataFrame, group: pd.DataFrame, least: int = 4) -> pd.Dat
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    sets, counts = derive(read(Path(sys.argv[1])))
-    for name, table in sets.items():
+    tables = read(Path(sys.argv[1]))
+    sets, counts = derive(tables)
+    for name, table in {**sets, "jump_all": all_plates(tables)}.items():
         table.to_parquet(HERE / f"{name}.parquet", index=False, compression="zstd")
     counts.to_csv(HERE / "jump_counts.csv", index=False)
     sys.stdout.write(counts.drop(columns="why").to_string(index=False) + "\n")

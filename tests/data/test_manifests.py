@@ -71,6 +71,19 @@ def test_sizes_in_a_jump_manifest_follow_from_its_wells(name):
     assert manifest["megabytes"] == pytest.approx(size, rel=0.001)
 
 
+def test_all_of_jump_is_every_plate(real):
+    manifest, plates = load_manifest("jump_all"), pd.read_parquet(FOLDER / "jump_all.parquet")
+    table = pd.read_csv(real / "jump_metadata" / "plate.csv.gz", dtype=str)[list(plates)]
+    assert len(plates) == manifest["n_plates"] == 2525
+    assert set(plates.itertuples(index=False)) == set(table.itertuples(index=False))
+    source = plates["Metadata_Source"]
+    wells = source.map(lambda name: 1536 if name in ("source_1", "source_9") else 384)
+    assert manifest["n_fields"] == (wells * source.map(manifest["gallery"]["sites"])).sum()
+    scopes = pd.read_csv(real / "jump_metadata" / "microscope_config.csv")
+    sites = scopes.set_index("Metadata_Source")["Metadata_Sites_Per_Well"].to_dict()
+    assert manifest["gallery"]["sites"] == sites
+
+
 def test_no_target2_plate_is_trained_on():
     training, target2 = (pd.read_parquet(FOLDER / f"{n}.parquet") for n in (JUMP[0], JUMP[2]))
     assert not set(training["Metadata_Plate"]) & set(target2["Metadata_Plate"])
