@@ -5,7 +5,8 @@ The folder holds jump_metadata/ and jump_target/ (repositories jump-cellpainting
 jump-cellpainting/JUMP-Target), hgnc/ (gene groups) and profiles/cpjump1/ (targets of compounds).
 
 Writes a table of wells for each set, one of all plates, and jump_counts.csv: what the paper
-counts beside what these rules give. The paper's own lists (Supplementary Data 1 to 3) are not among the tables.
+counts beside what these rules give. The paper's own lists (Supplementary Data 1 to 3) are not
+among the tables.
 """
 
 import sys
