@@ -64,6 +64,7 @@ def data_simulate(
 @click.option("--wells", help="Only these wells.")
 @click.option("--sites", help="Only these sites.")
 @click.option("--illum", is_flag=True, help="The plates' illumination functions as well.")
+@click.option("--profiles", is_flag=True, help="CellProfiler's well profiles instead of images.")
 @click.option("--skip-absent", is_flag=True, help="Leave out fields with images that are nowhere.")
 @click.option("--max-gb", default=5.0, show_default=True, help="Ask before fetching more.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -74,6 +75,7 @@ def data_fetch(
     out: Path | None,
     cache: Path,
     illum: bool,
+    profiles: bool,
     skip_absent: bool,
     max_gb: float,
     yes: bool,
@@ -86,7 +88,8 @@ def data_fetch(
     \b
     Example:
       cpssl data fetch cpjump1_examples
-      cpssl data fetch jump_target2 --plates 1053600674 --wells A01,B02 --sites 1
+      cpssl data fetch jump_target2 --plates JCPQC051 --wells A01,B02 --sites 1
+      cpssl data fetch jump_target2 --profiles
     """
     from cpssl_lite.data import gallery
     from cpssl_lite.data.fetch import choose, fetch, index_of, missing
@@ -98,13 +101,13 @@ def data_fetch(
     if "gallery" in manifest:
         sites = names.pop("sites", [])
         wells = choose(gallery.wells_of(manifest, names.get("plates", [])), **names)
-        size = gallery.estimate(manifest, wells, sites)
+        size = None if profiles else gallery.estimate(manifest, wells, sites)
         gigabytes = size[1] if size else None
-        fields = f"about {size[0]:,} fields" if size else "an unknown number of fields"
-        click.echo(f"{wells['Metadata_Plate'].nunique()} plates, {fields}", nl=False)
+        fields = f", about {size[0]:,} fields" if size else ""
+        click.echo(f"{wells['Metadata_Plate'].nunique()} plates{fields}", nl=False)
     else:
-        if illum:
-            raise InputError(f"{dataset} has no illumination functions")
+        if illum or profiles:
+            raise InputError(f"{dataset} has no illumination functions or well profiles")
         index = choose(index_of(manifest), **names)
         todo = missing(index, folder)
         known = all(r.bytes for r in todo)
@@ -118,9 +121,12 @@ def data_fetch(
     if not yes and (gigabytes is None or gigabytes > max_gb):
         limit = f"more than {max_gb:g} GB" if gigabytes else "of unknown size"
         click.confirm(f"That is {limit}. Fetch it?", abort=True)
-    if "gallery" in manifest:
+    if profiles:
+        index = gallery.profile_index(manifest, wells)
+    elif "gallery" in manifest:
         index = gallery.image_index(manifest, wells, folder, sites, illum, workers)
-    click.echo(fetch(index, folder, workers=workers, skip_absent=skip_absent))
+    made = fetch(index, folder, workers=workers, skip_absent=skip_absent)
+    click.echo(gallery.label_profiles(index, wells, folder) if profiles else made)
 
 
 @data.command("prepare")

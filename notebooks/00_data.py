@@ -385,6 +385,14 @@ table(
 # Seven real fields of CPJUMP1 to start with: `cpssl data fetch cpjump1_examples`; the chapter
 # [From raw images](10_raw_images) goes through them step by step.
 #
+# The consortium's own CellProfiler profiles are a small download beside the images. They come with
+# the labels of the wells, and the chapters take them as they are:
+#
+# ```bash
+# cpssl data fetch jump_target2 --profiles
+# cpssl run ssl_comparison -p profiles='{"CellProfiler": ["data/jump_target2/profiles/*.parquet"]}'
+# ```
+#
 # ## Use the authors' released embeddings
 #
 # Their archive (about 6 GB) has a table of wells for every method in `embeddings/`. The chapters

@@ -48,7 +48,7 @@ def index_of(manifest: dict[str, Any]) -> pd.DataFrame:
     elif "by_hand" in manifest:
         raise InputError(f"{name} cannot be fetched: {manifest['by_hand']} ({manifest['source']})")
     else:
-        raise InputError(f"{name} ({manifest.get('kind')}) has no files to fetch")
+        raise InputError(f"{name} has no files to fetch; draw it: cpssl data simulate {name}")
     if "path" not in index:
         raise InputError(f"{name}: its index has no column path")
     for column in ("url", "bytes", "sha256"):

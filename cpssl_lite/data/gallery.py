@@ -17,6 +17,7 @@ import pandas as pd
 from cpssl_lite.data.download import Absent, Downloader, Remote
 from cpssl_lite.data.manifests import FOLDER, base_url
 from cpssl_lite.errors import InputError
+from cpssl_lite.files import atomic_path
 from cpssl_lite.images.channels import CHANNELS, canonical_channel
 from cpssl_lite.images.table import canonical_metadata
 
@@ -122,6 +123,50 @@ def image_index(
         ]
         images = pd.concat([images, pd.DataFrame(rows)], ignore_index=True)
     return images.assign(bytes=None, sha256=None)
+
+
+def profile_index(manifest: Mapping[str, Any], wells: pd.DataFrame) -> pd.DataFrame:
+    """Files with CellProfiler's well profiles, one a plate; columns as `image_index` gives."""
+    if "profiles" not in manifest["gallery"]:
+        raise InputError(f"{manifest['name']}: its manifest names no well profiles")
+    rows = []
+    for plate in wells[PLATE].drop_duplicates().itertuples(index=False, name=None):
+        key = _filled(manifest["gallery"]["profiles"], plate)
+        url = f"{base_url(manifest)}/{quote(key)}"
+        rows.append(dict(zip(PLATE, plate, strict=True), path=key.partition("/")[2], url=url))
+    return pd.DataFrame(rows).assign(bytes=None, sha256=None)
+
+
+def label_profiles(index: pd.DataFrame, wells: pd.DataFrame, folder: str | Path) -> Path:
+    """Write the fetched profiles with the labels of `wells`, which they come without.
+
+    Returns
+    -------
+    The folder ``profiles``, a table a plate; wells that are not asked for are left out.
+
+    Raises
+    ------
+    InputError
+        A profile table cannot be read or holds none of the wells.
+    """
+    out = Path(folder) / "profiles"
+    for row in index.to_dict("records"):
+        file = Path(folder) / row["path"]
+        try:
+            table = canonical_metadata(pd.read_parquet(file))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{file}: not a readable table ({error}); remove it") from error
+        if "Metadata_Well" not in table:
+            raise InputError(f"{file}: has no column Metadata_Well")
+        here = wells[(wells[PLATE] == pd.Series(row)[PLATE]).all(axis=1)]
+        features = [c for c in table if not str(c).startswith("Metadata_")]
+        labelled = here.merge(table[["Metadata_Well", *features]], on="Metadata_Well")
+        if labelled.empty:
+            raise InputError(f"{file}: holds none of the wells")
+        target = out / f"{row['Metadata_Source']}-{row['Metadata_Plate']}.parquet"
+        with atomic_path(target) as scratch:
+            labelled.to_parquet(scratch, index=False)
+    return out
 
 
 def _filled(template: str, plate: tuple[str, str, str], channel: str = "") -> str:

@@ -23,6 +23,7 @@ from cpssl_lite.errors import InputError
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.table import read_image_table
 from cpssl_lite.images.tiff import read_merged
+from cpssl_lite.profiles.table import read_profiles
 
 INDEX = pd.read_parquet(FOLDER / "jump_target2.parquet")
 SOURCE, BATCH, PLATE = INDEX.loc[INDEX["Metadata_Source"] == "source_3"].iloc[0][:3]
@@ -179,6 +180,32 @@ def test_fetched_wells_with_their_illumination_are_prepared(request, bucket, fet
     assert len(table) == 6 and set(table["Metadata_Plate"]) == {PLATE}
 
 
+def test_well_profiles_come_with_their_labels(bucket, fetch, tmp_path):
+    """As the gallery has them: source, plate, well and features, nothing about the compound."""
+    wells = INDEX[INDEX["Metadata_Plate"] == PLATE]
+    table = wells[["Metadata_Source", "Metadata_Plate", "Metadata_Well"]].copy()
+    generator = np.random.default_rng(0)
+    for name in ("Cells_AreaShape_Area", "Nuclei_Texture_1", "Image_Count_Cells"):
+        table[name] = generator.normal(size=len(table)).astype(np.float32)
+    file = io.BytesIO()
+    table.sample(frac=1, random_state=0).to_parquet(file)
+    key = f"{ROOT}/workspace/profiles/{BATCH}/{PLATE}/{PLATE}.parquet"
+    bucket.files[key] = file.getvalue()
+    code, said = fetch("--profiles", "--yes")
+    assert code == 0, said
+    made = read_profiles(tmp_path / "jump_target2" / "profiles" / f"{SOURCE}-{PLATE}.parquet")
+    assert len(made) == len(wells) and (made["Metadata_Batch"] == BATCH).all()
+    assert (made["Metadata_Control"] == "negcon").sum() == 64
+    one = made[made["Metadata_Well"] == "B03"].iloc[0]
+    raw, label = (t[t["Metadata_Well"] == "B03"].iloc[0] for t in (table, wells))
+    assert one["Cells_AreaShape_Area"] == raw["Cells_AreaShape_Area"]
+    assert one["Metadata_Target"] == label["Metadata_Target"]
+    bucket.files[key] = b"PAR1 no"
+    (tmp_path / "jump_target2" / key.partition("/")[2]).unlink()
+    code, said = fetch("--profiles", "--yes")
+    assert code == 2 and f"{PLATE}.parquet: not a readable table" in said
+
+
 def test_a_dry_run_asks_nothing_of_the_server(bucket, fetch, tmp_path):
     code, said = fetch("--dry-run")
     assert code == 0 and "about 3,456 fields, 43.72 GB" in said
@@ -263,6 +290,30 @@ def test_plate_names_never_leave_the_folder(bucket, tmp_path, plate):
     with pytest.raises(InputError, match="inside its folder"):
         gallery.image_index(manifest, wells, tmp_path / "data")
     assert not bucket.seen
+
+
+def test_a_set_whose_manifest_names_no_wells(bucket, run, tmp_path):
+    """cpg0012: other names of the stains, lower-case wells, plates named by the user."""
+    root = "cpg0012-wawer-bioactivecompoundprofiling/broad"
+    table, names = [], ("Hoechst", "ERSyto", "ERSytoBleed", "Ph_golgi", "Mito")
+    for well in ("a01", "p24"):
+        row = {"Metadata_Plate": "24277", "Metadata_Well": well, "Metadata_Site": "1"}
+        for name in names:
+            file = f"cdp2bioactives_{well}_s1_{name}.tif"
+            row[f"PathName_Orig{name}"] = f"/mnt/disk/{root}/images/CDRP/images/24277"
+            row[f"FileName_Orig{name}"] = file
+            bucket.files[f"{root}/images/CDRP/images/24277/{file}"] = file.encode()
+        table.append(row)
+    key = f"{root}/workspace/load_data_csv/CDRP/24277/load_data.csv"
+    bucket.files[key] = pd.DataFrame(table).to_csv(index=False).encode()
+    code, said = run("cpg0012_bioactives", "--plates", "24277")
+    assert code == 130 and "1 plates, of unknown size" in said
+    code, said = run("cpg0012_bioactives", "--plates", "24277", "--yes")
+    assert code == 0, said
+    fields = read_image_table(tmp_path / "cpg0012_bioactives/load_data.csv")
+    assert fields["Metadata_Well"].tolist() == ["A01", "P24"]
+    assert fields["FileName_DNA"].str.contains("Hoechst").all()
+    assert fields["FileName_RNA"].str.contains("ERSytoBleed").all()
 
 
 def test_a_set_without_wells_needs_its_plates_named():
