@@ -92,6 +92,11 @@ def derive(tables: dict[str, pd.DataFrame]) -> tuple[dict[str, pd.DataFrame], pd
         ("training", "compounds", 10_057, count(compounds, "Metadata_JCP2022"),
          f"the well table of Dec 2022 has {nameless:,} wells of unknown compounds on these plates;"
          " and one identifier may stand for several samples, as five do on Target2"),
+        ("training", "replicates of a compound (median)", 5,
+         int(compounds.groupby("Metadata_JCP2022").size().median()), ""),
+        ("training", "of these in source 3 (median)", 2,
+         int(compounds[compounds["Metadata_Source"] == "source_3"]
+             .groupby("Metadata_JCP2022").size().median()), ""),
         ("training", "batches", None, count(training, "Metadata_Batch"),
          "listed in Supplementary Data 1 only"),
         ("training", "plates", None, count(training, "Metadata_Plate"),

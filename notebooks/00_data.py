@@ -351,7 +351,7 @@ table(
             f"{int(row['paper']):,}" if row["paper"] else "-",
             f"{int(row['derived']):,}",
             apart(row),
-            row["why"],
+            row["why"] or "-",
         )
         for _, row in counts.iterrows()
     ],

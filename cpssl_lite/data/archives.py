@@ -66,13 +66,18 @@ def contents(archive: Path) -> Path:
     return archive.with_name(f"{archive.name}.contents.csv")
 
 
+def unpacked(archive: Path) -> list[tuple[str, int]]:
+    """Path and bytes of every file that an archive held; empty where it was never unpacked."""
+    if not contents(archive).is_file():
+        return []
+    with open(contents(archive), newline="") as file:
+        return [(row["path"], int(row["bytes"])) for row in csv.DictReader(file)]
+
+
 def is_unpacked(archive: Path, folder: Path) -> bool:
     """Whether every file that the archive held is in place, by its size."""
-    if not contents(archive).is_file():
-        return False
-    with open(contents(archive), newline="") as file:
-        files = [(place(folder, row["path"]), int(row["bytes"])) for row in csv.DictReader(file)]
-    return all(path.is_file() and path.stat().st_size == size for path, size in files)
+    files = [(place(folder, path), size) for path, size in unpacked(archive)]
+    return bool(files) and all(f.is_file() and f.stat().st_size == size for f, size in files)
 
 
 Member = tuple[str, int, Callable[[], IO[bytes] | None]]  # path, bytes, opens it

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from cpssl_lite.data.archives import is_unpacked, unpack
+from cpssl_lite.data.archives import is_unpacked, unpack, unpacked
 from cpssl_lite.data.download import Absent, Downloader, Remote, is_there, place
 from cpssl_lite.data.manifests import FOLDER, base_url
 from cpssl_lite.errors import InputError, StepFailed
@@ -152,7 +152,7 @@ def fetch(
             for future in as_completed(some):
                 bar.update(total is None)
                 error = future.exception()
-                if isinstance(error, Absent) and skip_absent:
+                if isinstance(error, Absent) and skip_absent and "Channel" in index:
                     absent.append(some[future])
                 elif isinstance(error, InputError):
                     failures.append(str(error))
@@ -166,14 +166,14 @@ def fetch(
     if failures:
         more = f" (and {len(failures) - 1} more files)" if len(failures) > 1 else ""
         raise StepFailed(f"{failures[0]}{more}; the same command tries what is missing again")
-    unpacked = []
-    for path in _archives(index):
-        if (archive := place(folder, path)).is_file():
-            unpacked += unpack(archive, folder)
+    archives = [place(folder, path) for path in _archives(index)]
+    for archive in archives:
+        if archive.is_file():
+            unpack(archive, folder)
             archive.unlink()
     if "Channel" in index:
         return write_load_data(index, folder, absent)
-    tops = {target.relative_to(folder).parts[0] for target in unpacked}
+    tops = {Path(path).parts[0] for archive in archives for path, _ in unpacked(archive)}
     return folder / tops.pop() if len(tops) == 1 else folder
 
 

@@ -245,6 +245,12 @@ def test_one_failure_does_not_stop_the_others_and_the_next_call_goes_on(server, 
     assert table["FileName_OrigDNA"].tolist() == ["p0/0.bin", "p1/2.bin"]
 
 
+def test_only_images_may_be_absent(server, tmp_path):
+    server.plans["/1.bin"] = ["status 404"]
+    with pytest.raises(StepFailed, match="404"):
+        fetch(index(server).drop(columns="Channel"), tmp_path, pause=0.01, skip_absent=True)
+
+
 def test_ctrl_c_leaves_whole_files_only(server, tmp_path):
     server.plans = {f"/{i}.bin": ["drip 0.5"] for i in range(4)}
     script = (

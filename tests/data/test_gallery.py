@@ -342,7 +342,7 @@ def test_an_archive_is_unpacked_once_and_known_by_its_members(bucket, tmp_path):
     assert fetching.fetch(index, tmp_path) == tmp_path / "SSL_data"
     table = tmp_path / "SSL_data/embeddings/ORF/MAE/well_features.csv"
     assert table.read_text() == "MAE" and not (tmp_path / "SSL_data.zip").exists()
-    fetching.fetch(index, tmp_path)
+    assert fetching.fetch(index, tmp_path) == tmp_path / "SSL_data"
     assert len(bucket.seen) == 1
     table.unlink()
     fetching.fetch(index, tmp_path)
