@@ -15,6 +15,8 @@ from typing import Any
 import yaml
 
 from cpssl_lite.book.claims import load_claims
+from cpssl_lite.book.crate import write_crate
+from cpssl_lite.book.front import add_front
 from cpssl_lite.book.pages import check_page
 from cpssl_lite.book.percent import read_parameters, read_percent
 from cpssl_lite.book.runner import ANSI, run_all
@@ -228,12 +230,15 @@ def _render(root: Path, executed: Sequence[Path], toc: dict[str, Any] | None, ou
         (stage / "chapters").mkdir(exist_ok=True)
         for path in executed:
             shutil.copy(path, stage / "chapters" / path.name)
-        if toc is not None:
+        if toc is None:
+            add_front(stage, executed, root / "book" / "claims.yml", _repository(root))
+        else:
             (stage / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
             _unlink(stage, {path.stem for path in list_notebooks(root)} - {executed[0].stem})
         whole = toc is None
         _jupyter_book(stage, root / "_config.yml", rendered, scratch, strict=whole)
         html = rendered / "_build" / "html"
+        write_crate(html, executed)
         _raise(check_html(html) if whole else [])
         if out.exists():
             if not (out / "_static").is_dir() and any(out.iterdir()):
@@ -242,6 +247,13 @@ def _render(root: Path, executed: Sequence[Path], toc: dict[str, Any] | None, ou
             os.replace(out, Path(scratch) / "old")
         os.replace(html, out)
     return out / "index.html"
+
+
+def _repository(root: Path) -> str:
+    """Public address of the repository, from the book's configuration; "" when none is known."""
+    config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8")) or {}
+    context = config.get("sphinx", {}).get("config", {}).get("html_context", {})
+    return str(context.get("cpssl_repository") or "")
 
 
 def _unlink(stage: Path, absent: set[str]) -> None:

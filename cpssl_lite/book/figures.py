@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from cpssl_lite.book.dark import show_both
 from cpssl_lite.errors import InputError
 
 if TYPE_CHECKING:
@@ -75,7 +76,10 @@ class _Field(Protocol):
 
 
 def style() -> None:
-    """Set the book's style for all figures of this session (and sharp images in Jupyter)."""
+    """Set the book's style for all figures of this session.
+
+    In Jupyter images are sharp, and each comes with a second one for the dark theme.
+    """
     import matplotlib as mpl
     from cycler import cycler
 
@@ -116,9 +120,12 @@ def style() -> None:
         }
     )
     try:
+        from IPython.core.getipython import get_ipython
         from matplotlib_inline.backend_inline import set_matplotlib_formats
     except ImportError:
         return
+    if (shell := get_ipython()) is not None:
+        show_both(shell)
     # The exact canvas rather than a tight box: all figures keep one width.
     set_matplotlib_formats("retina", bbox_inches=None)
 

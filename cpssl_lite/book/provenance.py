@@ -14,6 +14,17 @@ from cpssl_lite.book.html import Html, table
 from cpssl_lite.files import sha256
 from cpssl_lite.provenance import commit, versions
 
+MIME = "application/vnd.cpssl.provenance+json"
+
+
+class Shown(Html):
+    """The tables of `show`, which carry what they say for machines as well (crate.py)."""
+
+    record: dict[str, Any]
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
+        return {"text/html": str(self), "text/plain": "How this page was made", MIME: self.record}
+
 
 def current_run() -> dict[str, Any]:
     """What the runner told this kernel: notebook, parameters, overrides, start (else empty)."""
@@ -47,8 +58,7 @@ def facts(
     if run:
         rows["Make this page again"] = command(run["notebook"], run["overrides"])
     for kind, given, digest in (("Data", data, data_digest), ("Checkpoint", checkpoint, sha256)):
-        named = given if isinstance(given, Mapping) else {"": given} if given else {}
-        for name, path in named.items():
+        for name, path in _named(given).items():
             label = f"{kind}: {name}" if name else kind
             rows[label] = f"{Path(path).name}, {_digest(Path(path), digest)}"
     if seed is not None:
@@ -75,7 +85,7 @@ def show(
     checkpoint: str | Path | Mapping[str, str | Path] | None = None,
     seed: int | None = None,
     **more: object,
-) -> Html:
+) -> Shown:
     """Tables of this run's parameters and of all that made it, for a notebook's last cell.
 
     Parameters
@@ -99,7 +109,27 @@ def show(
         caption="How this page was made",
         kind="cpssl-provenance",
     )
-    if not parameters:
-        return made
     header = ("Parameter", "Value", "Where from")
-    return Html(table(header, parameters, caption="Parameters of this run") + made)
+    if parameters:
+        made = Html(table(header, parameters, caption="Parameters of this run") + made)
+    shown = Shown(made)
+    shown.record = {
+        "inputs": [*_inputs("dataset", data, data_digest), *_inputs("file", checkpoint, sha256)],
+        "seed": seed,
+        "commit": commit(),
+        "versions": versions(),
+    }
+    return shown
+
+
+def _inputs(kind: str, given: Any, digest: Callable[[Path], str]) -> list[dict[str, str]]:
+    """Each input as a record: kind, name, file and digest."""
+    return [
+        {"kind": kind, "name": name, "file": Path(path).name, "digest": digest(Path(path))}
+        for name, path in _named(given).items()
+        if Path(path).exists()
+    ]
+
+
+def _named(given: Any) -> Mapping[str, str | Path]:
+    return given if isinstance(given, Mapping) else {"": given} if given else {}

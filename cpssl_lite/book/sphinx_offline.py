@@ -1,14 +1,18 @@
-"""Sphinx extension: MathJax from this machine, and repairs for screen readers."""
+"""Sphinx extension: MathJax from this machine, dark figures, repairs for screen readers."""
 
 import importlib.util
 import re
 import shutil
+from html import escape
 from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 
 MATHJAX = "tex-svg.js"
+IMAGE = re.compile(r'<img\b[^>]*?\bsrc="((?:\.\./)*)_images/([^"/]+)"[^>]*>')
+TAG = re.compile(r"<[^>]+>")
+CARD = "_static/social-card.png"
 EMPTY_HEADING = re.compile(r"<th[^>]*>\s*</th>")
 REPAIRS = {
     # The theme's side bar holds the book's title outside of any landmark.
@@ -36,6 +40,41 @@ def name_table_corners(app: Any, doctree: nodes.document, docname: str) -> None:
             raw.children = [nodes.Text(text)]
 
 
+def with_dark(found: re.Match[str], out: Path) -> str:
+    """Put a figure's dark picture (front.py) behind the light one; the theme shows one of them."""
+    image, up, name = found[0], found[1], found[2]
+    if not (out / "_static" / "dark" / name).is_file():
+        return image
+    other = image.replace(f'"{up}_images/{name}"', f'"{up}_static/dark/{name}"')
+    pair = (image, "only-light"), (other, "only-dark")
+    return "".join(_add_class(tag, word) for tag, word in pair)
+
+
+def _add_class(tag: str, word: str) -> str:
+    if 'class="' in tag:
+        return tag.replace('class="', f'class="{word} ', 1)
+    return tag.replace("<img", f'<img class="{word}"', 1)
+
+
+def add_card(app: Any, name: str, _: str, context: dict[str, Any], __: object) -> None:
+    """Tell whoever links to a page its title and its picture."""
+    base = (app.config.html_baseurl or "").rstrip("/")
+    picture = f"{base}/{CARD}" if base else context["pathto"](CARD, resource=True)
+    title = TAG.sub("", context.get("title", "") or "")
+    facts = {
+        "og:title": title,
+        "og:type": "article",
+        "og:site_name": app.config.project,
+        "og:image": picture,
+        "og:image:alt": f"{app.config.project}: cells, profiles and what they find",
+    }
+    if not (Path(app.srcdir) / CARD).is_file():
+        facts = {key: value for key, value in facts.items() if "image" not in key}
+    tags = [f'<meta property="{k}" content="{escape(v, quote=True)}">' for k, v in facts.items()]
+    tags.append('<meta name="twitter:card" content="summary_large_image">')
+    context["metatags"] = "\n".join([context.get("metatags", ""), *tags])
+
+
 def finish(app: Any, error: Exception | None) -> None:
     """Copy MathJax and mend every page once all are written."""
     if error is not None or app.builder.format != "html":
@@ -46,6 +85,7 @@ def finish(app: Any, error: Exception | None) -> None:
         text = page.read_text(encoding="utf-8")
         for wrong, right in REPAIRS.items():
             text = text.replace(wrong, right)
+        text = IMAGE.sub(lambda found: with_dark(found, out), text)
         page.write_text(text, encoding="utf-8")
 
 
@@ -54,5 +94,6 @@ def setup(app: Any) -> dict[str, bool]:
     # Relative to _static, so it works from file:// at any depth.
     app.config.mathjax_path = MATHJAX
     app.connect("doctree-resolved", name_table_corners)
+    app.connect("html-page-context", add_card)
     app.connect("build-finished", finish)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
