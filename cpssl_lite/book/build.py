@@ -116,7 +116,8 @@ def build(out: str | Path, root: str | Path | None = None) -> Path:
     for name, path in notebooks.items():
         problems += _check_executed(path) if path.is_file() else [f"{name}: not executed yet"]
     _raise(problems)
-    return _render(root, list(notebooks.values()), None, Path(out))
+    in_order = [Path(file).stem for file in chapters if file.startswith("chapters/")]
+    return _render(root, [notebooks[name] for name in in_order], None, Path(out))
 
 
 def build_chapter(executed: str | Path, out: str | Path | None = None) -> Path:

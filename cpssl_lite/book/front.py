@@ -36,7 +36,7 @@ def add_front(
     stage
         The book's sources, about to be rendered.
     executed
-        The executed notebooks.
+        The executed notebooks, in the order of the contents.
     claims_file
         Claims to judge.
     repository
@@ -162,7 +162,7 @@ def _times(notebooks: dict[str, Any]) -> dict[str, str]:
     known = sorted(seconds) or [0.0]
     total = sum(known)
     return {
-        "read": f"{max(round(words / WORDS_A_MINUTE / 5), 1) * 5} minutes for the prose",
+        "read": f"about {max(round(words / WORDS_A_MINUTE / 5), 1) * 5} minutes for the prose",
         "rerun": f"{known[0]:.0f} to {known[-1]:.0f} s a chapter in this build",
         "build": f"{total / 60:.0f} minutes" if total > 100 else f"{total:.0f} seconds",
     }
