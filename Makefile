@@ -4,8 +4,9 @@ BIN := .venv/bin
 READY := .venv/.installed
 # A folder with real images; the data page shows them beside the simulated ones.
 REAL ?= $(wildcard ../shared/real)
+CHROMIUM ?= chromium
 
-.PHONY: book test bench checkpoints cellprofiler-style bioactivity clean
+.PHONY: book test bench checkpoints cellprofiler-style bioactivity screenshot clean
 
 book: $(READY)  ## simulate the screen, run what changed, render to html/
 	CPSSL_REAL=$(REAL) $(BIN)/cpssl book
@@ -35,6 +36,12 @@ cellprofiler-style: $(READY)  ## measure the segmented cells of `lite` again and
 bioactivity: $(READY)  ## train the image networks of the bioactivity chapter again (a long run)
 	rm -f book/kept/bioactivity.parquet
 	$(BIN)/cpssl run bioactivity -p slow=train -o runs/bioactivity.ipynb --no-html
+
+screenshot:  ## the README's picture, from the built book
+	$(CHROMIUM) --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1280,900 \
+	  --screenshot=book/first-page.png html/index.html
+	$(BIN)/python -c "from PIL import Image; p = 'book/first-page.png'; \
+	  Image.open(p).convert('RGB').quantize(128).save(p, optimize=True)"
 
 clean:  ## remove what `make book` made; .venv and runs/ stay
 	rm -rf html book/executed data/lite data/lite-* data/ablation

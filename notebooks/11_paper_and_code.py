@@ -61,6 +61,7 @@ from cpssl_lite.book.html import Html
 from cpssl_lite.book.html import table as html_table
 from cpssl_lite.data.simulate.screen import simulate
 from cpssl_lite.evaluate import evaluate, treated_wells
+from cpssl_lite.features import load_features
 from cpssl_lite.images import augment
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.crops import cut, foreground_share, grid, select
@@ -81,15 +82,13 @@ from cpssl_lite.metrics.retrieval import (
     precision_recall_at_k,
 )
 from cpssl_lite.metrics.similarity import encode
-from cpssl_lite.models.checkpoints import SHIPPED, load_encoder, random_like
+from cpssl_lite.models.checkpoints import SHIPPED, load_encoder
 from cpssl_lite.models.encoder import RELEASED_MEAN, RELEASED_SD
 from cpssl_lite.models.recipes import load_recipe
 from cpssl_lite.models.schedules import linear_then_constant, warmup_cosine
 from cpssl_lite.models.simclr import nt_xent
 from cpssl_lite.profiles.aggregate import aggregate
-from cpssl_lite.profiles.cellprofiler_style import cellprofiler_style
 from cpssl_lite.profiles.embed import embed_fields
-from cpssl_lite.profiles.extract import extract
 from cpssl_lite.profiles.normalize import (
     mad_robustize,
     normalize,
@@ -99,31 +98,13 @@ from cpssl_lite.profiles.normalize import (
 from cpssl_lite.profiles.table import (
     feature_columns,
     profile_matrix,
-    read_profiles,
 )
 
 style()
-image_table = simulate(data, Path("data") / data)
-images = read_image_table(image_table)
+found = load_features(data, measured=True, seed=seed)
+image_table, images = found.image_table, found.images
+raw, tables = found.raw, found.normalized()
 networks = {name: load_encoder(path) for name, path in SHIPPED.items()}
-networks["Random weights"] = random_like(networks["DINO"], seed)
-folder = image_table.parent / "profiles"
-raw = {
-    name: read_profiles(
-        extract(images, net, folder / f"{name.replace(' ', '_')}.parquet")
-    )
-    for name, net in networks.items()
-}
-raw["CellProfiler-style"] = read_profiles(
-    cellprofiler_style(images, folder / "CellProfiler-style.parquet")
-)
-tables = {
-    name: normalize(
-        wells,
-        "mad_robustize" if "Profiler" in name else "sphere+mad_robustize",
-    )
-    for name, wells in raw.items()
-}
 
 # %% [markdown]
 # ## All of the metrics at once

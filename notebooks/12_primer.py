@@ -26,7 +26,6 @@ mask_ratio = 0.5  # share of patches that MAE hides (the paper: 0.5)
 seed = 3  # of the views that are drawn
 
 # %% tags=["hide-input"]
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -45,44 +44,23 @@ from cpssl_lite.book.figures import (
     style,
     tag,
 )
-from cpssl_lite.data.simulate.screen import simulate
 from cpssl_lite.evaluate import evaluate
+from cpssl_lite.features import load_features
 from cpssl_lite.images.augment import Color, Flip
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.crops import cut, foreground_share, grid, select
-from cpssl_lite.images.table import read_image_table
 from cpssl_lite.images.tiff import read_merged
-from cpssl_lite.models.checkpoints import SHIPPED, load_encoder, random_like
+from cpssl_lite.models.checkpoints import SHIPPED, load_encoder
 from cpssl_lite.models.crops_data import random_crop
 from cpssl_lite.models.mae import patchify, random_masking
 from cpssl_lite.profiles.aggregate import aggregate
-from cpssl_lite.profiles.cellprofiler_style import cellprofiler_style
-from cpssl_lite.profiles.extract import extract
-from cpssl_lite.profiles.normalize import normalize
-from cpssl_lite.profiles.table import feature_columns, read_profiles
+from cpssl_lite.profiles.table import feature_columns
 
 style()
-image_table = simulate(data, Path("data") / data)
-images = read_image_table(image_table)
+found = load_features(data, measured=True, seed=0)
+image_table, images = found.image_table, found.images
+tables = found.normalized()
 networks = {name: load_encoder(path) for name, path in SHIPPED.items()}
-networks["Random weights"] = random_like(networks["DINO"], 0)
-folder = image_table.parent / "profiles"
-raw = {
-    name: read_profiles(
-        extract(images, net, folder / f"{name.replace(' ', '_')}.parquet")
-    )
-    for name, net in networks.items()
-}
-raw["CellProfiler-style"] = read_profiles(
-    cellprofiler_style(images, folder / "CellProfiler-style.parquet")
-)
-tables = {
-    name: normalize(
-        wells,
-        "mad_robustize" if "Profiler" in name else "sphere+mad_robustize",
-    )
-    for name, wells in raw.items()
-}
 scores = pd.DataFrame({n: evaluate(t) for n, t in tables.items()}).T
 
 
@@ -310,13 +288,15 @@ for line, (name, seen) in zip(axes, plan.items(), strict=True):
         axis.set(ylim=(len(picture) + edge, -edge))
     line[0].set_title(name)
     if name in says:
-        line[len(pictures)].text(0, 0.5, says[name], va="center", fontsize=9)
+        words = line[len(pictures)].text(0, 0.5, says[name], fontsize=9)
+        words.set(verticalalignment="center", in_layout=False)
 for axis, title in [
     (axes[1, 2], "local: what would the whole say?"),
     (axes[2, 1], "shown"),
     (axes[2, 2], "hidden: target"),
 ]:
-    axis.set_title(title, fontsize=8, fontweight="normal")
+    words = axis.set_title(title, fontsize=8, fontweight="normal")
+    words.set_in_layout(False)
 tag(figure)
 
 # %% [markdown]

@@ -124,10 +124,10 @@ def style() -> None:
         from matplotlib_inline.backend_inline import set_matplotlib_formats
     except ImportError:
         return
-    if (shell := get_ipython()) is not None:
-        show_both(shell)
     # The exact canvas rather than a tight box: all figures keep one width.
     set_matplotlib_formats("retina", bbox_inches=None)
+    if (shell := get_ipython()) is not None:
+        show_both(shell)  # after it: it takes figures out of all formatters
 
 
 def color(method: str) -> str:

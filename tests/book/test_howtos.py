@@ -1,0 +1,78 @@
+"""The how-tos, followed to the letter: every bash block of every page runs in an empty clone."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted((ROOT / "book").glob("howto_*.md"))
+BLOCK = re.compile(
+    r"(?P<skip>^% not run\n)?^```(?P<kind>bash|\{code-block\} \w+)\n"
+    r"(?::caption: (?P<file>\S+)\n)?(?P<text>.*?)^```$",
+    re.M | re.S,
+)
+
+
+class Step(NamedTuple):
+    """A file that the page says to write, or commands that it says to give."""
+
+    file: str | None
+    text: str
+
+
+def steps(page: str) -> list[Step]:
+    found = []
+    for block in BLOCK.finditer(page):
+        if block["file"]:
+            found.append(Step(block["file"], block["text"]))
+        elif block["kind"] == "bash" and not block["skip"]:
+            found.append(Step(None, block["text"]))
+    return found
+
+
+def test_blocks_are_found() -> None:
+    page = "```bash\na\nb\n```\n% not run\n```bash\nc\n```\n"
+    page += "```{code-block} yaml\n:caption: x/y.z\nd\n```\n"
+    assert steps(page) == [Step(None, "a\nb\n"), Step("x/y.z", "d\n")]
+
+
+def test_every_page_is_there_and_has_something_to_run() -> None:
+    names = {page.stem for page in PAGES}
+    assert {"howto_checkpoint", "howto_images", "howto_profiles"} <= names
+    assert {"howto_metric", "howto_chapter"} <= names
+    for page in PAGES:
+        assert any(step.file is None for step in steps(page.read_text())), page.name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_page_works(page: Path, tmp_path: Path) -> None:
+    # What a how-to needs of a clone: the book's sources, and notebooks beside them.
+    shutil.copytree(ROOT / "book", tmp_path / "book", ignore=shutil.ignore_patterns("executed"))
+    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
+    shutil.copy(ROOT / "_config.yml", tmp_path)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    for step in steps(page.read_text()):
+        if step.file:
+            target = tmp_path / step.file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(step.text)
+            continue
+        done = subprocess.run(
+            ["bash", "-e", "-o", "pipefail", "-c", step.text],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        assert done.returncode == 0, f"{step.text}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    made = {path.name for path in tmp_path.iterdir()} - {"book", "notebooks", "_config.yml"}
+    assert made, "a how-to leaves something behind"
