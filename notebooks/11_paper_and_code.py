@@ -416,7 +416,7 @@ effect_table(list(results), "Metrics and post-processing: DINO, simulated data")
 # wells after MAD robustize, a rough number on so few.
 
 
-# %%
+# %% tags=["hide-input"]
 treated = images[images["Metadata_Control"] != "negcon"]
 truth = pd.read_parquet(image_table.parent / "truth.parquet")
 cells = truth.groupby("Metadata_Perturbation")["cells"].mean()
@@ -600,7 +600,7 @@ feature_table((*KEYS, "norm", "area"), "Images and features: simulated data")
 # this has to be acted out here.
 
 
-# %%
+# %% tags=["hide-input"]
 def views(field, n, size, generator, aliased):
     """Views of one field (C, H, W), the released way or from clean pixels."""
     field, made = field.clone(), []
@@ -728,11 +728,14 @@ effect_table(
 # ## Every difference
 #
 # Type to search. Severity *high*: changes the kinds of numbers that are published; *medium*: matters
-# for parity or at the edges; *low*: changes nothing that is reported. The last columns say whether
-# the released code was run to see it, and what it did above.
+# for parity or at the edges; *low*: changes nothing that is reported. The last column is
+# what it did above, for DINO.
 
 
 # %% tags=["hide-input"]
+SEEN = {"run": "seen when run", "read": "read in the source"}
+
+
 def all_differences():
     """One table, severity first, and a field that filters its rows."""
     level = {"high": 0, "medium": 1, "low": 2}
@@ -741,25 +744,20 @@ def all_differences():
     for d in order:
         change = ""
         if d.get("measured") in results:
-            number, text, code, *_ = results[d["measured"]]
-            change = f"{number}: {shown(text)} to {shown(code)}"
+            number, text, code, _, note = results[d["measured"]]
+            what = "; ".join(part for part in (number, note) if part)
+            change = f"{what}: {shown(text)} to {shown(code)}"
         elif d.get("measured") == "aliasing":
             change = "; ".join(
                 f"{n}: {r:.0%} of fields" for n, r in rates.items()
             )
-        rows.append(
-            (
-                d["area"],
-                d["severity"],
-                d["text"] or "(nothing)",
-                d["code"],
-                d["where"],
-                d["seen"],
-                change,
-            )
-        )
-    head = ("Area", "Severity", "Text", "Code", "File", "Seen by", "Here")
-    whole = html_table(head, rows, f"{len(rows)} differences", "cpssl-find")
+        about = (d["area"], d["severity"], d["where"], SEEN[d["seen"]])
+        small = f"<small>{escape(', '.join(about))}</small>"
+        code = Html(f"{escape(d['code'])} {small}")
+        rows.append((code, d["text"] or "(nothing)", change))
+    head = ("What the code does", "What the text says", "Here")
+    caption = f"{len(rows)} differences, severity first"
+    whole = html_table(head, rows, caption, "cpssl-claims cpssl-find")
     return Html(
         '<label class="cpssl-search">Search the differences '
         '<input type="search" id="find-difference"></label>'

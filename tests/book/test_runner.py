@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from cpssl_lite.book import runner
+from cpssl_lite.book import digest, runner
 from cpssl_lite.book.percent import check_parameters, read_parameters, read_percent
 from cpssl_lite.book.runner import NotebookFailed, run_all, run_notebook
 from cpssl_lite.book.where import find_notebook, find_root
@@ -195,3 +195,29 @@ def test_a_notebook_that_measures_time_runs_last_and_by_itself(source: Path, roo
     results = run_all(workers=2, root=root)
     assert [r.name for r in results] == ["03_dice", "01_timing"]
     assert {r.status for r in results} == {"ran"}
+
+
+def test_touching_one_notebook_runs_that_one(source: Path, root: Path) -> None:
+    other = root / "notebooks" / "04_other.py"
+    other.write_text("# %%\nfrom cpssl_lite.book import html\nprint(html.cell(1.5))\n")
+    assert [r.status for r in run_all(root=root)] == ["ran", "ran"]
+    assert [r.status for r in run_all(root=root)] == ["unchanged", "unchanged"]
+    source.write_text(source.read_text() + "\n# %%\nprint('more')\n")
+    assert {r.name: r.status for r in run_all(root=root)} == {
+        "03_dice": "ran",
+        "04_other": "unchanged",
+    }
+
+
+def test_a_package_file_runs_what_depends_on_it(
+    source: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = root / "notebooks" / "04_other.py"
+    other.write_text("# %%\nfrom cpssl_lite.book import html\nprint(html.cell(1.5))\n")
+    run_all(root=root)
+    before = digest.sha256
+    monkeypatch.setattr(digest, "sha256", lambda f: before(f) + "!" * (Path(f).name == "html.py"))
+    assert {r.name: r.status for r in run_all(root=root)} == {
+        "03_dice": "unchanged",
+        "04_other": "ran",
+    }
