@@ -1,6 +1,7 @@
 """What must fail the build, and what a built book holds."""
 
 import shutil
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -170,3 +171,14 @@ def test_the_repository_itself() -> None:
         for parameter in read_parameters(read_percent(source), source.name).values():
             assert parameter.help, f"{source.name}: {parameter.name} has no comment"
     assert load_claims(root / "book" / "claims.yml")
+
+
+def test_conda_and_binder_get_what_pip_gets() -> None:
+    root = Path(__file__).resolve().parents[2]
+    environment = yaml.safe_load((root / "environment.yml").read_text())
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    [python] = [d for d in environment["dependencies"] if str(d).startswith("python=")]
+    [pip] = [d["pip"] for d in environment["dependencies"] if isinstance(d, dict)]
+    assert pip == ["-e .[book]"] and "book" in project["optional-dependencies"]
+    least = project["requires-python"].removeprefix(">=")
+    assert [int(n) for n in python.split("=")[1].split(".")] >= [int(n) for n in least.split(".")]
