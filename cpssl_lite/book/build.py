@@ -239,7 +239,8 @@ def _render(root: Path, executed: Sequence[Path], toc: dict[str, Any] | None, ou
         whole = toc is None
         _jupyter_book(stage, root / "_config.yml", rendered, scratch, strict=whole)
         html = rendered / "_build" / "html"
-        write_crate(html, executed)
+        if whole:
+            write_crate(html, executed)
         _raise(check_html(html) if whole else [])
         if out.exists():
             if not (out / "_static").is_dir() and any(out.iterdir()):

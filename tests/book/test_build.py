@@ -108,6 +108,7 @@ def test_a_folder_that_is_no_book_is_not_replaced(
     (mine / "chapter.txt").write_text("years")
     monkeypatch.setattr(building, "_jupyter_book", lambda *_, **__: None)
     monkeypatch.setattr(building, "check_html", lambda _: [])
+    monkeypatch.setattr(building, "write_crate", lambda *_: None)
     executed(root, **GOOD)
     contents(root, "chapters/01_x")
     with pytest.raises(BookError, match="is not a book"):

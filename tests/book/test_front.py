@@ -13,6 +13,7 @@ from rocrate.rocrate import ROCrate
 
 from cpssl_lite.book import dark, figures
 from cpssl_lite.book.claims import MIME, load_claims
+from cpssl_lite.book.provenance import MIME as PROVENANCE
 from cpssl_lite.book.runner import run_all
 
 
@@ -116,6 +117,8 @@ def outputs(path: Path) -> list[dict]:
             data = dict(output.get("data", {"text": output.get("text")}))
             html = "".join(data.get("text/html", ""))
             data["text/html"] = re.sub(r">Run</th><td>.*?</td>", ">Run</th>", html)
+            if PROVENANCE in data:
+                data.pop("text/plain")  # the same again
             found.append(data)
     return found
 
