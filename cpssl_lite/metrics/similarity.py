@@ -118,9 +118,13 @@ def dot(one: np.ndarray, other: np.ndarray) -> float:
 def _cells(
     values: np.ndarray, low: np.float32, scale: np.float32, top: np.float32, out: np.ndarray
 ) -> None:
-    """Which step from `low` upwards each value is on, 0 to `top`; never falls as values rise."""
+    """Which step from `low` upwards each value is on, 1 to `top`; never falls as values rise.
+
+    Values that are lower by a step or more are all on 0.
+    """
     for j in range(len(values)):
-        out[j] = np.int32(min(max((values[j] - low) * scale, np.float32(0.0)), top))
+        step = (values[j] - low) * scale + np.float32(1.0)
+        out[j] = np.int32(min(max(step, np.float32(0.0)), top))
 
 
 @compiled
@@ -155,7 +159,7 @@ def rank(
         # Rounding these to float32 moves them by far less than `near`.
         lows, highs = (cutoffs - near).astype(np.float32), (cutoffs + near).astype(np.float32)
         low, top = lows[0], np.float32(min(max(128 * m, 4096), 65536))
-        scale = top / (highs[-1] - low)
+        scale = (top - np.float32(2.0)) / (highs[-1] - low)
         above = np.full(int(top) + 1, m, np.int32)
         begins, ends = np.empty((2, m), np.uint32)
         _cells(lows, low, scale, top, begins)
