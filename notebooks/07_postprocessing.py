@@ -201,11 +201,12 @@ html_table(
 # sphering learns from the negative controls what varies without any treatment, batch and plate
 # effects included. Where a step per plate came first, little of that is left to learn.
 #
-# Two ways to go wrong, and where each feature type stands. Sphering needs more negative controls than
+# Two ways to go wrong, and where each feature type stands. Sphering wants more negative controls than
 # features: with fewer, directions in which the controls do not vary are amplified 1,000-fold, as in
-# the released code. MAD robustize divides by the MAD: a feature that is nearly constant on a plate
-# but for a few wells becomes huge there, and cosine distance then sees little else. Clipping at ±10
-# shows whether that happened.
+# the released code. Treated wells may differ there by their treatment or by noise: the heatmap shows
+# which it was, for these data only. MAD robustize divides by the MAD: a feature that is nearly
+# constant on a plate but for a few wells becomes huge there, and cosine distance then sees little
+# else. Clipping at ±10 shows whether that happened.
 
 # %% tags=["hide-input"]
 plain = {name: normalize(wells, "mad_robustize") for name, wells in raw.items()}
@@ -264,7 +265,7 @@ for name in plain:
             axis.annotate(
                 f"{number[0]}",
                 (place, values[place]),
-                (0, 5),
+                (0, -11 if name.startswith(("ImageNet", "Transfer")) else 5),
                 textcoords="offset points",
                 ha="center",
                 fontsize=7,
