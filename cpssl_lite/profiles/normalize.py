@@ -6,6 +6,7 @@ plate a well is on; `normalize` does it for a table.
 """
 
 import logging
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -163,25 +164,15 @@ def standardize(
 ) -> np.ndarray:
     """Per plate: subtract the mean of its reference wells and divide by their sd (over n).
 
-    Parameters as for `mad_robustize`. A feature that is constant among the reference wells of a
-    plate is only centred there.
-
-    Returns
-    -------
-    (n, d) float64
-
-    Raises
-    ------
-    InputError
-        A plate without reference wells.
+    Parameters and errors as for `mad_robustize`; (n, d) float64. A feature that is constant among
+    the reference wells of a plate is only centred there.
     """
     out = np.empty(profiles.shape)
     for _, rows, fit in _by_plate(plates, reference):
         here = profiles[rows].astype(np.float64)
         scale = here[fit].std(axis=0)
         # A constant can have a standard deviation of rounding errors.
-        scale[scale < 1e-12 * np.abs(here[fit]).max(axis=0)] = 1.0
-        scale[scale == 0] = 1.0
+        scale[scale <= 1e-12 * np.abs(here[fit]).max(axis=0)] = 1.0
         out[rows] = (here - here[fit].mean(axis=0)) / scale
     return out
 
@@ -303,10 +294,9 @@ def _keep(
 
 def _by_plate(
     plates: np.ndarray, reference: np.ndarray | None
-) -> list[tuple[str, np.ndarray, np.ndarray]]:
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Per plate: its name, its rows, and which of these rows are reference wells."""
     names, codes = np.unique(plates, return_inverse=True)
-    groups = []
     for code, name in enumerate(names):
         rows = np.flatnonzero(codes == code)
         fit = np.ones(len(rows), dtype=bool) if reference is None else reference[rows]
@@ -315,5 +305,4 @@ def _by_plate(
                 f"plate {name} has no reference wells (negative controls, or those with a "
                 f"perturbation name) among its {len(rows)}; leave it out"
             )
-        groups.append((str(name), rows, fit))
-    return groups
+        yield str(name), rows, fit
