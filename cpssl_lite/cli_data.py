@@ -116,6 +116,10 @@ def data_fetch(
         click.echo(f"{len(todo)} of {len(index)} files to fetch", nl=False)
     said = "of unknown size" if gigabytes is None else f"{gigabytes:.2f} GB"
     click.echo(f", {said}; licence: {manifest['licence']}, allows {manifest['allows']}")
+    if manifest.get("unverified"):
+        click.echo(
+            f"not verified when the manifest was written: {', '.join(manifest['unverified'])}"
+        )
     if dry_run:
         return
     if not yes and (gigabytes is None or gigabytes > max_gb):

@@ -324,6 +324,7 @@ def test_a_set_without_wells_needs_its_plates_named():
 def test_release_and_checkpoints_say_where_they_are_and_what_they_allow(run):
     code, said = run("authors_release", "--dry-run")
     assert code == 0 and "6.00 GB; licence: CC-BY-NC-4.0 (weights), allows non-comm" in said
+    assert "not verified when the manifest was written: address of the file" in said
     code, said = run("authors_dino_vits")
     assert code == 2 and "of authors_release: cpssl data fetch authors_release" in said
     code, said = run("cell_dino")
