@@ -169,16 +169,19 @@ def run(
 @cli.command()
 @click.option("-o", "--out", type=OUT, default=Path("html"), show_default=True)
 @click.option("--force", is_flag=True, help="Run every notebook, changed or not.")
-def book(out: Path, force: bool) -> None:
+@click.option(
+    "--with", "runs", type=OUT, multiple=True, help="Executed run to show, too (repeatable)."
+)
+def book(out: Path, force: bool, runs: tuple[Path, ...]) -> None:
     """Run every notebook that has changed and render the book.
 
     \b
     Example:
-      cpssl book
+      cpssl book --with runs/02_ssl_comparison-9d3cef61/02_ssl_comparison.ipynb
     """
     from cpssl_lite.book.build import make_book
 
-    click.echo(make_book(out, force=force))
+    click.echo(make_book(out, force=force, runs=runs))
 
 
 def main() -> None:

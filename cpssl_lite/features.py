@@ -63,6 +63,7 @@ def load_features(
     batch: str = "",
     label: str = "",
     control: str = "",
+    genes: str | Path = "",
     data_name: str = "",
     seed: int = 0,
 ) -> Features:
@@ -89,6 +90,8 @@ def load_features(
         authors normalised, none].
     perturbation, batch, label, control : str
         Columns, if they have other names (`assign_roles`).
+    genes : path, optional
+        Table that names the gene of each perturbation, for tables that do not (`name_genes`).
     data_name : str
         What to call real data [default: the folder of the table; JUMP-CP and the set's name for
         the release]. Simulated tables say so themselves and are always called simulated.
@@ -125,6 +128,8 @@ def load_features(
     roles = {"perturbation": perturbation, "batch": batch, "label": label, "control": control}
     given = {role: column or None for role, column in roles.items()}
     raw = {name: assign_roles(wells, **given) for name, wells in raw.items()}
+    if genes:
+        raw = {name: name_genes(wells, genes) for name, wells in raw.items()}
     # Simulated tables say so in a column that goes along into every table made from them.
     simulated = all(
         (t.get("Metadata_Origin", pd.Series("")) == "simulated").all() for t in raw.values()
@@ -213,6 +218,57 @@ def release_tables(folder: str | Path, which: str) -> dict[str, list[str]]:
         f"release {folder}: no embeddings/{which}/METHOD/well_features.csv in it; name the folder "
         "that holds embeddings/"
     )
+
+
+def name_genes(wells: pd.DataFrame, path: str | Path) -> pd.DataFrame:
+    """Gene symbol and control type of every well, by its perturbation.
+
+    Parameters
+    ----------
+    wells : DataFrame
+        As `read_profiles` returns them. The authors' gene embeddings name neither (their code
+        has them joined by hand).
+    path
+        The consortium's ``orf.csv.gz`` (``crispr.csv.gz``), or any table with `Metadata_Symbol`
+        and a column of ids; the one that knows most perturbations counts.
+
+    Returns
+    -------
+    DataFrame
+        A copy with ``Metadata_Gene`` ("" where unknown); ``negcon`` and ``poscon`` of the table's
+        ``Metadata_pert_type`` where the wells do not say.
+
+    Raises
+    ------
+    InputError
+        Not such a table, or one that knows none of the perturbations.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str).fillna("")
+    except (OSError, ValueError) as error:
+        raise InputError(f"genes {path}: is not a readable table ({error})") from error
+    if "Metadata_Symbol" not in table:
+        raise InputError(
+            f"genes {path}: no column Metadata_Symbol; it has {', '.join(map(str, table))}"
+        )
+    ids = wells["Metadata_Perturbation"]
+    names = [c for c in ("JCP2022", "broad_sample", "Name", "Symbol") if f"Metadata_{c}" in table]
+    best = max((f"Metadata_{c}" for c in names), key=lambda c: ids.isin(table[c]).sum())
+    if not ids.isin(table[best]).any():
+        raise InputError(
+            f"genes {path}: knows none of the perturbations; it has {table[best].iloc[0]}, ..., "
+            f"the profiles have {ids.iloc[0]}, ..."
+        )
+    known = table[table[best] != ""].drop_duplicates(best).set_index(best, drop=False)
+    wells = wells.assign(Metadata_Gene=ids.map(known["Metadata_Symbol"]).fillna(""))
+    if "Metadata_pert_type" in known:
+        kind = ids.map(known["Metadata_pert_type"]).where(
+            lambda k: k.isin(["negcon", "poscon"]), ""
+        )
+        wells["Metadata_Control"] = wells["Metadata_Control"].where(
+            wells["Metadata_Control"] != "", kind
+        )
+    return wells
 
 
 def _image_table(data: str | Path) -> Path:

@@ -34,7 +34,7 @@ import pandas as pd
 import yaml
 from IPython.display import Markdown
 
-from cpssl_lite.book import provenance
+from cpssl_lite.book import claims, provenance
 from cpssl_lite.book.figures import WIDTH, composite, show_image, style, tag
 from cpssl_lite.book.html import table
 from cpssl_lite.data.fetch import index_of, locate
@@ -363,7 +363,23 @@ table(
 # counts are a little lower; images that are known to be missing upstream could explain it, which
 # cannot be checked without the bucket. For the overexpressed genes the difference is a filter on
 # profiles that is not applied here.
-#
+
+# %% tags=["hide-input"]
+derived = counts.set_index(["set", "quantity"])["derived"].astype(int)
+for claim, key in {
+    "jump-compounds": ("JUMP-CP", "compounds"),
+    "jump-overexpressed": ("JUMP-CP", "genes overexpressed"),
+    "jump-knocked-out": ("JUMP-CP", "genes knocked out"),
+    "training-images": ("training", "images"),
+    "training-compounds": ("training", "compounds"),
+    "target2-compounds": ("Target2", "compounds"),
+    "target2-images": ("Target2", "images"),
+    "target2-replicates": ("Target2", "plates (replicates of a compound)"),
+}.items():
+    display(claims.record(f"count-{claim}", derived[key], "JUMP metadata"))
+claims.show_claims(chapter="data")
+
+# %% [markdown]
 # ## What this shows and what it does not
 #
 # It shows that the files, tables and steps of the following chapters are the real ones: five-channel
@@ -400,8 +416,9 @@ table(
 #
 # ```bash
 # cpssl data fetch authors_release          # says where it has unpacked them
-# cpssl run ssl_comparison -p release=SSL_data -p data_name="JUMP-CP multisource"
-# cpssl run gene_clustering -p release=SSL_data -p data_name="JUMP-CP ORF"
+# cpssl run ssl_comparison -p release=SSL_data
+# cpssl run batch_effects -p release=SSL_data
+# cpssl run gene_clustering -p release=SSL_data -p genes=orf.csv.gz -p families=hgnc.csv
 # ```
 #
 # Methods in `embeddings/multisource` and `embeddings/ORF` are found by their folders' names.

@@ -511,15 +511,7 @@ if {"none", "Color"} <= set(conditions):
     if len(rest) == len(others) - 1:
         changes = [gains[f"Color + {x}"] - gains["Color"] for x in rest]
         note("augment-rest", gains["Color"] - np.abs(changes).max())
-claims.show_claims(
-    [
-        "augment-color",
-        "augment-color-map",
-        "augment-color-nsb",
-        "augment-resize",
-        "augment-rest",
-    ]
-)
+claims.show_claims(chapter="augmentation_ablation")
 
 # %% [markdown]
 # ## What this shows and what it does not

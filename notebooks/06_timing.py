@@ -412,16 +412,7 @@ if segmentation:
 display(claims.record("minutes-a-plate", plate * best / 60, kind))
 scaled = formats["five TIFFs, scaled and thresholded at every reading"]
 display(claims.record("merged-loads-faster", scaled / merged, kind))
-claims.show_claims(
-    [
-        "faster-than-segmentation",
-        "fifty-times-faster",
-        "minutes-a-plate",
-        "fifty-times-cheaper",
-        "gpu-hours",
-        "merged-loads-faster",
-    ]
-)
+claims.show_claims(chapter="timing")
 
 # %% [markdown]
 # ## What this shows and what it does not

@@ -310,7 +310,7 @@ for claim, names, way in [
 ]:
     if names and np.isfinite(lead(names, way)):
         display(claims.record(claim, lead(names, way), data_kind))
-claims.show_claims(["sphere-mad-ssl", "mad-transfer", "mad-cellprofiler"])
+claims.show_claims(chapter="postprocessing")
 
 # %% [markdown]
 # ## What this shows and what it does not

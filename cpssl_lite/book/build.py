@@ -20,6 +20,7 @@ from cpssl_lite.book.front import add_front
 from cpssl_lite.book.pages import check_page
 from cpssl_lite.book.percent import read_parameters, read_percent
 from cpssl_lite.book.runner import ANSI, run_all
+from cpssl_lite.book.scorecard import fill_scorecard, stage_runs
 from cpssl_lite.book.where import find_root, list_notebooks
 from cpssl_lite.errors import InputError, StepFailed
 
@@ -37,6 +38,7 @@ def make_book(
     force: bool = False,
     workers: int | None = None,
     root: str | Path | None = None,
+    runs: Sequence[str | Path] = (),
 ) -> Path:
     """Simulate the default screen where it is missing, run what changed, render the book.
 
@@ -50,6 +52,8 @@ def make_book(
         Notebooks at a time; by default two, or one on a single core.
     root
         Repository root, found from the current folder by default.
+    runs
+        Notebooks executed with other data, to be shown after the chapters and on the scorecard.
 
     Returns
     -------
@@ -72,7 +76,7 @@ def make_book(
     failed = [result.name for result in results if result.status == "failed"]
     if failed:
         raise BookError(f"not built, these notebooks failed: {', '.join(failed)}")
-    return build(out or root / "html", root)
+    return build(out or root / "html", root, runs)
 
 
 def _simulate(root: Path) -> None:
@@ -94,7 +98,7 @@ def _real_images(root: Path) -> dict[str, dict[str, str]]:
     }
 
 
-def build(out: str | Path, root: str | Path | None = None) -> Path:
+def build(out: str | Path, root: str | Path | None = None, runs: Sequence[str | Path] = ()) -> Path:
     """Render the executed notebooks and the prose to `out`; return its ``index.html``.
 
     Always a clean build: a cached page would keep its warnings to itself.
@@ -113,11 +117,12 @@ def build(out: str | Path, root: str | Path | None = None) -> Path:
         for path in list_notebooks(root)
     }
     problems = _check_contents(chapters, notebooks, root)
-    for name, path in notebooks.items():
+    more = [Path(run) for run in runs]
+    for name, path in [*notebooks.items(), *((str(run), run) for run in more)]:
         problems += _check_executed(path) if path.is_file() else [f"{name}: not executed yet"]
     _raise(problems)
     in_order = [Path(file).stem for file in chapters if file.startswith("chapters/")]
-    return _render(root, [notebooks[name] for name in in_order], None, Path(out))
+    return _render(root, [notebooks[name] for name in in_order], None, Path(out), more)
 
 
 def build_chapter(executed: str | Path, out: str | Path | None = None) -> Path:
@@ -218,7 +223,13 @@ def _check_executed(path: Path) -> list[str]:
     return problems
 
 
-def _render(root: Path, executed: Sequence[Path], toc: dict[str, Any] | None, out: Path) -> Path:
+def _render(
+    root: Path,
+    executed: Sequence[Path],
+    toc: dict[str, Any] | None,
+    out: Path,
+    runs: Sequence[Path] = (),
+) -> Path:
     """Stage sources in a scratch folder, run Jupyter Book there, check, move into place."""
     out = out.resolve()
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -237,6 +248,9 @@ def _render(root: Path, executed: Sequence[Path], toc: dict[str, Any] | None, ou
             (stage / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
             _unlink(stage, {path.stem for path in list_notebooks(root)} - {executed[0].stem})
         whole = toc is None
+        if whole:
+            stage_runs(stage, runs)
+            fill_scorecard(stage, load_claims(root / "book" / "claims.yml"))
         _jupyter_book(stage, root / "_config.yml", rendered, scratch, strict=whole)
         html = rendered / "_build" / "html"
         if whole:

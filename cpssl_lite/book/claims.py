@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,26 +10,13 @@ import yaml
 
 from cpssl_lite.book.html import Html, cell, table
 from cpssl_lite.book.provenance import current_run
+from cpssl_lite.book.rules import UNTESTABLE, check_rule, judge
 from cpssl_lite.book.where import find_root
 from cpssl_lite.errors import InputError
 
-REPRODUCED = "reproduced"
-DIRECTION = "direction holds"
-DIFFERS = "differs"
-UNTESTABLE = "not testable on this data"
-VERDICTS = (REPRODUCED, DIRECTION, DIFFERS, UNTESTABLE)
-
 MIME = "application/vnd.cpssl.claim+json"
-KINDS = {
-    "value": {"kind", "relative", "absolute", "neutral"},
-    "direction": {"kind", "neutral"},
-    "order": {"kind", "margin"},
-}
-SIDES: dict[Any, float] = {"above": 1.0, "below": -1.0}
 FIELDS = ("id", "where", "sentence", "metric", "paper_value", "judge", "testable_on")
-
-# A figure shows which side of neutral it is on where the text gives no number.
-SIDES = {"above": 1.0, "below": -1.0}
+UNCHECKABLE = ("id", "where", "sentence", "reason")
 
 # What `record` was told in this kernel, so that a chapter's table can show it.
 _recorded: dict[str, "Measured"] = {}
@@ -38,16 +24,18 @@ _recorded: dict[str, "Measured"] = {}
 
 @dataclass(frozen=True)
 class Claim:
-    """One checkable sentence of the paper."""
+    """One sentence of the paper that can be checked, or the reason why nobody can."""
 
     id: str
     where: str
     sentence: str
-    metric: str
-    paper_value: Any
-    judge: dict[str, Any]
-    testable_on: tuple[str, ...]
+    metric: str = ""
+    paper_value: Any = None
+    judge: dict[str, Any] = field(default_factory=dict)
+    testable_on: tuple[str, ...] = ()
     unit: str = ""
+    chapter: str = ""  # notebook that measures it, without its number
+    reason: str = ""  # why nobody can check it from public files
 
 
 @dataclass(frozen=True)
@@ -63,10 +51,12 @@ class Measured:
     def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
         """Travel inside the executed notebook, and leave an anchor that the scorecard links."""
         text = f"claim {self.id}: {self.value} ({self.data})"
+        # The style sheet shows the text when a link has led here.
+        mark = f'id="claim-{cell(self.id)}" data-text="{cell(text)}"'
         return {
             MIME: {k: v for k, v in vars(self).items()},
             "text/plain": text,
-            "text/html": f'<span class="cpssl-claim" id="claim-{cell(self.id)}"></span>',
+            "text/html": f'<span class="cpssl-claim" {mark}></span>',
         }
 
 
@@ -76,9 +66,14 @@ def load_claims(path: str | Path | None = None) -> dict[str, Claim]:
     ``judge`` is one of::
 
         {kind: value, relative: 0.1}      within 10 % of the paper's number (or `absolute`)
+        {kind: value, absolute: 0, neutral: none}   a count: it has no sides
         {kind: direction, neutral: 1}     on the paper's side of 1 (0 if not given); where the
                                           text has no number, paper_value is above or below
         {kind: order, margin: 0.01}       the paper's order, best first; nearer is a tie
+        {kind: values, absolute: {AUC: 0.02, F1: 0.04}, neutral: {AUC: 0.5}}
+                                          several numbers at once, a row of a table
+
+    An entry with a ``reason`` has no rule: nobody can check it from public files.
 
     Raises
     ------
@@ -96,35 +91,18 @@ def load_claims(path: str | Path | None = None) -> dict[str, Claim]:
         if not isinstance(entry, Mapping):
             raise InputError(f"{where} must be a mapping, got {entry!r}")
         where += f" ({entry.get('id', 'no id')})"
-        missing = [name for name in FIELDS if name not in entry]
-        unknown = [name for name in entry if name not in (*FIELDS, "unit")]
+        needed, more = (UNCHECKABLE, ()) if "reason" in entry else (FIELDS, ("unit",))
+        missing = [name for name in needed if name not in entry]
+        unknown = [name for name in entry if name not in (*needed, *more, "chapter")]
         if missing or unknown:
             raise InputError(f"{where}: missing keys {missing}, unknown keys {unknown}")
         if entry["id"] in claims:
             raise InputError(f"{where}: id is there twice")
-        _check_rule(entry["judge"], entry["paper_value"], where)
-        testable = tuple(map(str, entry["testable_on"]))
+        if "judge" in entry:
+            check_rule(entry["judge"], entry["paper_value"], where)
+        testable = tuple(map(str, entry.get("testable_on", ())))
         claims[entry["id"]] = Claim(**{**entry, "testable_on": testable})
     return claims
-
-
-def _check_rule(judge: Any, paper: Any, where: str) -> None:
-    kind = judge.get("kind") if isinstance(judge, Mapping) else None
-    if kind not in KINDS:
-        raise InputError(f"{where}: judge.kind must be one of {sorted(KINDS)}, got {judge!r}")
-    unknown = set(judge) - KINDS[kind]
-    if unknown:
-        raise InputError(f"{where}: judge has unknown keys {sorted(unknown)}")
-    if kind == "value" and len({"relative", "absolute"} & set(judge)) != 1:
-        raise InputError(f"{where}: judge of kind value needs relative or absolute")
-    if kind == "order":
-        fits = isinstance(paper, list) and len(paper) > 1
-    else:
-        fits = isinstance(paper, int | float) and not isinstance(paper, bool)
-        fits = fits or (kind == "direction" and paper in SIDES)
-    if not fits:
-        wanted = "a list of names, best first" if kind == "order" else "a number"
-        raise InputError(f"{where}: paper_value must be {wanted}, got {paper!r}")
 
 
 def record(
@@ -141,7 +119,7 @@ def record(
     id
         The claim's id in ``book/claims.yml``.
     value
-        A number, or for an order the number of every name (more is better).
+        A number, or for an order or several values the number of every name.
     data
         What it was measured on: ``simulated``, or the name of the real data set.
     claims
@@ -157,6 +135,8 @@ def record(
     known = load_claims() if claims is None else claims
     if id not in known:
         raise InputError(f"claims.yml: no claim {id}. There are: {', '.join(known)}")
+    if known[id].reason:
+        raise InputError(f"claim {id}: nobody can check it ({known[id].reason})")
     plain: float | dict[str, float]
     if isinstance(value, Mapping):
         plain = {str(name): float(number) for name, number in value.items()}
@@ -191,15 +171,10 @@ def read_recorded(paths: Iterable[str | Path]) -> dict[str, Measured]:
 
 
 def verdict(claim: Claim, measured: Measured | None) -> str:
-    """One of `VERDICTS`, computed from the claim's rule; nobody types it.
+    """One of `rules.VERDICTS`, computed from the claim's rule; nobody types it.
 
-    value: within the tolerance is *reproduced*, else on the paper's side of `neutral` is
-    *direction holds*. direction: on the paper's side is *direction holds*. order: the same
-    order with gaps of more than `margin` is *reproduced*, the same first place (not tied)
-    *direction holds*. Otherwise *differs*.
-
-    Data the claim does not list, a claim nobody measured and an order with a name missing
-    are *not testable on this data*.
+    Data the claim does not list, a claim nobody measured and an order or a row with a name
+    missing are *not testable on this data*.
 
     Examples
     --------
@@ -212,35 +187,14 @@ def verdict(claim: Claim, measured: Measured | None) -> str:
     """
     if measured is None or not {measured.data, "any"} & set(claim.testable_on):
         return UNTESTABLE
-    rule, paper, value = claim.judge, claim.paper_value, measured.value
-    if rule["kind"] == "order":
-        return _judge_order(paper, value, float(rule.get("margin", 0.0)))
-    if isinstance(value, Mapping):
-        raise InputError(f"claim {claim.id}: needs one number, got {dict(value)}")
-    neutral = float(rule.get("neutral", 0.0))
-    side = SIDES[paper] if isinstance(paper, str) else paper - neutral
-    same_side = (value - neutral) * side > 0
-    if rule["kind"] == "value":
-        allowed = rule.get("absolute", abs(paper) * rule.get("relative", 0.0))
-        if abs(value - paper) <= allowed:
-            return REPRODUCED
-    return DIRECTION if same_side else DIFFERS
-
-
-def _judge_order(paper: Sequence[str], value: object, margin: float) -> str:
-    if not isinstance(value, Mapping) or any(name not in value for name in paper):
-        return UNTESTABLE
-    numbers = [value[name] for name in paper]
-    gaps = [better - worse for better, worse in pairwise(numbers)]
-    if all(gap > margin for gap in gaps):
-        return REPRODUCED
-    return DIRECTION if numbers[0] - max(numbers[1:]) > margin else DIFFERS
+    return judge(claim.judge, claim.paper_value, measured.value, f"claim {claim.id}")
 
 
 def show_claims(
     ids: Sequence[str] | None = None,
     claims: Mapping[str, Claim] | None = None,
     measured: Mapping[str, Measured] | None = None,
+    chapter: str = "",
 ) -> Html:
     """Table of the paper's number beside this run's, for a chapter.
 
@@ -250,40 +204,63 @@ def show_claims(
         Claims to show, in this order; by default those recorded in this kernel.
     claims, measured
         Other than ``book/claims.yml`` and what this kernel recorded.
+    chapter
+        In the place of ids: all claims of this chapter (a notebook's name without its number)
+        that can be checked.
     """
     known = load_claims() if claims is None else claims
     have = _recorded if measured is None else measured
+    if chapter:
+        ids = [c.id for c in known.values() if c.chapter == chapter and not c.reason]
     rows = []
     for id in ids or list(have):
         if id not in known:
             raise InputError(f"claims.yml: no claim {id}. There are: {', '.join(known)}")
         claim, got = known[id], have.get(id)
-        status = verdict(claim, got)
-        badge = f'<span class="cpssl-verdict cpssl-{status.split()[0]}">{cell(status)}</span>'
         run: object = "not measured"
         if got is not None:
-            run = Html(f"{cell(_number(got.value, claim.unit))} <small>{cell(got.data)}</small>")
+            run = Html(f"{cell(number(got.value, claim))} <small>{cell(got.data)}</small>")
         where = Html(f"{cell(claim.sentence)} <small>{cell(claim.where)}</small>")
         rows.append(
             (
                 where,
-                _number(claim.paper_value, claim.unit),
+                number(claim.paper_value, claim),
                 run,
-                Html(badge),
+                badge(verdict(claim, got)),
             )
         )
     header = ("Claim", "Paper", "This run", "Verdict")
     return table(header, rows, caption="The paper's numbers beside this run's", kind="cpssl-claims")
 
 
-def _number(value: object, unit: str) -> str:
+def badge(status: str) -> Html:
+    """A verdict as its coloured label."""
+    return Html(f'<span class="cpssl-verdict cpssl-{status.split()[0]}">{cell(status)}</span>')
+
+
+def number(value: object, claim: Claim) -> str:
+    """The paper's or a run's value of a claim, as tables show it."""
     if isinstance(value, Mapping):
-        ranked = sorted(value.items(), key=lambda item: -item[1])
-        return ", ".join(f"{name} {number:.3g}" for name, number in ranked)
+        parts = list(value.items())
+        if claim.judge.get("kind") == "values":  # as the paper's row; JSON has sorted them
+            parts = [(name, value[name]) for name in claim.paper_value if name in value]
+        if claim.judge.get("kind") == "order":
+            parts.sort(key=lambda item: -item[1])
+        return ", ".join(f"{name} {_short(part)}" for name, part in parts)
     if isinstance(value, list):
         return " > ".join(map(str, value))
-    if isinstance(value, str):
-        return value
-    if isinstance(value, str):
-        return f"{value} (no number in the text)"
-    return f"{value:.3g}{unit if unit == '%' else ' ' + unit if unit else ''}"
+    if isinstance(value, str):  # above or below
+        return f"{value} {_short(claim.judge.get('neutral', 0))}"
+    gap = " " if claim.unit and claim.unit != "%" else ""
+    return f"{_short(value)}{gap}{claim.unit}"
+
+
+def _short(value: Any) -> str:
+    """Three digits, or all of a whole number.
+
+    Examples
+    --------
+    >>> _short(0.12345), _short(564272), _short(119.0)
+    ('0.123', '564,272', '119')
+    """
+    return f"{value:,.0f}" if value == int(value) else f"{value:.3g}"

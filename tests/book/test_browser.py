@@ -125,3 +125,33 @@ def test_wide_tables_scroll_inside_their_box(browser: Any, small_book: Path) -> 
     )
     assert wide > 1000 and shown < 390
     visit.context.close()
+
+
+def test_the_scorecard_is_filtered_by_keyboard(browser: Any, small_book: Path) -> None:
+    visit = Visit(browser, 390)
+    page = visit.open(small_book / "scorecard.html")
+    rows = page.locator("#scorecard tbody tr:visible")
+    count = page.locator(".cpssl-filter output")
+    assert (rows.count(), count.inner_text()) == (3, "3 of 3 claims")
+    page.focus(".cpssl-filter input")
+    page.keyboard.type("gene clusters")
+    assert (rows.count(), count.inner_text()) == (1, "1 of 3 claims")
+    page.fill(".cpssl-filter input", "")
+    page.keyboard.press("Tab")
+    page.keyboard.type("rep")  # picks "reproduced" in the menu of verdicts
+    assert rows.get_attribute("id") == "gain" and count.inner_text() == "1 of 3 claims"
+    page.click("#gain td a")
+    mark = page.locator("#claim-gain")
+    shown = mark.evaluate("e => getComputedStyle(e, '::after').content")
+    assert "claim gain: 27.0 (simulated)" in shown
+    assert (visit.asked, visit.said) == ([], [])
+    visit.context.close()
+
+
+def test_the_scorecard_without_a_script_is_whole(browser: Any, small_book: Path) -> None:
+    context = browser.new_context(java_script_enabled=False, offline=True)
+    page = context.new_page()
+    page.goto((small_book / "scorecard.html").as_uri())
+    assert page.locator("#scorecard tbody tr:visible").count() == 3
+    assert not page.locator(".cpssl-filter").is_visible()
+    context.close()

@@ -48,7 +48,33 @@ def test_a_direction_without_a_number(known) -> None:
     assert verdict(below, Measured("x", 0.5, "mine")) == "direction holds"
     assert verdict(below, Measured("x", 1.5, "mine")) == "differs"
     shown = show_claims(["x"], {"x": below}, {"x": Measured("x", 0.5, "mine")})
-    assert "<td>below</td>" in shown and "<td>0.5 <small>mine</small></td>" in shown
+    assert "<td>below 1</td>" in shown and "<td>0.5 <small>mine</small></td>" in shown
+
+
+ROW = {"kind": "values", "absolute": {"AUC": 0.02, "F1": 0.1}, "neutral": {"AUC": 0.5}}
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"AUC": 0.71, "F1": 0.55}, "reproduced"),
+        ({"AUC": 0.71, "F1": 0.61}, "direction holds"),
+        ({"AUC": 0.6, "F1": 0.5}, "direction holds"),
+        ({"AUC": 0.49, "F1": 0.5}, "differs"),
+        ({"AUC": 0.71}, "not testable on this data"),
+        (0.71, "not testable on this data"),
+    ],
+)
+def test_a_row_of_numbers(value, expected) -> None:
+    row = claims.Claim("x", "", "", "", {"AUC": 0.72, "F1": 0.5}, ROW, ("any",))
+    assert verdict(row, Measured("x", value, "mine")) == expected
+
+
+def test_a_count_has_no_direction() -> None:
+    rule = {"kind": "value", "relative": 0.02, "neutral": "none"}
+    count = claims.Claim("x", "", "", "", 10057, rule, ("any",))
+    assert verdict(count, Measured("x", 10000, "mine")) == "reproduced"
+    assert verdict(count, Measured("x", 9802, "mine")) == "differs"
 
 
 def test_nothing_measured_is_not_testable(known) -> None:
@@ -100,6 +126,10 @@ def test_sentences_are_escaped(known) -> None:
         ({"judge": {"kind": "value", "relative": 0.1, "slack": 1}}, "unknown keys"),
         ({"judge": {"kind": "order"}}, "a list of names"),
         ({"paper_value": "much"}, "paper_value must be a number"),
+        ({"judge": {"kind": "direction", "neutral": "none"}}, "neutral must be a number"),
+        ({"judge": ROW}, "numbers by name, with a tolerance"),
+        ({"judge": ROW, "paper_value": {"AUC": 0.7}}, "numbers by name, with a tolerance"),
+        ({"reason": "nobody knows"}, "unknown keys \\['judge', 'metric'"),
         ({"status": "reproduced"}, "unknown keys \\['status'\\]"),
         ({"id": "methods"}, "is there twice"),
     ],

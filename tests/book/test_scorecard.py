@@ -1,0 +1,103 @@
+"""The scorecard page: what it says follows from what was recorded, and leads back to it."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cpssl_lite.book.build import build
+from cpssl_lite.book.claims import Claim, Measured, load_claims
+from cpssl_lite.book.scorecard import Page, scorecard, uncheckable
+from cpssl_lite.book.where import find_root
+
+RULE = {"kind": "value", "absolute": 5}
+GAIN = Claim("gain", "Fig. 2", "Gain & more.", "gain", 29, RULE, ("real",), "%", chapter="x")
+
+
+def page(name: str, value: float, data: str) -> Page:
+    return Page(name, "A chapter", {"gain": Measured("gain", value, data)})
+
+
+def row(html: str, id: str) -> str:
+    found = re.search(rf'<tr[^>]* id="{id}".*?</tr>', html, re.DOTALL)
+    assert found, f"no row {id}"
+    return found[0]
+
+
+def test_a_number_leads_to_its_cell_and_real_data_go_first() -> None:
+    drawn, real = page("02_x", 29, "simulated"), page("02_x-run1", 12, "real")
+    other = page("03_y", 29, "other cells")
+    assert "not measured" in row(scorecard({"gain": GAIN}, []), "gain")
+    one = row(scorecard({"gain": GAIN}, [drawn]), "gain")
+    assert 'href="chapters/02_x.html#claim-gain">29%</a>' in one
+    assert "not testable on this data" in one and "needs real" in one
+    assert "Gain &amp; more." in one and '<a href="chapters/02_x.html">A chapter</a>' in one
+    html = scorecard({"gain": GAIN}, [drawn, real, other])
+    best = row(html, "gain")
+    assert 'href="chapters/02_x-run1.html#claim-gain">12%</a>' in best
+    assert 'data-verdict="direction holds"' in best and 'data-data="real"' in best
+    assert "1 <span" in html and "Of the 1 with a verdict, 0 were judged on simulated" in html
+
+
+def test_what_nobody_can_check_has_its_reason_and_no_verdict() -> None:
+    eye = Claim("eye", "Fig. 3", "Groups look alike.", reason="judged by eye")
+    assert 'id="eye"' not in scorecard({"eye": eye, "gain": GAIN}, [])
+    told = uncheckable({"eye": eye, "gain": GAIN})
+    assert "judged by eye" in told and "Gain" not in told
+
+
+def test_every_claim_of_the_paper_has_a_rule_or_a_reason() -> None:
+    """And a chapter that shows it."""
+    root = find_root(Path(__file__))
+    claims = load_claims(root / "book" / "claims.yml")
+    assert len(claims) > 60
+    for claim in claims.values():
+        assert bool(claim.judge) != bool(claim.reason), claim.id
+        if claim.judge:
+            (source,) = (root / "notebooks").glob(f"[0-9]*_{claim.chapter}.py")
+            assert f'chapter="{claim.chapter}"' in source.read_text(), claim.id
+
+
+@pytest.fixture
+def mini(small_root: Path, small_book: Path, tmp_path: Path) -> Path:
+    """The chapter that records a claim, the scorecard, and nothing else; executed before."""
+    for folder in ("notebooks", "book/executed"):
+        (tmp_path / folder).mkdir(parents=True)
+        for path in (small_root / folder).glob("99_demo.*"):
+            text = path.read_text().replace("](00_data)", "](https://example.org)")
+            (tmp_path / folder / path.name).write_text(text)
+    shutil.copy(small_root / "_config.yml", tmp_path)
+    shutil.copytree(small_root / "book" / "_static", tmp_path / "book" / "_static")
+    for name in ("claims.yml", "scorecard.md", "references.bib", "references.md", "glossary.md"):
+        shutil.copy(small_root / "book" / name, tmp_path / "book")
+    (tmp_path / "book" / "index.md").write_text("# First page\n\n" + "Some words to read. " * 10)
+    files = ("chapters/99_demo", "scorecard", "glossary", "references")
+    part = {"chapters": [{"file": f} for f in files]}
+    toc = {"format": "jb-book", "root": "index", "parts": [part]}
+    (tmp_path / "book" / "_toc.yml").write_text(json.dumps(toc))
+    return tmp_path
+
+
+def test_a_broken_result_changes_the_rendered_verdict(small_book: Path, mini: Path) -> None:
+    before = row((small_book / "scorecard.html").read_text(), "gain")
+    assert "reproduced" in before and "27%" in before
+    link = re.search(r'href="(chapters/99_demo.html)#(claim-gain)"', before)
+    assert link and f'id="{link[2]}"' in (small_book / link[1]).read_text()
+
+    executed = mini / "book" / "executed" / "99_demo.ipynb"
+    run = mini / "run" / "99_demo.ipynb"
+    run.parent.mkdir()
+    shutil.copy(executed, run)
+    text = executed.read_text()
+    assert '"value": 27.0' in text
+    executed.write_text(text.replace('"value": 27.0', '"value": -27.0'))
+    after = row((build(mini / "html", mini).parent / "scorecard.html").read_text(), "gain")
+    assert "differs" in after and "-27%" in after and "reproduced" not in after
+
+    # A run on other data that can test it goes before, with a page of its own.
+    html = build(mini / "html", mini, runs=[run]).parent
+    with_run = row((html / "scorecard.html").read_text(), "gain")
+    assert "-27%" in with_run, "both are simulated: the chapter's own goes first"
+    assert "A small chapter" in (html / "chapters" / "99_demo-run1.html").read_text()
