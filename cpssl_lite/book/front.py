@@ -12,8 +12,9 @@ from typing import Any
 import yaml
 
 from cpssl_lite.book import dark
-from cpssl_lite.book.claims import UNTESTABLE, VERDICTS, load_claims, read_recorded, verdict
+from cpssl_lite.book.claims import badge, load_claims, read_recorded, verdict
 from cpssl_lite.book.html import Html, cell, table
+from cpssl_lite.book.rules import UNTESTABLE, VERDICTS
 
 OVERVIEW = "fig-overview"  # the figure, of whatever notebook, that the first page shows
 WORDS_A_MINUTE = 200
@@ -114,7 +115,7 @@ def draw_card(target: Path, picture: Path) -> None:
 def _scorecard(executed: Sequence[Path], claims_file: Path) -> str:
     """Count the verdicts and show the claims that this build's data can test."""
     known, measured = load_claims(claims_file), read_recorded(executed)
-    status = {id: verdict(claim, measured.get(id)) for id, claim in known.items()}
+    status = {id: verdict(c, measured.get(id)) for id, c in known.items() if not c.reason}
     counts = Counter(status.values())
     rows = []
     for id, told in status.items():
@@ -122,17 +123,13 @@ def _scorecard(executed: Sequence[Path], claims_file: Path) -> str:
             continue
         page = f"chapters/{measured[id].notebook}.html#claim-{id}"
         sentence = Html(f'<a href="{cell(page)}">{cell(known[id].sentence)}</a>')
-        rows.append((sentence, known[id].where, _badge(told)))
-    badges = ", ".join(f"{counts[told]} {_badge(told)}" for told in VERDICTS)
+        rows.append((sentence, known[id].where, badge(told)))
+    badges = ", ".join(f"{counts[told]} {badge(told)}" for told in VERDICTS)
     text = f"<p>{len(status)} claims: {badges}.</p>\n\n"
     if rows:
         header = ("Claim", "In the paper", "Verdict")
         text += table(header, rows, "What this build's data can test", "cpssl-claims")
     return text + "\n"
-
-
-def _badge(told: str) -> Html:
-    return Html(f'<span class="cpssl-verdict cpssl-{told.split()[0]}">{cell(told)}</span>')
 
 
 def _chapters(notebooks: dict[str, Any]) -> str:
