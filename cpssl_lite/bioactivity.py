@@ -56,7 +56,8 @@ def cross_validate(
     -------
     DataFrame
         ``split``, ``Metadata_Perturbation`` and a column of probabilities per assay; a row for
-        each test compound of each split.
+        each test compound of each split. Its ``attrs`` say how it was trained: optimiser
+        ``steps`` and ``best_epoch``, a number per split.
 
     Raises
     ------
@@ -75,7 +76,8 @@ def cross_validate(
     if len(empty):
         raise InputError(f"{len(empty)} labelled compounds have no input ({empty[0]} ...)")
     targets = labels.to_numpy(np.int8)
-    found = []
+    found: list[pd.DataFrame] = []
+    trained: dict[str, list[int]] = {"steps": [], "best_epoch": []}
     for number, (name, part) in enumerate(splits.loc[labels.index].items()):
         rng = np.random.default_rng([seed, number])
         train = rng.permutation(np.flatnonzero(part == "train"))
@@ -99,12 +101,16 @@ def cross_validate(
             seed=seed,
         )
         log.info("%s, %s: best of %d epochs: %d", method, name, settings.epochs, model.best_epoch)
+        trained["steps"].append(model.steps)
+        trained["best_epoch"].append(model.best_epoch)
         mean, which = _by_compound(predict(network, values[rows["test"]]), code[rows["test"]])
         table = pd.DataFrame(mean.astype(np.float32), columns=labels.columns)
         table.insert(0, "Metadata_Perturbation", labels.index[which])
         table.insert(0, "split", str(name))
         found.append(table)
-    return pd.concat(found, ignore_index=True)
+    predictions = pd.concat(found, ignore_index=True)
+    predictions.attrs = trained
+    return predictions
 
 
 def describe(
@@ -154,9 +160,11 @@ def keep(
     start = perf_counter()
     made = make()
     runs, there = _kept(path)  # another process may have added a run meanwhile
-    runs[name] = {**facts, "seconds": round(perf_counter() - start, 1), **provenance("train")}
+    seconds = round(perf_counter() - start, 1)
+    runs[name] = {**facts, **made.attrs, "seconds": seconds, **provenance("train")}
     old = [there[there["run"] != name]] if len(there) else []
     table = pd.concat([*old, made.assign(run=name)], ignore_index=True)
+    table.attrs = {}
     write_profiles(table, path, {"runs": runs})
     return made
 

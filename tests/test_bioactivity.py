@@ -45,6 +45,7 @@ def test_a_noise_free_assay_is_learned():
     profiles, compounds, labels, splits = screen(n=400)
     predictions = cross_validate("FNN", profiles, compounds, labels, splits)
     assert aucs(predictions, labels, splits).min() > 0.95
+    assert predictions.attrs["steps"] == [1400] * 3  # 100 epochs of 427 wells in batches of 32
     tested = predictions.groupby(COMPOUND).size()
     assert tested.to_dict() == dict.fromkeys(labels.index, 1)  # once each, wells averaged
 
@@ -102,7 +103,9 @@ def test_kept_runs_are_those_of_the_same_facts(tmp_path):
     path, facts = tmp_path / "kept.parquet", describe("FNN", "d", labels, splits)
     assert keep(path, "one", facts, None) is None
     made = pd.DataFrame({"split": ["split_1"], COMPOUND: ["c0"], "a0": [0.5]})
+    made.attrs = {"steps": [8]}
     assert keep(path, "one", facts, lambda: made).equals(made)
+    assert read_provenance(path)["runs"]["one"]["steps"] == [8]
     assert keep(path, "two", facts, lambda: made.assign(a0=0.7)) is not None
     assert keep(path, "one", facts, None).equals(made)
     for other in (

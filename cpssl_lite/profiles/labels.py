@@ -16,9 +16,10 @@ COMPOUND = "Metadata_Perturbation"
 BINS = ((0, 50), (50, 100), (100, 500), (500, 1000), (1000, 3000))
 PARTS = ("train", "validation", "test")
 WORDS = {"active": 1, "inactive": -1, "": 0}
+CHEMBL = ("standard_inchi_key", "target_chembl_id", "pchembl_value")
 
 
-def read_labels(path: str | Path, compound: str = COMPOUND) -> pd.DataFrame:
+def read_labels(path: str | Path, compound: str = COMPOUND, active_at: float = 6.0) -> pd.DataFrame:
     """Read a label matrix.
 
     Parameters
@@ -27,10 +28,15 @@ def read_labels(path: str | Path, compound: str = COMPOUND) -> pd.DataFrame:
         CSV or Parquet with a row per compound and a column per assay, or a Matrix Market
         file beside ``row-compound-index.csv`` and ``column-assay-index.csv`` (as Hofmarcher et
         al. 2019 published theirs; a file or its folder). Cells are -1, 0, 1 (0 is not measured),
-        or 0, 1 and empty (empty is not measured), or active, inactive and empty.
+        or 0, 1 and empty (empty is not measured), or active, inactive and empty. A ChEMBL table,
+        a row per measurement with ``standard_inchi_key``, ``target_chembl_id`` and
+        ``pchembl_value``, is taken as well: a compound with several values for a target gets
+        their median.
     compound : str
         Column that names the compounds of a CSV or Parquet table. Other ``Metadata_`` columns
         are left out.
+    active_at : float
+        pChEMBL value from which a compound of a ChEMBL table is active (6 is 1 micromolar).
 
     Returns
     -------
@@ -51,7 +57,7 @@ def read_labels(path: str | Path, compound: str = COMPOUND) -> pd.DataFrame:
         path = found[0]
     if not path.is_file():
         raise InputError(f"{path}: no such label matrix")
-    table = _read_mtx(path) if path.suffix == ".mtx" else _read_table(path, compound)
+    table = _read_mtx(path) if path.suffix == ".mtx" else _read_table(path, compound, active_at)
     for what, names in (("compound", table.index), ("assay", table.columns)):
         twice = names[names.duplicated()]
         if len(twice):
@@ -64,7 +70,7 @@ def read_labels(path: str | Path, compound: str = COMPOUND) -> pd.DataFrame:
     return _codes(table, path)
 
 
-def _read_table(path: Path, compound: str) -> pd.DataFrame:
+def _read_table(path: Path, compound: str, active_at: float) -> pd.DataFrame:
     try:
         if path.suffix in (".parquet", ".pq"):
             table = pd.read_parquet(path)
@@ -76,6 +82,8 @@ def _read_table(path: Path, compound: str) -> pd.DataFrame:
             table = pd.read_csv(path, dtype={compound: str})
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise InputError(f"{path}: cannot be read as a table ({error})") from error
+    if set(CHEMBL) <= set(table):
+        return _from_measurements(table, path, active_at)
     if compound not in table:
         shown = ", ".join(map(str, table.columns[:4]))
         raise InputError(f"{path}: no column {compound} that names the compounds (has {shown} ...)")
@@ -83,6 +91,18 @@ def _read_table(path: Path, compound: str) -> pd.DataFrame:
     if (table.index == "").any():
         raise InputError(f"{path}: {int((table.index == '').sum())} rows have no compound name")
     return table[[name for name in table if not str(name).startswith("Metadata_")]]
+
+
+def _from_measurements(table: pd.DataFrame, path: Path, active_at: float) -> pd.DataFrame:
+    """Label matrix of a ChEMBL table: targets are the assays."""
+    key, target, value = CHEMBL
+    numbers = pd.to_numeric(table[value], errors="coerce")
+    bad = np.flatnonzero(table[value].notna() & numbers.isna())
+    if len(bad):
+        raise InputError(f"{path}: {value} '{table[value].iat[bad[0]]}' is no number")
+    values = numbers.groupby([table[key].astype(str), table[target].astype(str)]).median()
+    matrix = values.unstack()
+    return ((matrix >= active_at) * 2.0 - 1).where(matrix.notna(), 0.0).rename_axis(columns=None)
 
 
 def _read_mtx(path: Path) -> pd.DataFrame:

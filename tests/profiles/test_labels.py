@@ -17,7 +17,8 @@ from cpssl_lite.profiles.labels import (
     write_splits,
 )
 
-REAL = Path(__file__).parents[3] / "shared" / "real" / "bioactivity" / "hti_cnn"
+CHEMBL = Path(__file__).parents[3] / "shared" / "real" / "bioactivity" / "jump_chembl"
+REAL = CHEMBL.with_name("hti_cnn")
 
 
 def write(tmp_path, text, name="labels.csv"):
@@ -54,6 +55,17 @@ def test_matrix_market_with_an_assay_twice(tmp_path):
     labels = read_labels(tmp_path)
     assert labels.columns.tolist() == ["7", "8", "7.2"]
     assert labels.loc["A"].tolist() == [1, 0, -1]
+
+
+def test_chembl_measurements(tmp_path):
+    head = "standard_inchi_key,target_chembl_id,pchembl_value\n"
+    path = write(tmp_path, head + "A,T1,5\nA,T1,6\nA,T1,8\nB,T1,5.9\nB,T2,7\nC,T2,\n")
+    labels = read_labels(path)
+    assert labels.index.tolist() == ["A", "B", "C"] and labels.columns.tolist() == ["T1", "T2"]
+    assert labels.to_numpy().tolist() == [[1, 0], [-1, 1], [0, 0]]
+    assert read_labels(path, active_at=6.5).to_numpy().tolist() == [[-1, 0], [-1, 1], [0, 0]]
+    with pytest.raises(InputError, match="pchembl_value 'x' is no number"):
+        read_labels(write(tmp_path, head + "A,T1,x\n"))
 
 
 @pytest.mark.parametrize(
@@ -144,3 +156,10 @@ def test_the_published_label_matrix():
     assert labels.shape == (10574, 209)
     assert ((labels > 0).sum().sum(), (labels < 0).sum().sum()) == (19274, 36268)
     assert label_bins(labels).value_counts(sort=False).sum() == 209
+
+
+@pytest.mark.skipif(not CHEMBL.is_dir(), reason="needs the real ChEMBL table")
+def test_the_real_chembl_table():
+    labels = read_labels(CHEMBL / "chembl_annotation_filtered.csv.gz")
+    assert labels.shape == (4718, 1744)
+    assert (labels > 0).any(axis=1).sum() > 1000 and (labels < 0).any(axis=1).sum() > 1000

