@@ -77,7 +77,8 @@ def cross_validate(
         raise InputError(f"{len(empty)} labelled compounds have no input ({empty[0]} ...)")
     targets = labels.to_numpy(np.int8)
     found: list[pd.DataFrame] = []
-    trained: dict[str, list[int]] = {"steps": [], "best_epoch": []}
+    steps: list[int] = []
+    best: list[int] = []
     for number, (name, part) in enumerate(splits.loc[labels.index].items()):
         rng = np.random.default_rng([seed, number])
         train = rng.permutation(np.flatnonzero(part == "train"))
@@ -101,15 +102,15 @@ def cross_validate(
             seed=seed,
         )
         log.info("%s, %s: best of %d epochs: %d", method, name, settings.epochs, model.best_epoch)
-        trained["steps"].append(model.steps)
-        trained["best_epoch"].append(model.best_epoch)
+        steps.append(model.steps)
+        best.append(model.best_epoch)
         mean, which = _by_compound(predict(network, values[rows["test"]]), code[rows["test"]])
         table = pd.DataFrame(mean.astype(np.float32), columns=labels.columns)
         table.insert(0, "Metadata_Perturbation", labels.index[which])
         table.insert(0, "split", str(name))
         found.append(table)
     predictions = pd.concat(found, ignore_index=True)
-    predictions.attrs = trained
+    predictions.attrs["steps"], predictions.attrs["best_epoch"] = steps, best
     return predictions
 
 
