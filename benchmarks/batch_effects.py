@@ -6,6 +6,9 @@ take a finished graph, so they get ours, and ours is timed without building it. 
 timed three times after a first one, the fastest counts. The last part measures memory, in a
 process of its own.
 
+Means differ from scib-metrics' where it does something else: its LISI is float32 and lets far
+neighbours underflow, its connectivity wants paths in both directions.
+
     python benchmarks/batch_effects.py
     python benchmarks/batch_effects.py --parts scikit-learn scib-metrics
     python benchmarks/batch_effects.py --parts memory --large 20000

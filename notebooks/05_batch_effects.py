@@ -48,7 +48,6 @@ seed = 0  # of random weights, UMAP, baselines and Harmony
 
 # %% tags=["hide-input"]
 import logging
-import warnings
 
 import harmonypy
 import matplotlib.pyplot as plt
@@ -56,10 +55,6 @@ import numpy as np
 import pandas as pd
 from sklearn.decomposition import PCA
 from sklearn.metrics import f1_score
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # UMAP's notes on optional packages
-    from umap import UMAP
 
 from cpssl_lite.book import claims, provenance
 from cpssl_lite.book.figures import (
@@ -86,6 +81,7 @@ from cpssl_lite.metrics.graph import nearest_graph
 from cpssl_lite.metrics.nearest import nearest_neighbours, standardise
 from cpssl_lite.metrics.similarity import encode
 from cpssl_lite.metrics.variance import variance_explained
+from cpssl_lite.profiles.maps import umap_map
 from cpssl_lite.profiles.table import profile_matrix
 
 style()
@@ -114,8 +110,7 @@ features = load_features(
     seed=seed,
 )
 raw, tables = features.raw, features.normalized()
-if release:  # normalised by its authors
-    method = method or "none"
+as_given = set(features.methods.values()) == {"none"}
 
 # %% tags=["hide-input"]
 first = next(iter(tables))
@@ -131,20 +126,15 @@ WELL = ["Metadata_Plate", "Metadata_Well"]
 
 def facts(table):
     """What is known of every well beside its features, one column a factor."""
-    text = {
-        name: table[f"Metadata_{name.title()}"].to_numpy(dtype=str)
-        for name in ("source", "batch", "plate", "well", "control")
-        if f"Metadata_{name.title()}" in table
-    }
-    known = pd.DataFrame(text)
+    names = ["source", "batch", "plate", "well", "control", "perturbation"]
+    known = table.filter([f"Metadata_{name.title()}" for name in names])
+    known = known.astype(str).reset_index(drop=True)
+    known.columns = known.columns.str.removeprefix("Metadata_").str.lower()
     if "source" not in known or (known["source"] == "").all():
         known["source"] = "one source"
     elif known["source"].nunique() > 1:  # two sources may both have a "Batch1"
-        prefix = known["source"] + "/"
-        clash = known.groupby("batch")["source"].nunique().max() > 1
-        known["batch"] = prefix + known["batch"] if clash else known["batch"]
-    named = table["Metadata_Perturbation"].to_numpy(dtype=str)
-    known["perturbation"] = named
+        if known.groupby("batch")["source"].nunique().max() > 1:
+            known["batch"] = known["source"] + "/" + known["batch"]
     known["negcon"] = known.get("control", "") == "negcon"
     if cell_count in table:
         known["cells"] = pd.to_numeric(table[cell_count]).to_numpy(float)
@@ -198,20 +188,8 @@ html_table(
 # seed makes the map the same in every run. A map is a picture of who is near whom; distances
 # between far groups, and the axes, mean nothing.
 
-
 # %%
-def umap(profiles):
-    n = min(200, *profiles.shape)
-    parts = PCA(n, random_state=seed).fit_transform(profiles)
-    near = min(50, len(parts) - 1)
-    maker = UMAP(near, min_dist=0.7, metric="correlation", random_state=seed)
-    return maker.fit_transform(parts)
-
-
-# %% tags=["hide-input"]
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # "n_jobs overridden": the seed needs one
-    maps = {name: umap(matrix) for name, matrix in values.items()}
+maps = {name: umap_map(matrix, seed) for name, matrix in values.items()}
 
 # %% [markdown]
 # Twenty targets are coloured, chosen by the paper's rule: those that are classified best, by their
@@ -293,6 +271,11 @@ def legend(figure, axis, columns):
     )
 
 
+def by_count(axis, at, cells):
+    low, high = np.nanpercentile(cells, (1, 99))
+    return axis.scatter(*at.T, c=cells, s=9, vmin=low, vmax=high, linewidths=0)
+
+
 def by_group(factor, columns=4):
     """Maps of the two feature types, coloured by a factor."""
     figure, axes = panels(3.5)
@@ -353,11 +336,7 @@ if not counted:
 else:
     figure, axes = panels(3.3)
     for axis, name in zip(axes, shown, strict=True):
-        cells = heads[name]["cells"].to_numpy()
-        low, high = np.nanpercentile(cells, (1, 99))
-        picture = axis.scatter(
-            *maps[name].T, c=cells, s=9, vmin=low, vmax=high, linewidths=0
-        )
+        picture = by_count(axis, maps[name], heads[name]["cells"])
         bare(axis, name)
     figure.colorbar(picture, ax=axes, label="cells in the well", shrink=0.8)
     tag(figure, data_kind)
@@ -367,13 +346,11 @@ else:
 # the first feature type (every feature scaled to variance 1) show what was there:
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-umap-raw", "caption": "The first feature type before normalisation, by batch and, where it is known, by cell count."}, "image": {"alt": "UMAP scatter plots of raw profiles, wells coloured by batch and by cell count."}}
-if method == "none":
+if as_given:
     print("Nothing was normalised here: the maps above are these.")
 else:
     raw_head = facts(unprocessed[first][0])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        raw_map = umap(standardise(unprocessed[first][1]))
+    raw_map = umap_map(standardise(unprocessed[first][1]), seed)
     figure, axes = plt.subplots(1, 1 + counted, figsize=(WIDTH, 3.5))
     axes = np.atleast_1d(axes)
     groups = raw_head["batch"].to_numpy()
@@ -382,11 +359,7 @@ else:
     if len(np.unique(groups)) <= 24:
         legend(figure, axes[0], 4)
     if counted:
-        cells = raw_head["cells"].to_numpy()
-        low, high = np.nanpercentile(cells, (1, 99))
-        picture = axes[1].scatter(
-            *raw_map.T, c=cells, s=9, vmin=low, vmax=high, linewidths=0
-        )
+        picture = by_count(axes[1], raw_map, raw_head["cells"])
         bare(axes[1], f"{first}, raw")
         figure.colorbar(
             picture, ax=axes[1], label="cells in the well", shrink=0.8
@@ -624,6 +597,20 @@ def count_correlation(name, part):
     return np.array([*single, np.corrcoef(fitted, cells[part])[0, 1]])
 
 
+def numbers(axis, grid, form, dark):
+    """Write the numbers of a heat map into it."""
+    for (row, col), number in np.ndenumerate(grid):
+        axis.text(
+            col,
+            row,
+            form.format(number).replace("nan", "-"),
+            ha="center",
+            va="center",
+            fontsize=8.5,
+            color="white" if dark[row, col] else "#26303A",
+        )
+
+
 with_count = {}
 for name, known in heads.items():
     controls = known["negcon"].to_numpy()
@@ -637,17 +624,7 @@ else:
     grid = np.array(list(with_count.values()))
     figure, axis = plt.subplots(figsize=(WIDTH, 0.9 + 0.36 * len(grid)))
     axis.imshow(grid, cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
-    for (row, col), number in np.ndenumerate(grid):
-        dark = abs(number) > 0.6
-        axis.text(
-            col,
-            row,
-            f"{number:.2f}".replace("nan", "-"),
-            ha="center",
-            va="center",
-            fontsize=8.5,
-            color="white" if dark else "#26303A",
-        )
+    numbers(axis, grid, "{:.2f}", np.abs(grid) > 0.6)
     axis.set_xticks(range(len(AXES)), [*AXES[:-1], "UMAP\n1 and 2"])
     axis.set_yticks(
         range(len(grid)),
@@ -689,8 +666,8 @@ def audit(table):
     }
 
 
-stages = {"raw profiles" if method != "none" else "as given": raw}
-if method != "none":
+stages = {"raw profiles" if not as_given else "as given": raw}
+if not as_given:
     stages["after normalisation"] = tables
 audits = {
     stage: pd.DataFrame({name: audit(t) for name, t in every.items()})
@@ -707,16 +684,9 @@ figure, axes = plt.subplots(
 )
 for axis, (stage, grid) in zip(axes[:, 0], audits.items(), strict=True):
     axis.imshow(grid, cmap="Blues", vmin=0, vmax=60, aspect="auto")
-    for (row, col), number in np.ndenumerate(grid.to_numpy()):
-        axis.text(
-            col,
-            row,
-            f"{round(number, 1) + 0.0:.1f}".replace("nan", "-"),
-            ha="center",
-            va="center",
-            fontsize=9,
-            color="white" if number > 35 else "#26303A",
-        )
+    numbers(
+        axis, grid.round(1).to_numpy() + 0.0, "{:.1f}", grid.to_numpy() > 35
+    )
     axis.set_title(stage.capitalize() + " (%)")
     axis.set_xticks(range(grid.shape[1]), grid.columns)
     axis.set_yticks(range(len(grid)), grid.index)
@@ -806,7 +776,7 @@ corrected = {}
 if "batch" in groupings:
     for name in tables:
         inputs = {"normalised": matrices[name]}
-        if method != "none":
+        if not as_given:
             inputs = {"raw": unprocessed[name]} | inputs
         for stage, (wells, matrix) in inputs.items():
             known = facts(wells)

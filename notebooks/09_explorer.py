@@ -38,16 +38,9 @@ thumbnail = 128  # side of a well's picture in px (2 to 3 kB each), 0 for none
 seed = 0  # of random weights and UMAP
 
 # %% tags=["hide-input"]
-import warnings
-
 import numpy as np
 import pandas as pd
 from PIL import Image
-from sklearn.decomposition import PCA
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # UMAP's notes on optional packages
-    from umap import UMAP
 
 from cpssl_lite.book import provenance
 from cpssl_lite.book.explorer import explorer, sheet
@@ -59,6 +52,7 @@ from cpssl_lite.features import load_features
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.rows import read_field
 from cpssl_lite.images.table import read_image_table
+from cpssl_lite.profiles.maps import umap_map
 from cpssl_lite.profiles.table import profile_matrix
 
 # %% tags=["hide-input"]
@@ -84,15 +78,6 @@ images = read_image_table(pictures) if pictures else features.images
 tables = features.normalized()
 WELL = ["Metadata_Source", "Metadata_Batch", "Metadata_Plate", "Metadata_Well"]
 
-
-def umap(profiles):
-    n = min(200, *profiles.shape)
-    parts = PCA(n, random_state=seed).fit_transform(profiles)
-    near = min(50, len(parts) - 1)
-    maker = UMAP(near, min_dist=0.7, metric="correlation", random_state=seed)
-    return maker.fit_transform(parts)
-
-
 # %% tags=["hide-input"]
 first = next(iter(tables))
 key = [column for column in WELL if all(column in t for t in tables.values())]
@@ -106,12 +91,10 @@ for name, table in tables.items():
 common = matrices[first][1].index
 for _, matrix in matrices.values():
     common = common[common.isin(matrix.index)]
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # "n_jobs overridden": the seed needs one
-    maps = {
-        name: umap(matrix.loc[common].to_numpy())
-        for name, (_, matrix) in matrices.items()
-    }
+maps = {
+    name: umap_map(matrix.loc[common].to_numpy(), seed)
+    for name, (_, matrix) in matrices.items()
+}
 
 head = matrices[first][0]
 head = head.set_index(pd.MultiIndex.from_frame(head[key])).loc[common]
