@@ -383,8 +383,9 @@ def rows_of_pictures(columns):
 
 
 def framed(axis, picture, **options):
-    # Blending may exceed 1 by a rounding, which matplotlib reports.
-    picture = picture if picture.ndim == 2 else np.clip(picture, 0, 1)
+    if picture.dtype != np.uint8 and picture.ndim == 3:
+        # Blending may exceed 1 by a rounding, which matplotlib reports.
+        picture = np.clip(picture, 0, 1)
     axis.imshow(picture, **options)
     axis.set(xticks=[], yticks=[])
     axis.grid(False)
@@ -518,7 +519,10 @@ html_table(
 #
 # ```python
 # from cpssl_lite.models.attention import attention_maps
-# maps = attention_maps(load_encoder("mine.pth"), crops, rollout=False)  # (n, heads, h, w)
+# from cpssl_lite.models.checkpoints import load_encoder
+# encoder = load_encoder("mine.pth")
+# maps = attention_maps(encoder, crops)  # (n, heads, h, w)
+# rolled = attention_maps(encoder, crops, rollout=True)  # (n, 1, h, w)
 # ```
 #
 # ## How this page was made

@@ -44,8 +44,6 @@ from PIL import Image
 
 from cpssl_lite.book import provenance
 from cpssl_lite.book.explorer import explorer, sheet
-from cpssl_lite.book.figures import CHANNEL_COLORS
-from cpssl_lite.book.html import Html
 from cpssl_lite.errors import InputError
 from cpssl_lite.evaluate import label_column
 from cpssl_lite.features import load_features
@@ -74,11 +72,9 @@ images = read_image_table(pictures) if pictures else features.images
 # Normalised profiles, then principal components (200, or as many as there are), then UMAP, with
 # the settings of the paper's Methods. A well must be in every table to be on the maps.
 
-# %%
+# %% tags=["hide-input"]
 tables = features.normalized()
 WELL = ["Metadata_Source", "Metadata_Batch", "Metadata_Plate", "Metadata_Well"]
-
-# %% tags=["hide-input"]
 first = next(iter(tables))
 key = [column for column in WELL if all(column in t for t in tables.values())]
 matrices = {}
@@ -91,11 +87,14 @@ for name, table in tables.items():
 common = matrices[first][1].index
 for _, matrix in matrices.values():
     common = common[common.isin(matrix.index)]
+
+# %%
 maps = {
     name: umap_map(matrix.loc[common].to_numpy(), seed)
     for name, (_, matrix) in matrices.items()
 }
 
+# %% tags=["hide-input"]
 head = matrices[first][0]
 head = head.set_index(pd.MultiIndex.from_frame(head[key])).loc[common]
 treated = (head["Metadata_Control"] == "").to_numpy()
@@ -156,10 +155,8 @@ if images is not None and thumbnail:
         planes = np.stack([small_field(record) for record in records])
         sheets.append(sheet(planes, CHANNELS, part.index))
 
-data_kind = features.data_kind
-data_kind = f"{'simulated' if features.simulated else 'real'} data" + (
-    "" if features.simulated else f": {data_kind}"
-)
+data_kind = f"real data: {features.data_kind}"
+data_kind = "simulated data" if features.simulated else data_kind
 
 # %% [markdown]
 # ## The map
@@ -182,16 +179,6 @@ explorer(
     grey=grey,
     title=f"UMAP of {len(wells)} wells ({data_kind})",
 )
-
-# %% tags=["hide-input"]
-dots = " ".join(
-    f'<span style="white-space:nowrap"><span aria-hidden="true" style="'
-    "display:inline-block;width:0.9em;height:0.9em;border-radius:50%;"
-    f"vertical-align:-0.1em;background:rgb({','.join(f'{255 * v:.0f}' for v in rgb)})"
-    f'"></span> {name}</span>&ensp;'
-    for name, rgb in CHANNEL_COLORS.items()
-)
-Html(f"<p>Colours of the pictures: {dots}({data_kind})</p>" if sheets else "")
 
 # %% [markdown]
 # ## What this shows and what it does not

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.linalg import orthogonal_procrustes
 
-from cpssl_lite.book.figures import composite
+from cpssl_lite.book.figures import CHANNEL_COLORS, composite
 from cpssl_lite.book.html import Html
 from cpssl_lite.book.where import find_root
 from cpssl_lite.errors import InputError
@@ -27,6 +27,7 @@ class Sheet(NamedTuple):
     picture: bytes  # WebP
     columns: int
     wells: tuple[int, ...]  # rows of the well table, in the order of the thumbnails
+    channels: tuple[str, ...]
 
 
 def sheet(planes: NDArray, channels: Sequence[str], wells: Sequence[int]) -> Sheet:
@@ -53,7 +54,8 @@ def sheet(planes: NDArray, channels: Sequence[str], wells: Sequence[int]) -> She
     picture = composite(grid.reshape(c, rows * s, columns * s), channels)
     packed = io.BytesIO()
     Image.fromarray(picture).save(packed, "WEBP", quality=70)
-    return Sheet(packed.getvalue(), columns, tuple(int(well) for well in wells))
+    rows_of = tuple(int(well) for well in wells)
+    return Sheet(packed.getvalue(), columns, rows_of, tuple(channels))
 
 
 def align(maps: Mapping[str, NDArray]) -> dict[str, NDArray]:
@@ -111,7 +113,7 @@ def explorer(
     grey
         Values that every colour menu draws grey, below the others: the controls.
     title
-        Name of the map, for screen readers and above the table.
+        What the map shows and of which data: its caption.
 
     Raises
     ------
@@ -162,6 +164,7 @@ def explorer(
         f"<noscript><p>{escape(title)}: drawing {len(wells)} points needs JavaScript. The figures "
         "and tables of the other chapters do not.</p></noscript>"
         f'<script type="application/json">{text}</script></div>'
+        f'<p class="cx-caption">{escape(title)}.{_colors(sheets)}</p>'
     )
 
 
@@ -176,6 +179,17 @@ def page(content: Html, title: str) -> str:
         f'<body class="cx-page"><main><h1>{escape(title)}</h1>{content}</main>'
         f"<script>{script}</script></body></html>"
     )
+
+
+def _colors(sheets: Sequence[Sheet]) -> str:
+    """Say which colour of the pictures is which channel."""
+    names = dict.fromkeys(name for made in sheets for name in made.channels)
+    dots = (
+        f'<span><i style="background:rgb({",".join(f"{255 * v:.0f}" for v in CHANNEL_COLORS[name])}'
+        f')"></i>{escape(name)}</span>'
+        for name in names
+    )
+    return " Colours of the pictures: " + " ".join(dots) if names else ""
 
 
 def _coded(name: str, values: pd.Series) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import pytest
 
 from cpssl_lite.book.build import build_chapter
 from cpssl_lite.book.explorer import align, explorer, page, sheet
+from cpssl_lite.book.figures import CHANNEL_COLORS
 from cpssl_lite.errors import InputError
 from tests.book.test_browser import QUIET, Visit, browser  # noqa: F401  (a fixture)
 
@@ -98,6 +99,16 @@ def test_hover_shows_the_well_and_its_picture(visit: Visit) -> None:
         assert card(shown)["Perturbation"] == f"P{other}"
         seen.append(shown.evaluate(grey))
     assert seen[0] + 50 < seen[1] < seen[2] - 50
+
+
+def test_caption_names_the_colours_of_the_pictures(visit: Visit) -> None:
+    caption = visit.page.locator(".cx-caption")
+    assert caption.inner_text().startswith("Test map.")
+    names = [name.strip() for name in caption.locator("span").all_inner_texts()]
+    assert tuple(names) == CHANNELS
+    tints = caption.locator("i").evaluate_all("dots => dots.map(d => d.style.backgroundColor)")
+    assert tints[4] == "rgb({})".format(", ".join(f"{255 * v:.0f}" for v in CHANNEL_COLORS["DNA"]))
+    assert "Colours" not in make(sheets=[]).split('class="cx-caption"')[1]
 
 
 def test_search_highlights_and_the_keyboard_walks_what_was_found(visit: Visit) -> None:
