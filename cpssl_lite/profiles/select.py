@@ -79,6 +79,17 @@ def drop_rare(table: pd.DataFrame, frequency: float = 0.05, unique: float = 0.01
     return _only(table, kept)
 
 
+def drop_outliers(table: pd.DataFrame, cutoff: float = 500) -> pd.DataFrame:
+    """Leave out features that are beyond `cutoff` in any well; for normalised profiles.
+
+    The rule and the default of pycytominer's ``drop_outliers``. A single such feature (a moment
+    of high order divided by a tiny MAD) can be all that a distance sees.
+    """
+    _, values = profile_matrix(table)
+    kept = ~(np.abs(values) > cutoff).any(axis=0)
+    return _only(table, np.array(feature_columns(table))[kept].tolist())
+
+
 def drop_correlated(table: pd.DataFrame, threshold: float = 0.9) -> pd.DataFrame:
     """Leave out the more redundant feature of each pair that correlates above `threshold`.
 
@@ -102,6 +113,7 @@ RULES = {
     "missing": drop_missing,
     "variance": drop_constant,
     "frequency": drop_rare,
+    "outliers": drop_outliers,
     "correlation": drop_correlated,
 }
 
