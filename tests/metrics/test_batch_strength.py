@@ -1,4 +1,4 @@
-"""As the batch effect grows every metric must move one way; without one it is at its null."""
+"""As an effect of batch or source grows every metric moves one way; without it, it is null."""
 
 import numpy as np
 import pandas as pd
@@ -55,21 +55,32 @@ def test_profiles_with_a_growing_batch_offset():
     moves_the_right_way(pd.DataFrame(found), *null_interval(noise, batch, treatment))
 
 
-def handcrafted(folder, strength):
+def handcrafted(folder, factor, **screen):
     """Moments and correlations of the channels of every well of a drawn screen."""
-    layout = {"rows": 4, "n_targets": 8, "n_batches": 4, "size": 96}
-    table = pd.read_parquet(simulate("tiny", folder, batch_strength=strength, **layout))
+    layout = {"rows": 4, "n_targets": 8, "size": 96}
+    table = pd.read_parquet(simulate("tiny", folder, **layout, **screen))
     rows = []
     for file in table["FileName_Merged"]:
         planes = tifffile.imread(folder / file).astype(float).reshape(5, -1)
         moments = [planes.mean(axis=1), planes.std(axis=1), np.median(planes, axis=1)]
         rows.append(np.concatenate([*moments, np.corrcoef(planes)[np.triu_indices(5, 1)]]))
     profiles = (np.array(rows) - np.mean(rows, axis=0)) / np.std(rows, axis=0)
-    return profiles, table["Metadata_Batch"].to_numpy(), table["Metadata_Perturbation"].to_numpy()
+    return profiles, table[factor].to_numpy(), table["Metadata_Perturbation"].to_numpy()
 
 
 @pytest.mark.slow
-def test_drawn_screens_of_growing_batch_strength(tmp_path):
-    screens = {s: handcrafted(tmp_path / str(s), s) for s in (0.0, 2.0, 8.0)}
+@pytest.mark.parametrize(
+    ("factor", "layout"),
+    [
+        ("batch", {"n_batches": 4}),
+        ("source", {"n_sources": 4, "n_batches": 1, "batch_strength": 0.0}),
+    ],
+)
+def test_drawn_screens_of_growing_strength(tmp_path, factor, layout):
+    screens = {}
+    for strength in (0.0, 2.0, 8.0):
+        layout = layout | {f"{factor}_strength": strength}
+        folder = tmp_path / str(strength)
+        screens[strength] = handcrafted(folder, f"Metadata_{factor.title()}", **layout)
     found = pd.DataFrame([measure(*screen[:2]) for screen in screens.values()])
     moves_the_right_way(found, *null_interval(*screens[0.0]))
