@@ -47,8 +47,9 @@ def main() -> None:
             for line in process.stdout or ():
                 print(line, end="", flush=True)
                 said.append(line)
-        if process.returncode or not said:
+        if process.returncode:
             failed.append(script.name)
+        if process.returncode or not said:  # one that needs arguments says nothing
             continue
         named = ", ".join(f"{name} {version}" for name, version in versions().items())
         head = [f"{datetime.now(UTC):%Y-%m-%d}", machine(), named, f"python {script.name}", ""]

@@ -47,7 +47,7 @@ def main(table: str, checkpoint: str = str(DEFAULT)) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:  # `make bench` runs every script without arguments
-        print(__doc__)
+    if len(sys.argv) < 2:  # `make bench` runs every script without arguments: nothing to keep
+        print(__doc__, file=sys.stderr)
     else:
         main(*sys.argv[1:])
