@@ -370,7 +370,9 @@ html_table(
                 for metric in METRICS
                 for cell in (
                     spread(by_seed[metric].loc[name]),
-                    spread(gain(metric, name), "+") if has_none else "",
+                    spread(gain(metric, name), "+")
+                    if has_none and name != "none"
+                    else "",
                 )
             ),
         )
