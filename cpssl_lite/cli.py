@@ -53,7 +53,8 @@ def train(
     from cpssl_lite.models.train import train as run_training
 
     path = run_training(method, table, out, config=config, seed=seed, devices=devices, nodes=nodes)
-    click.echo(path)
+    if devices * nodes == 1 or _first_of_all():
+        click.echo(path)
 
 
 @cli.command()
@@ -115,8 +116,14 @@ def extract(
         devices=devices,
         nodes=nodes,
     )
-    if devices * nodes == 1 or not int(os.environ.get("LOCAL_RANK", 0)):
+    if devices * nodes == 1 or _first_of_all():
         click.echo(out)
+
+
+def _first_of_all() -> bool:
+    """Whether this is the first of the processes that torchrun, SLURM or Lightning started."""
+    ranks = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
+    return not any(int(os.environ.get(name, 0)) for name in ranks)
 
 
 @cli.command()
