@@ -652,9 +652,9 @@ claims.show_claims(chapter="ssl_comparison")
 # cpssl run ssl_comparison -p transfer=ViT-S/16
 # # the authors' released embeddings (SSL_data, normalised by them)
 # cpssl run ssl_comparison -p release=SSL_data
-# # your profiles: CPJUMP1's CellProfiler tables, plate as batch, gene as label
+# # your profiles: CPJUMP1's CellProfiler tables (its plates of 48 h), plate as batch, gene as label
 # cpssl run ssl_comparison -p data_name=CPJUMP1 -p method=none \
-#   -p profiles='{"CellProfiler": ["profiles/cpjump1/*.csv.gz"]}' \
+#   -p profiles='{"CellProfiler": ["profiles/cpjump1/BR0011701*.csv.gz"]}' \
 #   -p batch=Metadata_Plate -p label=Metadata_gene
 # ```
 #

@@ -624,9 +624,9 @@ claims.show_claims(chapter="gene_clustering")
 # # the authors' released gene embeddings; genes from JUMP's metadata, families from HGNC
 # cpssl run gene_clustering -p release=SSL_data \
 #   -p genes=orf.csv.gz -p families=hgnc_symbol_gene_group.csv.gz
-# # CPJUMP1: compounds by the family of the gene they target
+# # CPJUMP1's plates of 48 h: compounds by the family of the gene they target
 # cpssl run gene_clustering -p data_name=CPJUMP1 -p method=none \
-#   -p profiles='{"CellProfiler": ["profiles/cpjump1/*.csv.gz"]}' \
+#   -p profiles='{"CellProfiler": ["profiles/cpjump1/BR0011701*.csv.gz"]}' \
 #   -p batch=Metadata_Plate -p families=hgnc_symbol_gene_group.csv.gz
 # # your images, with a column Metadata_GeneGroup
 # cpssl run gene_clustering -p data=data/mine/images.parquet
