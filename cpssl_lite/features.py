@@ -23,6 +23,7 @@ from cpssl_lite.models.transfer import load_transfer
 from cpssl_lite.profiles.cellprofiler_style import cellprofiler_style
 from cpssl_lite.profiles.extract import extract
 from cpssl_lite.profiles.normalize import normalize
+from cpssl_lite.profiles.select import drop_outliers
 from cpssl_lite.profiles.table import assign_roles, feature_columns, read_profiles
 
 RANDOM_WEIGHTS = "Random weights"
@@ -45,8 +46,16 @@ class Features:
     images: pd.DataFrame | None = None
 
     def normalized(self) -> dict[str, pd.DataFrame]:
-        """Every feature type normalised in its way."""
-        return {name: normalize(wells, self.methods[name]) for name, wells in self.raw.items()}
+        """Every feature type normalised in its way.
+
+        Measured features that run away when they are divided by a tiny spread are left out
+        (`drop_outliers`): a handful of them would be all that a distance sees.
+        """
+        tables = {name: normalize(wells, self.methods[name]) for name, wells in self.raw.items()}
+        for name, how in self.methods.items():
+            if how != "none" and name.startswith("CellProfiler"):
+                tables[name] = drop_outliers(tables[name])
+        return tables
 
 
 def load_features(

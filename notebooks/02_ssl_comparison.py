@@ -119,6 +119,10 @@ features = load_features(
 
 # %% [markdown]
 # ## Normalised profiles, and two baselines that know nothing
+#
+# Each feature type is normalised in the way that suits it. Measured features that run away when they
+# are divided by a tiny spread (beyond 500 in any well, pycytominer's rule) are left out: a handful
+# would be all that a distance sees ([how much that matters](07_postprocessing)).
 
 # %%
 tables = features.normalized()

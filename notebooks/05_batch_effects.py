@@ -82,7 +82,6 @@ from cpssl_lite.metrics.nearest import nearest_neighbours, standardise
 from cpssl_lite.metrics.similarity import encode
 from cpssl_lite.metrics.variance import variance_explained
 from cpssl_lite.profiles.maps import umap_map
-from cpssl_lite.profiles.select import drop_outliers
 from cpssl_lite.profiles.table import profile_matrix
 
 style()
@@ -92,9 +91,7 @@ style()
 #
 # The same raw profiles as in [the comparison of extractors](02_ssl_comparison), normalised in the
 # same way. Negative controls stay in: they tell most about batches, because their treatment is the
-# same everywhere. Measured features that run away when they are divided by a tiny spread (beyond
-# 500 in any well, pycytominer's rule) are left out: a single one may be all that a map, a distance
-# or a principal component sees.
+# same everywhere.
 
 # %%
 features = load_features(
@@ -113,9 +110,6 @@ features = load_features(
     seed=seed,
 )
 raw, tables = features.raw, features.normalized()
-for name, how in features.methods.items():
-    if how != "none":
-        tables[name] = drop_outliers(tables[name])
 as_given = set(features.methods.values()) == {"none"}
 
 # %% tags=["hide-input"]

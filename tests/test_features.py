@@ -119,3 +119,29 @@ def test_one_path_several_and_patterns(tmp_path: Path) -> None:
     assert find_tables({"m": a, "n": [b, a], "o": str(tmp_path / "?.csv"), "p": x}) == {
         "m": [a], "n": [b, a], "o": [a, b], "p": [x]
     }  # fmt: skip
+
+
+def test_measured_features_that_run_away_are_left_out_and_learned_ones_kept(tmp_path):
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(24, 4))
+    values[:, 3] *= 0.1
+    values[5, 3] = 1e3  # thousands of MADs
+    head = pd.DataFrame(
+        {
+            "Metadata_Plate": "P",
+            "Metadata_Batch": "B",
+            "Metadata_Well": [f"A{i + 1:02d}" for i in range(24)],
+            "Metadata_Perturbation": ["DMSO"] * 8 + [f"c{i % 8}" for i in range(16)],
+            "Metadata_Control": ["negcon"] * 8 + [""] * 16,
+        }
+    )
+    named = {"CellProfiler": "Cells_F", "Mine": "emb_000"}
+    for name, prefix in named.items():
+        table = pd.concat(
+            [head, pd.DataFrame(values, columns=[f"{prefix}{i}" for i in range(4)])], axis=1
+        )
+        table.to_csv(tmp_path / f"{name}.csv", index=False)
+    profiles = {name: str(tmp_path / f"{name}.csv") for name in named}
+    tables = load_features(profiles=profiles, method="mad_robustize").normalized()
+    assert len(feature_columns(tables["CellProfiler"])) == 3
+    assert len(feature_columns(tables["Mine"])) == 4
