@@ -1,38 +1,48 @@
-"""The how-to "With your checkpoint", followed to the letter on a small screen."""
+"""The how-to's command for a foreign checkpoint, as the page has it, on a small screen."""
 
 import json
+import shlex
+from pathlib import Path
 
 import torch
+from click.testing import CliRunner
 
-from cpssl_lite.book.runner import run_notebook
+from cpssl_lite.cli import cli
 from cpssl_lite.data.simulate.screen import simulate
 from cpssl_lite.models.vit import Shape, build_vit
 
+PAGES = sorted((Path(__file__).parents[2] / "book").glob("*.md"))
+COMMAND = "cpssl run ssl_comparison -p checkpoints="
+SMALLER = {
+    "data_name": "real cells, honestly",
+    "transfer": "",
+    "measured": "false",
+    "method": "mad_robustize",  # eight controls are too few to sphere 128 features
+}
+
 
 def test_a_foreign_checkpoint_becomes_one_more_row(tmp_path):
+    lines = [line for page in PAGES for line in page.read_text().splitlines()]
+    (command,) = {line for line in lines if line.startswith(COMMAND)}
     table = simulate("tiny", tmp_path / "tiny", workers=1)
     backbone = build_vit(Shape(width=64, depth=1, heads=1)).state_dict()
-    mine = tmp_path / "mine.pth"
-    torch.save({"teacher": {f"backbone.{key}": value for key, value in backbone.items()}}, mine)
+    whole = {"teacher": {f"backbone.{key}": value for key, value in backbone.items()}}
+    arguments = shlex.split(command)[1:]
+    (name,) = (files := json.loads(arguments[-1].split("=", 1)[1]))
+    torch.save(whole, tmp_path / files[name])
+    arguments[-1] = f"checkpoints={json.dumps({name: str(tmp_path / files[name])})}"
+    for key, value in {"data": table, **SMALLER}.items():
+        arguments += ["-p", f"{key}={value}"]
+    out = tmp_path / "out.ipynb"
 
-    executed = run_notebook(
-        "ssl_comparison",
-        {
-            "data": str(table),
-            "data_name": "real cells, honestly",
-            "checkpoints": {"Mine": str(mine)},
-            "transfer": "",
-            "measured": False,
-            "method": "mad_robustize",  # eight controls are too few to sphere 128 features
-        },
-        out=tmp_path / "out.ipynb",
-    )
-    cells = json.loads(executed.read_text())["cells"]
+    done = CliRunner().invoke(cli, [*arguments, "-o", str(out), "--no-html"])
+    assert done.exit_code == 0, done.output
+    cells = json.loads(out.read_text())["cells"]
     pages = "".join(
         "".join(output.get("data", {}).get("text/html", ""))
         for cell in cells
         for output in cell.get("outputs", [])
     )
-    assert '<th scope="row">Mine</th><td>' in pages, "a row in the table of results"
-    assert "Checkpoint: Mine" in pages
+    assert f'<th scope="row">{name}</th><td>' in pages, "a row in the table of results"
+    assert f"Checkpoint: {name}" in pages
     assert "as a table (simulated data)" in pages, "known from the table, whatever it is called"
