@@ -13,10 +13,15 @@
 # %% [markdown]
 # # A primer: from stained cells to profiles
 #
-# A quarter of an hour for those who know either cells or networks, but not both. After it you can
-# say what each of the five channels shows, what a profile is, and what each of the three ways of
-# learning asks of a network. Every picture is drawn by this page's own code, with the
-# package's own crops, augmentations and masks.
+# A quarter of an hour for those who know either cells or networks, but not both. Every picture is
+# drawn by this page's own code, with the package's own crops, augmentations and masks.
+#
+# ```{admonition} After this chapter you can
+# :class: tip
+# - say what each of the five channels shows
+# - say what a profile is, and how it comes from pixels
+# - say what each of the three ways of learning asks of a network
+# ```
 
 # %% tags=["parameters"]
 data = "lite"  # simulated screen
@@ -134,10 +139,9 @@ axes[2].set(
     title="c  What they find",
     xlabel="perturbation mAP",
     ylabel="target mAP",
-    xlim=(0, None),
-    ylim=(0, None),
+    xlim=(0, 1.12 * scores["perturbation_map"].max()),
+    ylim=(0, 1.12 * scores["label_map"].max()),
 )
-axes[2].margins(0.1)
 handles, names = axes[2].get_legend_handles_labels()
 figure.legend(
     handles,
@@ -349,30 +353,34 @@ tag(figure)
 #
 # ## Exercises
 #
-# **1.** *Which of the three methods can work with a batch of one image?*
-
-# %% [markdown]
-# ```{dropdown} Solution
+# **Change this and see.** Each is `cpssl run primer` with
+#
+# - `-p mask_ratio=0.75`: MAE shows less
+# - `-p local=96`: local views as large as the global ones
+#
+# 1. Which of the three methods can work with a batch of one image?
+#
+# ```{admonition} Solution
+# :class: dropdown
 # MAE, whose loss compares a crop with itself. DINO has no negatives either, but its centre is a mean
 # over the batch: with one image it would cancel the very signal. SimCLR has nothing to push away.
 # ```
 #
-# **2.** *How large a part of a crop of 224 px can a network see when MAE hides half of its patches of
-# 16 px? How many patches are that?*
+# 2. What would DINO have to learn less of if local views were as large as the global ones?
+#
+# ```{admonition} Solution
+# :class: dropdown
+# To say from a part what the whole is like. With equal sizes the student only has to see through flips
+# and intensity changes, which SimCLR asks for, too.
+# ```
+#
+# 3. How many patches of 16 px has a crop of 224 px, and how many of them does MAE's network see?
 
 # %% tags=["hide-cell"]
 patches = (224 // 16) ** 2
 print(patches, "patches, of which", int(patches * (1 - mask_ratio)), "are seen")
 
 # %% [markdown]
-# **3.** *Make the local views as large as the global ones (`-p local=96`). What would DINO have to
-# learn less of?*
-#
-# ```{dropdown} Solution
-# To say from a part what the whole is like. With equal sizes the student only has to see through flips
-# and intensity changes, which SimCLR asks for, too.
-# ```
-#
 # ## How this page was made
 
 # %% tags=["hide-input"]
