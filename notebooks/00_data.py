@@ -19,6 +19,13 @@
 # {cite:p}`chandrasekaran2023`. One plate is about 40 GB. So that every chapter runs on a laptop,
 # this book draws a small screen of the same build, called `lite`. This page shows what is in it,
 # puts it beside real cells, and says what it cannot tell.
+#
+# ```{admonition} After this chapter you can
+# :class: tip
+# - say what a field, a well, a plate, a batch and a source are
+# - name three things besides the treatment that change a picture of cells
+# - say which parts of a field a network is shown
+# ```
 
 # %% tags=["parameters"]
 screen = "lite"  # simulated screen: lite, lite-train or tiny
@@ -424,6 +431,33 @@ claims.show_claims(chapter="data")
 # Methods in `embeddings/multisource` and `embeddings/ORF` are found by their folders' names.
 # The weights beside them are CC BY-NC 4.0.
 #
+# ## Exercises
+#
+# **Change this and see.** Each is `cpssl run data` with
+#
+# - `-p screen=tiny`: 24 wells instead of 768, the same files and tables
+# - `-p seed=1`: other compounds and batches, the same build
+#
+# 1. Why do negative controls stand in several columns of a plate, and not in one corner?
+#
+# ```{admonition} Solution
+# :class: dropdown
+# Wells differ by their place: edges dry out, plates are filled in an order. Controls in one
+# corner would carry that corner's effect, and every treatment would differ from them.
+# ```
+#
+# 2. How many crops of the sparse field above would count with Otsu's threshold itself, as the
+#    text has it, instead of 0.7 times?
+
+# %% tags=["hide-cell"]
+strict = foreground_share(
+    dna, field.otsu, grid(*dna.shape, 128), 128, factor=1.0
+)
+print(
+    (share >= 0.01).sum(), "crops with 0.7,", (strict >= 0.01).sum(), "with 1.0"
+)
+
+# %% [markdown]
 # ## How this page was made
 
 # %% tags=["hide-input"]

@@ -30,6 +30,13 @@
 # shows how the ablation works and what can go wrong in it. It is not enough to test the claim; the
 # full grid is the same page with other parameters. The length, learning rate and scored compounds
 # were chosen after trying several others, so the size of a gain here is no independent finding.
+#
+# ```{admonition} After this chapter you can
+# :class: tip
+# - say what each of the six augmentations tells a network to ignore
+# - read an ablation with its seeds, and not without
+# - say when a training has learned nothing, from its loss alone
+# ```
 
 # %% tags=["parameters"]
 method = "simclr"  # simclr or dino
@@ -552,6 +559,11 @@ claims.show_claims(chapter="augmentation_ablation")
 #
 # ## Exercises
 #
+# **Change this and see.** Each is `cpssl run augmentation_ablation` with
+#
+# - `-p method=dino`: the same grid with the other method
+# - `-p seeds='[0, 1, 2, 3]'`: smaller error bars, twice the time
+#
 # 1. Does what Color gains last when the training is longer? Is a weaker Color better?
 #
 # ```{admonition} Solution
@@ -574,6 +586,13 @@ claims.show_claims(chapter="augmentation_ablation")
 # network also sees cells larger than they are, and not only smaller.
 # ```
 #
+# 3. How many trainings does the page take, and how many would all combinations of the six take
+#    with as many seeds?
+
+# %% tags=["hide-cell"]
+print(len(jobs), "trainings here,", 2 ** len(settings) * len(seeds), "for all")
+
+# %% [markdown]
 # ## How this page was made
 
 # %% tags=["hide-input"]

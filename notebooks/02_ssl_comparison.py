@@ -33,6 +33,13 @@
 # [simulated screen](00_data): small DINO, MAE and SimCLR networks, each trained for minutes on
 # other plates of that screen; DINO's network with random weights; a network that knows only natural
 # images; measured features of segmented cells; and the two baselines.
+#
+# ```{admonition} After this chapter you can
+# :class: tip
+# - say what perturbation mAP, target mAP, NSB and NSBP accuracy each ask
+# - tell a difference between two feature types from its uncertainty
+# - name the baselines that a claim has to beat
+# ```
 
 # %% tags=["parameters"]
 data = "lite"  # simulated screen (lite), or the path of an image table
@@ -671,6 +678,11 @@ claims.show_claims(chapter="ssl_comparison")
 #
 # ## Exercises
 #
+# **Change this and see.** Each is `cpssl run ssl_comparison` with
+#
+# - `-p convention=released`: the metrics as the authors' code has them
+# - `-p method=none`: no normalisation at all
+#
 # 1. How much of the order is the normalisation? Give every feature type the same one.
 #
 # ```{admonition} Solution
@@ -687,6 +699,17 @@ claims.show_claims(chapter="ssl_comparison")
 # *Shuffled labels* change. A gain of training that is smaller than their spread is no gain.
 # ```
 #
+# 3. What does a perturbation mAP of features that know nothing vary between?
+
+# %% tags=["hide-cell"]
+from cpssl_lite.metrics.retrieval import mean_average_precision
+
+head, x = profile_matrix(aggregate(treated_wells(tables[first]), "batch"))
+names = head["Metadata_Perturbation"].to_numpy()
+draws = [mean_average_precision(x, rng.permutation(names)) for _ in range(40)]
+print(f"{min(draws):.3f} to {max(draws):.3f} in 40 shuffles of the names")
+
+# %% [markdown]
 # ## How this page was made
 
 # %% tags=["hide-input"]

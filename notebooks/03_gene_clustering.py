@@ -29,6 +29,13 @@
 # things added. Groups are boxed by a rule, and chance is worked out twice: with shuffled family
 # labels, and with labels shuffled *before* the 20 best families are chosen, because choosing the
 # best families can raise the score by itself.
+#
+# ```{admonition} After this chapter you can
+# :class: tip
+# - say why adjusted mutual information, and not the share of pairs, compares clusterings
+# - name two ways in which choosing the data can raise a score
+# - read a dendrogram beside a correlation matrix
+# ```
 
 # %% tags=["parameters"]
 data = "lite-orf"  # simulated gene screen, or the path of an image table
@@ -638,6 +645,11 @@ claims.show_claims(chapter="gene_clustering")
 #
 # ## Exercises
 #
+# **Change this and see.** Each is `cpssl run gene_clustering` with
+#
+# - `-p n_families=5`: fewer, better families
+# - `-p purity=0.6`: a laxer rule for boxes
+#
 # 1. How many groups does a laxer eye see?
 #
 # ```{admonition} Solution
@@ -653,6 +665,21 @@ claims.show_claims(chapter="gene_clustering")
 # choosing can only matter where few of many families are chosen.
 # ```
 #
+# 3. What is the AMI of the families with a random grouping into as many groups? And of finer and
+#    finer random groupings?
+
+# %% tags=["hide-cell"]
+from sklearn.metrics import adjusted_mutual_info_score
+
+truth = family_of.to_numpy()
+for k in (len(set(truth)), 2 * len(set(truth))):
+    draws = [
+        adjusted_mutual_info_score(truth, rng.integers(k, size=len(truth)))
+        for _ in range(100)
+    ]
+    print(k, "groups:", f"{np.mean(draws):+.3f} +- {np.std(draws):.3f}")
+
+# %% [markdown]
 # ## How this page was made
 
 # %% tags=["hide-input"]

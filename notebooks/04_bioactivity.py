@@ -30,6 +30,13 @@
 # The activity of a compound follows from its phenotype, plus noise of known size, so that the
 # best AUCROC that anybody could reach is known. The networks are small ones: the methods are the
 # paper's, the numbers are not.
+#
+# ```{admonition} After this chapter you can
+# :class: tip
+# - say why compounds and not wells are divided into training and test
+# - say what an AUC of 0.6 is worth with the number of compounds at hand
+# - read a calibration curve
+# ```
 
 # %% tags=["parameters"]
 data = "lite-assays"  # this chapter's simulated screen, or an image table
@@ -719,6 +726,32 @@ claims.show_claims(chapter="bioactivity")
 # cpssl run bioactivity -p labels=hti_cnn/label-matrix.mtx -p strict=false -p least=5 \
 #   -p compound=Metadata_InChIKey -p method=none -p data_name=CPJUMP1 \
 #   -p profiles='{"CellProfiler": ["profiles/cpjump1/*.csv.gz"]}'
+# ```
+#
+# ## Exercises
+#
+# **Change this and see.** Each is `cpssl run bioactivity` with
+#
+# - `-p seed=1`: other splits
+# - `-p rule=released`: assays with one class count as 0.5
+#
+# 1. What AUC does a coin get on 20 compounds of which 5 are active?
+
+# %% tags=["hide-cell"]
+from cpssl_lite.metrics.activity import roc_auc
+
+label = np.repeat([1, -1], [5, 15])
+coin = [roc_auc(rng.random(20), label) for _ in range(1000)]
+low, high = np.quantile(coin, (0.025, 0.975))
+print(f"95% of coins lie between {low:.2f} and {high:.2f}")
+
+# %% [markdown]
+# 2. Why would replicates of one compound in training and test flatter every method?
+#
+# ```{admonition} Solution
+# :class: dropdown
+# A network could recognise the compound, or its well's neighbours, in place of its activity:
+# nearest-neighbour lookup would do. It would say nothing about a new compound.
 # ```
 #
 # ## How this page was made

@@ -29,6 +29,13 @@
 # [simulated screen](00_data), where the batch effect is known because it was drawn. Then three
 # questions that a user of such features asks next: which {term}`confounder <confounder>` is it, does
 # {term}`Harmony` remove it, and what does that cost?
+#
+# ```{admonition} After this chapter you can
+# :class: tip
+# - tell a batch effect from a difference that the design put there
+# - say what silhouette, graph connectivity and LISI each see and miss
+# - say what a correction such as Harmony may take away
+# ```
 
 # %% tags=["parameters"]
 data = "lite"  # simulated screen (lite), or the path of an image table
@@ -963,6 +970,11 @@ claims.show_claims(chapter="batch_effects")
 #
 # ## Exercises
 #
+# **Change this and see.** Each is `cpssl run batch_effects` with
+#
+# - `-p method=none`: what normalisation has hidden
+# - `-p batch=Metadata_Source`: laboratories in the place of batches
+#
 # 1. Which step of the normalisation removes the batch, sphering or MAD robustize? Say first what
 #    you expect.
 #
@@ -983,6 +995,23 @@ claims.show_claims(chapter="batch_effects")
 # `cpssl data simulate lite -o data/strong -p batch_strength=4`, then
 # `cpssl run batch_effects -p data=data/strong/images.parquet -p method=none`. Compare every
 # number with the one in brackets, which is what no effect gives.
+# ```
+#
+# 3. What does the silhouette by batch become when batches are shuffled among the wells?
+
+# %% tags=["hide-cell"]
+batches, x = heads[first]["batch"].to_numpy(), matrices[first][1]
+moved = np.random.default_rng(seed).permutation(batches)
+for what, labels in (("as they are", batches), ("shuffled", moved)):
+    print(what, f"{silhouette(x, labels).mean():+.3f}")
+
+# %% [markdown]
+# 4. If every batch held other compounds, what would Harmony do to them?
+#
+# ```{admonition} Solution
+# :class: dropdown
+# It cannot tell a batch from its compounds and would pull the compounds together. Shared
+# controls, or better the same compounds in all batches, are what makes a correction possible.
 # ```
 #
 # ## How this page was made

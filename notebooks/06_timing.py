@@ -25,6 +25,13 @@
 # machine's own limits (matrix multiplication, reading) are measured in the same run, so that a
 # number means something elsewhere. Fields are as large as real ones, put together from
 # simulated ones; a third of their crops hold no cells. Weights are random: that takes as long.
+#
+# ```{admonition} After this chapter you can
+# :class: tip
+# - split the time of an extraction into reading, cutting and computing
+# - compare a speed with what the machine could do at best
+# - put a price on a screen
+# ```
 
 # %% tags=["parameters"]
 fields = 4  # fields to time; more is steadier
@@ -541,6 +548,28 @@ claims.show_claims(chapter="timing")
 # ```bash
 # cpssl run timing -p fields=32 -p core_price=0.05 -p pipeline=mine.cppipe
 # python benchmarks/extract.py --fields 64
+# ```
+#
+# ## Exercises
+#
+# **Change this and see.** Each is `cpssl run timing` with
+#
+# - `-p gpu_price=2 -p core_price=0.1`: your prices
+# - `-p batch_sizes='[1, 64]'`: how much a batch brings
+#
+# 1. How many plates a day would this machine do with the fastest of these features?
+
+# %% tags=["hide-cell"]
+fastest = min(totals, key=totals.get)
+print(fastest, f"{24 * 3600 / (plate * totals[fastest]):.1f} plates a day")
+
+# %% [markdown]
+# 2. Why is a ratio measured side by side worth more than two numbers of seconds?
+#
+# ```{admonition} Solution
+# :class: dropdown
+# Both sides then have the same machine, the same load and the same libraries. Seconds from two
+# machines, or two days, differ for reasons that have nothing to do with the method.
 # ```
 #
 # ## This run

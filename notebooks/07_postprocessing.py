@@ -26,6 +26,13 @@
 # **What is done here.** The same eight ways on the same raw profiles as in
 # [the comparison of extractors](02_ssl_comparison), by default of the [simulated screen](00_data), scored
 # by {term}`mAP`. Random features go through all of it too: what they gain is no biology.
+#
+# ```{admonition} After this chapter you can
+# :class: tip
+# - say what sphering, MAD robustize and standardizing learn from, and from which wells
+# - say when sphering does harm
+# - spot a feature that a normalisation has blown up
+# ```
 
 # %% tags=["parameters"]
 data = "lite"  # simulated screen (lite), or the path of an image table
@@ -332,6 +339,33 @@ claims.show_claims(chapter="postprocessing")
 # ```bash
 # cpssl run postprocessing -p data=data/mine/images.parquet
 # cpssl run postprocessing -p profiles='{"CellProfiler": ["mine/*.parquet"]}' -p batch=Metadata_Plate
+# ```
+#
+# ## Exercises
+#
+# **Change this and see.** Each is `cpssl run postprocessing` with
+#
+# - `-p convention=released`: the scores as the authors' code has them
+# - `-p transfer='' -p measured=false`: the three networks alone
+#
+# 1. How large do random profiles of 40 features become when they are sphered with 20 controls,
+#    and with 400?
+
+# %% tags=["hide-cell"]
+from cpssl_lite.profiles.normalize import sphere
+
+draw = np.random.default_rng(seed).normal(size=(500, 40))
+for n in (20, 400):
+    largest = np.abs(sphere(draw, np.arange(500) < n)[n:]).max()
+    print(n, "controls: largest value", f"{largest:.1f}")
+
+# %% [markdown]
+# 2. MAD robustize uses all wells of a plate. When would that go wrong?
+#
+# ```{admonition} Solution
+# :class: dropdown
+# When most wells of a plate hold strong treatments of one kind: the plate's median is then no
+# longer that of untreated cells, and the treatment disappears in it.
 # ```
 #
 # ## How this page was made

@@ -23,6 +23,13 @@
 # **What is done here.** The same maps for any network of this book, beside a baseline that learned
 # nothing, and a number: do they follow the stains? Then a second, more direct question, asked of
 # the {term}`profiles <profile>`: how far does a profile move when one channel is taken away?
+#
+# ```{admonition} After this chapter you can
+# :class: tip
+# - say what an attention map shows, and what it cannot
+# - measure how much a network uses a channel by taking it away
+# - check an explanation against a truth
+# ```
 
 # %% tags=["parameters"]
 data = "lite"  # simulated screen (lite), or the path of an image table
@@ -492,20 +499,6 @@ html_table(
 #
 # The paper shows maps as examples and draws no number from them, so there is no verdict here.
 #
-# ## Exercises
-#
-# 1. Which channel does the network use most in the controls? Is it also the one that is most
-#    important for most perturbations?
-# 2. Run the chapter with `-p network=MAE`. Why can its map not be read like DINO's?
-#
-# ```{dropdown} Solutions
-# 1. Compare the columns *median move* and *most important for* of the table. The first
-#    counts what all wells share, such as where cells are; the second only what a treatment
-#    changes. They need not agree.
-# 2. Its feature is the mean over patches, all with the same weight. The map says what the patches
-#    ask of each other in the last layer, not how much each counts in the feature.
-# ```
-#
 # ## Re-run it on your data
 #
 # ```bash
@@ -525,6 +518,38 @@ html_table(
 # rolled = attention_maps(encoder, crops, rollout=True)  # (n, 1, h, w)
 # ```
 #
+# ## Exercises
+#
+# **Change this and see.** Each is `cpssl run attention` with
+#
+# - `-p network=SimCLR`: another network's maps
+# - `-p plates=4`: more wells, steadier numbers
+#
+# 1. Which channel does the network use most in the controls? Is it also the one that is most
+#    important for most perturbations?
+#
+# ```{admonition} Solution
+# :class: dropdown
+# Compare the columns *median move* and *most important for* of the table. The first counts what all
+# wells share, such as where cells are; the second only what a treatment changes. They need not agree.
+# ```
+#
+# 2. Run the chapter with `-p network=MAE`. Why can its map not be read like DINO's?
+#
+# ```{admonition} Solution
+# :class: dropdown
+# Its feature is the mean over patches, all with the same weight. The map says what the patches ask of
+# each other in the last layer, not how much each counts in the feature.
+# ```
+#
+# 3. Into how many patches is a crop cut, and what share of all attention would each get if it
+#    were spread evenly?
+
+# %% tags=["hide-cell"]
+height, width = flat.shape[-2:]
+print(height * width, "patches,", f"{1 / (height * width):.1%} each")
+
+# %% [markdown]
 # ## How this page was made
 
 # %% tags=["hide-input"]

@@ -22,6 +22,13 @@
 # done to it and what its cells look like. Everything is in this page; it works without a network.
 # The numbers that say how far the eye can be trusted are in
 # [the chapter on batch effects](05_batch_effects).
+#
+# ```{admonition} After this chapter you can
+# :class: tip
+# - find a well, its replicates and its neighbours
+# - say which distances on a map mean something
+# - form a suspicion that a number must then confirm
+# ```
 
 # %% tags=["parameters"]
 data = "lite"  # simulated screen (lite), or the path of an image table
@@ -217,6 +224,35 @@ explorer(
 #   -p profiles='{"DINO": ["dino.parquet"], "CellProfiler": ["cp/*.csv.gz"]}'
 # ```
 #
+# ## Exercises
+#
+# **Change this and see.** Each is `cpssl run explorer` with
+#
+# - `-p method=none`: what the map shows before normalisation
+# - `-p seed=1`: the same neighbours, another map
+#
+# 1. Two groups lie far apart on the map. How much further apart are they than two that touch?
+#
+# ```{admonition} Solution
+# :class: dropdown
+# The map does not say. UMAP keeps neighbours; distances between groups depend on the seed.
+# Compare the profiles themselves, or run it with `-p seed=1` and look again.
+# ```
+#
+# 2. How often is a well's nearest neighbour in the profiles from its own plate? How often by
+#    chance?
+
+# %% tags=["hide-cell"]
+from cpssl_lite.metrics.graph import nearest_graph
+
+near = nearest_graph(matrices[first][1].loc[common].to_numpy(), 1)
+if "Metadata_Plate" in head:
+    plates = head["Metadata_Plate"].to_numpy()
+    same = (plates[near.neighbours[:, 0]] == plates).mean()
+    chance = pd.Series(plates).value_counts(normalize=True).pow(2).sum()
+    print(f"{same:.0%}, by chance {chance:.0%}")
+
+# %% [markdown]
 # ## How this page was made
 
 # %% tags=["hide-input"]

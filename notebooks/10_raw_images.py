@@ -24,6 +24,13 @@
 # **What is done here.** The same steps, one by one, from the consortium's `load_data` table to
 # similarities: on seven real fields of CPJUMP1 {cite:p}`chandrasekaran2024` where they are there,
 # otherwise on raw wells of a simulated plate.
+#
+# ```{admonition} After this chapter you can
+# :class: tip
+# - read a `load_data` table, and know which file is which stain
+# - say what scaling does to five channels, and what depends on its percentiles
+# - tell a usable field from an empty or blurred one
+# ```
 
 # %% tags=["parameters"]
 real_images = "data/cpjump1_examples"  # CPJUMP1 examples, if there
@@ -350,6 +357,29 @@ tag(figure, origin)
 #
 # cpssl data fetch jump_target2 --plates PLATE --dry-run   # a whole plate: how much?
 # cpssl run raw_images -p low=0.1                       # the released code's percentile
+# ```
+#
+# ## Exercises
+#
+# **Change this and see.** Each is `cpssl run raw_images` with
+#
+# - `-p low=0.1`: the released code's percentile
+# - `-p high=99`: more of the bright pixels clipped
+#
+# 1. How much of a camera's 65,536 grey levels does each channel use between the two percentiles?
+
+# %% tags=["hide-cell"]
+ends = np.percentile(raw, [low, high], axis=(1, 2))
+for name, used in zip(CHANNELS, ends[1] - ends[0], strict=True):
+    print(name, f"{used / 65535:.1%}")
+
+# %% [markdown]
+# 2. Every field is scaled by its own percentiles. What can be lost by that?
+#
+# ```{admonition} Solution
+# :class: dropdown
+# How bright a field is as a whole: one that a treatment has dimmed is stretched to the same range
+# as a control. And in an empty field the noise is stretched until it looks like structure.
 # ```
 #
 # ## This run

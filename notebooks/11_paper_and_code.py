@@ -27,6 +27,13 @@
 # in images and features, augmentations and training. All of it on the
 # [simulated screen](00_data): the numbers show how much each difference *can* move, not by how
 # much the paper's own numbers would.
+#
+# ```{admonition} After this chapter you can
+# :class: tip
+# - say which differences change the kind of number that is reported
+# - read a method section with the questions that code would answer
+# - run your own tables both ways
+# ```
 
 # %% tags=["parameters"]
 data = "lite"  # simulated screen
@@ -795,6 +802,40 @@ all_differences()
 # ```bash
 # cpssl evaluate well_features.csv -o text.json
 # cpssl evaluate well_features.csv -o code.json --convention released
+# ```
+#
+# ## Exercises
+#
+# **Change this and see.** Each is `cpssl run paper_and_code` with
+#
+# - `-p compounds=24`: more wells, steadier numbers
+# - `-p seed=1`: other random weights, other draws
+#
+# 1. Which difference in the metrics moves DINO most, relative to the text's number?
+
+# %% tags=["hide-cell"]
+moves = {
+    k: abs(v[2] / v[1] - 1) for k, v in results.items() if len(v) == 5 and v[1]
+}
+worst = max(
+    (
+        k
+        for k in moves
+        if k in ("distance", "ranking", "scaling", "nsb", "nsbp")
+    ),
+    key=moves.get,
+)
+print(worst, f"{moves[worst]:.0%}")
+
+# %% [markdown]
+# 2. A colleague reports an NSB accuracy. Which question do you ask before you compare it with
+#    yours?
+#
+# ```{admonition} Solution
+# :class: dropdown
+# Whether wells of the same batch were left out as a whole, or only those with the same label:
+# with the others still in, a well of the same plate can win, and the number is lower for a reason
+# that has nothing to do with the features.
 # ```
 #
 # ## How this page was made

@@ -1,5 +1,6 @@
 """What must fail the build, and what a built book holds."""
 
+import re
 import shutil
 import tomllib
 from pathlib import Path
@@ -183,3 +184,23 @@ def test_conda_and_binder_get_what_pip_gets() -> None:
     assert pip == ["-e .[book]"] and "book" in project["optional-dependencies"]
     least = project["requires-python"].removeprefix(">=")
     assert [int(n) for n in python.split("=")[1].split(".")] >= [int(n) for n in least.split(".")]
+
+
+def test_chapters_have_one_rhythm() -> None:
+    """Goals at the start; two to four exercises at the end, each with a folded solution."""
+    for source in list_notebooks(Path(__file__).resolve().parents[2]):
+        cells = read_percent(source).cells
+        first = next(c.source for c in cells if c.cell_type == "markdown")
+        assert "After this chapter you can" in first, f"{source.name}: no learning goals"
+        start = next((i for i, c in enumerate(cells) if "## Exercises" in c.source), None)
+        assert start is not None, f"{source.name}: no exercises"
+        end = cells[start:]
+        text = "\n".join(c.source for c in end if c.cell_type == "markdown")
+        text = text.split("## Exercises", 1)[1]
+        numbers = re.findall(r"^(\d)\. ", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S), re.M)
+        assert [int(n) for n in numbers] == list(range(1, len(numbers) + 1)), source.name
+        assert 2 <= len(numbers) <= 4, f"{source.name}: {len(numbers)} exercises"
+        folded = [c for c in end if "hide-cell" in c.metadata.get("tags", [])]
+        solved = len(folded) + text.count(":class: dropdown")
+        assert solved >= len(numbers), f"{source.name}: {solved} solutions"
+        assert "**Change this and see.**" in text, f"{source.name}: no parameters to change"
