@@ -41,7 +41,7 @@ screenshot:  ## the README's picture, from the built book
 	$(CHROMIUM) --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1280,900 \
 	  --screenshot=book/first-page.png html/index.html
 	$(BIN)/python -c "from PIL import Image; p = 'book/first-page.png'; \
-	  Image.open(p).convert('RGB').quantize(128).save(p, optimize=True)"
+	  Image.open(p).convert('RGB').quantize(256, method=2).save(p, optimize=True)"
 
 clean:  ## remove what `make book` made; .venv and runs/ stay
 	rm -rf html book/executed data/lite data/lite-* data/ablation
