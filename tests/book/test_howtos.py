@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import pytest
 
+from cpssl_lite.data.simulate.screen import simulate
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted((ROOT / "book").glob("howto_*.md"))
 BLOCK = re.compile(
@@ -50,13 +52,20 @@ def test_every_page_is_there_and_has_something_to_run() -> None:
         assert any(step.file is None for step in steps(page.read_text())), page.name
 
 
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The toy screen that pages draw, drawn once: `simulate` leaves a finished one as it is."""
+    return simulate("tiny", tmp_path_factory.mktemp("screen") / "tiny", workers=1).parent
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_the_page_works(page: Path, tmp_path: Path) -> None:
+def test_the_page_works(page: Path, tiny: Path, tmp_path: Path) -> None:
     # What a how-to needs of a clone: the book's sources, and notebooks beside them.
     shutil.copytree(ROOT / "book", tmp_path / "book", ignore=shutil.ignore_patterns("executed"))
     shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
     shutil.copy(ROOT / "_config.yml", tmp_path)
+    shutil.copytree(tiny, tmp_path / "data" / "tiny")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     for step in steps(page.read_text()):
@@ -74,5 +83,5 @@ def test_the_page_works(page: Path, tmp_path: Path) -> None:
             timeout=600,
         )
         assert done.returncode == 0, f"{step.text}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
-    made = {path.name for path in tmp_path.iterdir()} - {"book", "notebooks", "_config.yml"}
+    made = {path.name for path in tmp_path.iterdir()} - {"book", "notebooks", "_config.yml", "data"}
     assert made, "a how-to leaves something behind"
