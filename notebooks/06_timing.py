@@ -39,9 +39,7 @@ size = 1080  # their side in pixels
 networks = ["ViT-S/16", "ViT-B/16"]  # architectures to time
 transfer = "stand-in"  # ImageNet network: stand-in, ViT-S/16, ViT-B/16, or ""
 segmentation = True  # time the CellProfiler-style pipeline, too
-pipeline = (
-    ""  # a .cppipe file: CellProfiler itself is timed where it is installed
-)
+pipeline = ""  # .cppipe file: CellProfiler itself is timed, if installed
 batch_sizes = [8, 16, 32, 64]  # crops a batch, for the scaling figure
 processes = [1, 2]  # processes for the scaling figure; [] leaves it out
 gpu_price = 0.53  # USD an hour for a machine with one GPU: put in yours
