@@ -46,7 +46,7 @@ def with_dark(found: re.Match[str], out: Path) -> str:
     if not (out / "_static" / "dark" / name).is_file():
         return image
     other = image.replace(f'"{up}_images/{name}"', f'"{up}_static/dark/{name}"')
-    pair = (image, "only-light"), (other, "only-dark")
+    pair = (image, "cpssl-light"), (other, "cpssl-dark")
     return "".join(_add_class(tag, word) for tag, word in pair)
 
 

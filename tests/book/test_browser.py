@@ -90,6 +90,20 @@ def test_every_page(browser: Any, small_book: Path, width: int, theme: str) -> N
     assert (wrong, visit.asked, visit.said) == ([], [], [])
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_figure_shows_one_picture_and_its_caption(
+    browser: Any, small_book: Path, theme: str
+) -> None:
+    visit = Visit(browser, theme=theme)
+    page = visit.open(small_book / "chapters" / "99_demo.html")
+    shown = page.evaluate(
+        "[...document.querySelectorAll('figure img, figure figcaption')]"
+        ".filter(e => e.offsetHeight > 0).map(e => e.className || e.tagName)"
+    )
+    assert [name.split()[0] for name in shown] == [f"cpssl-{theme}", "FIGCAPTION"]
+    visit.context.close()
+
+
 def test_search_finds_a_glossary_word(browser: Any, small_book: Path) -> None:
     visit = Visit(browser)
     page = visit.open(small_book / "search.html", "?q=whitening")

@@ -64,8 +64,8 @@ def executed(root: Path) -> list[Path]:
 
 def test_figures_have_a_dark_picture_with_the_same_words(small_book: Path) -> None:
     page = (small_book / "chapters" / "99_demo.html").read_text()
-    light = re.search(r'<img[^>]*class="only-light[^>]*>', page)
-    other = re.search(r'<img[^>]*class="only-dark[^>]*src="\.\./_static/dark/([^"]+)"[^>]*>', page)
+    light = re.search(r'<img[^>]*class="cpssl-light[^>]*>', page)
+    other = re.search(r'<img[^>]*class="cpssl-dark[^>]*src="\.\./_static/dark/([^"]+)"[^>]*>', page)
     other = other or re.search(r'<img[^>]*src="\.\./_static/dark/([^"]+)"[^>]*>', page)
     assert light and other
     assert re.search('alt="([^"]+)"', light[0])[1] == re.search('alt="([^"]+)"', other[0])[1]
