@@ -40,27 +40,21 @@ FULL = {
     "M-CNN": Preset(MCNN, lr=0.001, weight_decay=5e-4, batch_size=100),
     "SC-CNN": Preset(SingleCellNet, batch_size=2048),
 }
-# A few hundred training images of 128 px: narrower networks, smaller batches, fewer epochs.
+# A few hundred training images of 128 px: narrower networks and smaller batches. The networks on
+# images get equally many steps: equal epochs, and batches of 32 fields or the 160 crops from them.
 GAPNET = {"channels": (16, 32, 64, 96), "width": 128, "dropout": 0.1}
 RESNET = {"layers": (1,) * 4, "channels": (16, 32, 64, 128), "bottleneck": False, "stem": 8}
+DENSENET = {"growth": 8, "layers": (2, 3, 4, 3)}
+MILNET = {"channels": (8, 16, 16, 32, 32, 64), "shrink": False}
+MULTISCALE = {"channels": (6, 6, 6, 12, 12, 12, 24), "mix": 128, "width": 64}
 SMALL = {
     "FNN": Preset(FeatureNetwork, {"width": 256}, batch_size=32),
-    "ResNet": Preset(resnet, RESNET, batch_size=32, epochs=15),
-    "DenseNet": Preset(densenet, {"growth": 8, "layers": (2, 3, 4, 3)}, batch_size=32, epochs=25),
+    "ResNet": Preset(resnet, RESNET, batch_size=32, epochs=25),
+    "DenseNet": Preset(densenet, DENSENET, batch_size=32, epochs=25),
     "GapNet": Preset(GapNet, GAPNET, batch_size=32, epochs=25),
-    "MIL-Net": Preset(
-        MILNet,
-        {"channels": (8, 16, 16, 32, 32, 64), "shrink": False},
-        batch_size=32,
-        epochs=10,
-    ),
-    "M-CNN": Preset(
-        MCNN,
-        {"channels": (6, 6, 6, 12, 12, 12, 24), "mix": 128, "width": 64},
-        batch_size=32,
-        epochs=10,
-    ),
-    "SC-CNN": Preset(SingleCellNet, GAPNET, batch_size=128, epochs=25),
+    "MIL-Net": Preset(MILNet, MILNET, batch_size=32, epochs=25),
+    "M-CNN": Preset(MCNN, MULTISCALE, batch_size=32, epochs=25),
+    "SC-CNN": Preset(SingleCellNet, GAPNET, batch_size=160, epochs=25),
 }
 PRESETS = {"full": FULL, "small": SMALL}
 CNNS = tuple(name for name in FULL if name != "FNN")
