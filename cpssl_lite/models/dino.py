@@ -93,6 +93,28 @@ def moved_center(center: torch.Tensor, teacher: torch.Tensor, momentum: float) -
     return center * momentum + mean * (1 - momentum)
 
 
+def balanced_center(teacher: torch.Tensor, temperature: float, rounds: int) -> torch.Tensor:
+    """Center (1, K) with which the batch uses all prototypes alike: Sinkhorn-Knopp's rounds.
+
+    A running mean balances prototypes over many steps only. With few images and few steps they
+    sort what all crops of a field share most plainly, such as its staining batch.
+
+    References
+    ----------
+    Caron et al. 2020 (SwAV); in DINO's place of the running mean: Oquab et al. 2023 (DINOv2).
+    """
+    scores = teacher.flatten(0, -2) / temperature  # (n, K)
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        parts = [torch.empty_like(scores) for _ in range(torch.distributed.get_world_size())]
+        torch.distributed.all_gather(parts, scores)
+        scores = torch.cat(parts)
+    center = torch.zeros_like(scores[:1])
+    for _ in range(rounds):
+        each = torch.logsumexp(scores - center, dim=1, keepdim=True)  # (n, 1)
+        center = torch.logsumexp(scores - each, dim=0, keepdim=True)
+    return center * temperature
+
+
 class DINO(Objective):
     """Student, teacher and their schedules."""
 
@@ -130,6 +152,9 @@ class DINO(Objective):
         with torch.no_grad():
             teacher_features = self.teacher(views[0].flatten(0, 1))
             teacher = self.teacher_head(teacher_features).unflatten(0, (2, -1)).float()
+        rounds = self.recipe["sinkhorn_rounds"]
+        if rounds:
+            self.center = balanced_center(teacher, float(self.temperatures[epoch]), rounds)
         features = torch.cat([self.backbone(group.flatten(0, 1)) for group in views])
         student = self.head(features).unflatten(0, (-1, views[0].shape[1])).float()
         loss = dino_loss(
@@ -141,7 +166,8 @@ class DINO(Objective):
         )
         self.watch(teacher_features)
         self.notes = {"teacher_entropy": self.entropy(teacher, epoch)}
-        self.center = moved_center(self.center, teacher, self.recipe["center_momentum"])
+        if not rounds:
+            self.center = moved_center(self.center, teacher, self.recipe["center_momentum"])
         return loss
 
     def on_after_backward(self) -> None:
