@@ -12,7 +12,7 @@ book: $(READY)  ## simulate the screen, run what changed, render to html/
 	CPSSL_REAL=$(REAL) $(BIN)/cpssl book
 
 test: $(READY)  ## style, types, tests
-	$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy && $(BIN)/pytest
+	$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy && $(BIN)/pytest -n auto --dist worksteal
 
 bench: $(READY)  ## measurements, as ratios side by side in one run, kept in benchmarks/results/
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'

@@ -31,7 +31,8 @@
 #
 # **What is done here.** The same steps and metrics, by default on the
 # [simulated screen](00_data): small DINO, MAE and SimCLR networks, each trained for minutes on
-# other plates of that screen; DINO's network with random weights; a network that knows only natural
+# other plates of that screen (DINO with another centring, see the [primer](12_primer)); DINO's
+# network with random weights; a network that knows only natural
 # images; measured features of segmented cells; and the two baselines.
 #
 # ```{admonition} After this chapter you can
@@ -249,7 +250,9 @@ html_table(
         (
             name,
             *(f"{row[column]:.3f}" for column in columns),
-            features.methods.get(name, features.methods[first]),
+            features.methods.get(name, features.methods[first])
+            .replace("mad_robustize", "MAD")
+            .replace("+", " + "),
         )
         for name, row in results.iterrows()
     ],

@@ -158,7 +158,7 @@ for name, encoder in encoders.items():
             lambda w=wells: write_profiles(w, folder / "x.parquet", {})
         )
         parts[key] = reading, cutting, sum(clock), fields * writing
-        # A plate's table is written, then all plates' together: not once for every field.
+        # A table is written for the plate, then for all plates
         totals[key] = (whole - 2 * writing) / fields
 
 # %% [markdown]

@@ -309,7 +309,9 @@ tag(figure)
 # The shipped networks were trained for minutes on two CPU cores. Their own comparison can still be
 # drawn: views of one field against views of others. The loss of SimCLR wants the diagonal high and
 # the rest low. DINO's only wants the diagonal high; that not everything becomes alike is left to the
-# teacher, whose answers are centred and sharpened.
+# teacher, whose answers are centred and sharpened. The paper centres by a running mean. The small
+# shipped DINO balances its teacher within every step {cite:p}`oquab2024`: with so few images a running
+# mean let it sort fields by staining batch.
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-primer-losses", "caption": "What SimCLR and DINO compare, with the trained networks: cosine similarity of the features of two views of twelve treated fields, mean of sixteen draws (the mean over fields is taken off first). One row and one column for each field."}, "image": {"alt": "Two square heat maps with a diagonal of higher similarity: first against second view for SimCLR, local against global view for DINO."}}
 others = images[images["Metadata_Control"] != "negcon"]

@@ -180,7 +180,7 @@ def _private_kernel(run: dict[str, Any], threads: int | None) -> Iterator[None]:
         if threads:
             environment["OMP_NUM_THREADS"] = str(threads)
         argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        argv.append("--IPKernelApp.log_level=ERROR")
+        argv.append("--IPKernelApp.log_level=CRITICAL")
         spec.write_text(
             json.dumps(
                 {

@@ -4,7 +4,7 @@ import torch
 import torch.multiprocessing as mp
 
 from cpssl_lite.models.checkpoints import load_encoder
-from cpssl_lite.models.dino import DINO, DINOHead, dino_loss, moved_center
+from cpssl_lite.models.dino import DINO, DINOHead, balanced_center, dino_loss, moved_center
 from cpssl_lite.models.reading import read_checkpoint
 from cpssl_lite.models.recipes import load_recipe
 
@@ -63,6 +63,27 @@ def test_center_over_two_processes(parity, tmp_path, free_port):
     for rank in (0, 1):
         got = np.load(tmp_path / f"{rank}.npy")
         np.testing.assert_allclose(got, c["center_after"], rtol=1e-5, atol=1e-6)
+
+
+def test_balanced_center_is_sinkhorn_knopp():
+    scores = torch.rand(2, 12, 5, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    plain = np.exp(scores.double().reshape(24, 5).numpy() / 0.1)
+    for _ in range(3):
+        plain /= plain.sum(axis=1, keepdims=True)  # a crop's shares add up to one
+        plain /= plain.sum(axis=0)  # and so do a prototype's
+    plain /= plain.sum(axis=1, keepdims=True)
+    center = balanced_center(scores.double(), 0.1, rounds=3)
+    target = torch.softmax((scores - center) / 0.1, dim=-1).reshape(24, 5)
+    np.testing.assert_allclose(target.numpy(), plain, rtol=1e-9)
+
+
+def test_balanced_center_gives_every_prototype_its_share():
+    scores = torch.rand(2, 12, 5, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    center = balanced_center(scores, 0.1, rounds=200)
+    shares = torch.softmax((scores - center) / 0.1, dim=-1).mean(dim=(0, 1))
+    np.testing.assert_allclose(shares.numpy(), 0.2, rtol=1e-3)
+    alone = torch.softmax(scores / 0.1, dim=-1).mean(dim=(0, 1))
+    assert alone.max() > 0.25  # without it some are used more
 
 
 @torch.no_grad()
