@@ -178,11 +178,12 @@ def tag(figure: "Figure", data: str = "simulated") -> None:
         A figure whose common x label is free: the tag takes that place, below the axes,
         so that it never covers a point.
     data
-        ``simulated`` or the name of the real data set.
+        ``simulated``, or a text that begins with it, or the name of the real data set.
     """
-    simulated = data == "simulated"
+    simulated = data.startswith("simulated")
+    text = data if simulated else f"real data: {data}"
     figure.supxlabel(
-        "simulated data" if simulated else f"real data: {data}",
+        "simulated data" if data == "simulated" else text,
         x=0.995,
         ha="right",
         fontsize=8,

@@ -122,13 +122,13 @@ def _scorecard(executed: Sequence[Path], claims_file: Path) -> str:
         if told == UNTESTABLE:
             continue
         page = f"chapters/{measured[id].notebook}.html#claim-{id}"
-        sentence = Html(f'<a href="{cell(page)}">{cell(known[id].sentence)}</a>')
-        rows.append((sentence, known[id].where, badge(told)))
+        claim, where = cell(known[id].sentence), cell(known[id].where)
+        sentence = Html(f'<a href="{cell(page)}">{claim}</a> <small>{where}</small>')
+        rows.append((sentence, badge(told)))
     badges = ", ".join(f"{counts[told]} {badge(told)}" for told in VERDICTS)
     text = f"<p>{len(status)} claims: {badges}.</p>\n\n"
     if rows:
-        header = ("Claim", "In the paper", "Verdict")
-        text += table(header, rows, "What this build's data can test", "cpssl-claims")
+        text += table(("Claim", "Verdict"), rows, "What this build's data can test", "cpssl-claims")
     return text + "\n"
 
 
@@ -141,7 +141,7 @@ def _chapters(notebooks: dict[str, Any]) -> str:
         where = re.search(r"\*\*The paper's claim\*\* \(([^)]+)\)", text)
         shown = " ".join(where[1].split()) if where else "-"
         seconds = notebook["metadata"].get("cpssl", {}).get("seconds")
-        took = f"{seconds:.0f} s" if seconds is not None else "-"
+        took = f"{seconds:.0f}\u00a0s" if seconds is not None else "-"
         rows.append(f"| [{title[1] if title else name}](chapters/{name}) | {shown} | {took} |")
     return "\n".join(rows) + "\n"
 

@@ -90,6 +90,8 @@ def scorecard(claims: Mapping[str, Claim], pages: Sequence[Page]) -> Html:
         counts[status] += 1
         drawn += status != UNTESTABLE and measured is not None and _drawn(measured)
         rows.append(_row(claim, status, page, measured, pages))
+    # What this build can say comes first; both parts in the order of the paper.
+    rows.sort(key=lambda row: f'data-verdict="{UNTESTABLE}"' in row)
     judged = sum(counts.values()) - counts[UNTESTABLE]
     told = ", ".join(f"{counts[status]} {badge(status)}" for status in VERDICTS)
     head = "".join(
