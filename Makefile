@@ -6,13 +6,16 @@ READY := .venv/.installed
 REAL ?= $(wildcard ../shared/real)
 CHROMIUM ?= chromium
 
-.PHONY: book test bench checkpoints cellprofiler-style bioactivity screenshot clean
+.PHONY: book test proof bench checkpoints cellprofiler-style bioactivity screenshot clean
 
 book: $(READY)  ## simulate the screen, run what changed, render to html/
 	CPSSL_REAL=$(REAL) $(BIN)/cpssl book
 
 test: $(READY)  ## style, types, tests
 	$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy && $(BIN)/pytest -n auto --dist worksteal
+
+proof: $(READY)  ## the whole book twice from nothing: same numbers; every page in a browser
+	CPSSL_REAL=$(abspath $(REAL)) $(BIN)/pytest -m whole -rs tests/book
 
 bench: $(READY)  ## measurements, as ratios side by side in one run, kept in benchmarks/results/
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'

@@ -1,6 +1,10 @@
 """A small book: the real prose, and stand-ins that draw in seconds for the real notebooks."""
 
+import os
 import shutil
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import jupytext
@@ -66,3 +70,40 @@ def small_book(small_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     results = run_all(root=small_root, workers=2)
     assert [r.message for r in results if r.status == "failed"] == []
     return build(tmp_path_factory.mktemp("html") / "book", small_root).parent
+
+
+@pytest.fixture(scope="session")
+def cpssl_book() -> Callable[[Path], None]:
+    """Build the whole book of a copy of the repository, by the command."""
+
+    def build(root: Path) -> None:
+        command = [Path(sys.executable).parent / "cpssl", "book"]
+        environment = {**os.environ, "PYTHONPATH": str(root)}
+        done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def two_builds(
+    tmp_path_factory: pytest.TempPathFactory, cpssl_book: Callable[[Path], None]
+) -> tuple[Path, Path]:
+    """Two copies of this repository's files, the whole book built in each from nothing."""
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    files = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    first, second = (tmp_path_factory.mktemp(name) for name in ("first", "second"))
+    for root in (first, second):
+        for file in filter(None, files.split("\0")):
+            (root / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / file, root / file)
+        cpssl_book(root)
+    return first, second
+
+
+@pytest.fixture(scope="session", params=["small", pytest.param("whole", marks=pytest.mark.whole)])
+def book(request: pytest.FixtureRequest) -> Path:
+    """A rendered book: the small one; in `make proof` the whole one."""
+    if request.param == "small":
+        return request.getfixturevalue("small_book")
+    return request.getfixturevalue("two_builds")[0] / "html"

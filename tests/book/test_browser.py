@@ -63,14 +63,14 @@ def pages(book: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize(("width", "theme"), STATES)
-def test_every_page(browser: Any, small_book: Path, width: int, theme: str) -> None:
+def test_every_page(browser: Any, book: Path, width: int, theme: str) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
     visit, wrong = Visit(browser, width, theme), []
-    found = pages(small_book)
+    found = pages(book)
     assert len(found) >= 6
     for path in found:
-        name = path.relative_to(small_book).as_posix()
+        name = path.relative_to(book).as_posix()
         page = visit.open(path)
         assert page.evaluate("document.documentElement.dataset.theme") == theme
         wide = page.evaluate("document.documentElement.scrollWidth")
@@ -104,9 +104,9 @@ def test_a_figure_shows_one_picture_and_its_caption(
     visit.context.close()
 
 
-def test_search_finds_a_glossary_word(browser: Any, small_book: Path) -> None:
+def test_search_finds_a_glossary_word(browser: Any, book: Path) -> None:
     visit = Visit(browser)
-    page = visit.open(small_book / "search.html", "?q=whitening")
+    page = visit.open(book / "search.html", "?q=whitening")
     page.wait_for_selector("#search-results li a", timeout=10_000)
     assert "Glossary" in page.inner_text("#search-results")
     assert (visit.asked, visit.said) == ([], [])
