@@ -13,6 +13,7 @@ import yaml
 
 from cpssl_lite.book import dark
 from cpssl_lite.book.claims import badge, load_claims, read_recorded, verdict
+from cpssl_lite.book.findings import write_findings
 from cpssl_lite.book.html import Html, cell, table
 from cpssl_lite.book.rules import UNTESTABLE, VERDICTS
 
@@ -46,7 +47,7 @@ def add_front(
     made = stage / "_made"
     made.mkdir()
     notebooks = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in executed}
-    for name in ("overview", "scorecard", "chapters"):
+    for name in ("findings", "overview", "scorecard", "chapters"):
         (made / f"{name}.md").write_text("", encoding="utf-8")
     _dark_figures(stage, notebooks)
     for metadata, data in _figures(notebooks):
@@ -54,6 +55,9 @@ def add_front(
             _overview(stage, metadata, data)
     if claims_file.is_file():
         (made / "scorecard.md").write_text(_scorecard(executed, claims_file), encoding="utf-8")
+        claims, measured = load_claims(claims_file), read_recorded(executed)
+        text = write_findings(made, stage / "_static" / "dark", claims, measured)
+        (made / "findings.md").write_text(text, encoding="utf-8")
     (made / "chapters.md").write_text(_chapters(notebooks), encoding="utf-8")
     _substitute(stage / "index.md", _times(notebooks))
     _substitute(stage / "launch.md", _addresses(repository))

@@ -97,7 +97,8 @@ def two_builds(
         for file in filter(None, files.split("\0")):
             (root / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / file, root / file)
-        cpssl_book(root)
+    cpssl_book(first)
+    cpssl_book(second)
     return first, second
 
 
