@@ -38,9 +38,9 @@ for command in (data, measure, normalize, select, evaluate):
 @click.argument("table", type=OUT)
 @click.option("-o", "--out", type=OUT, required=True, help="Folder for checkpoints and curves.")
 @click.option("--config", type=OUT, help="YAML with recipe values to change, or a recipe's name.")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--devices", default=1, show_default=True)
-@click.option("--nodes", default=1, show_default=True)
+@click.option("--seed", default=0, show_default=True, help="Of weights, views and order.")
+@click.option("--devices", default=1, show_default=True, help="Processes (GPUs) a machine.")
+@click.option("--nodes", default=1, show_default=True, help="Machines.")
 def train(
     method: str, table: Path, out: Path, config: Path | None, seed: int, devices: int, nodes: int
 ) -> None:
@@ -103,6 +103,8 @@ def extract(
         encoder = load_transfer(transfer, checkpoint)
     else:
         encoder = load_encoder(checkpoint or DEFAULT, convention=convention or "paper")
+    for note in encoder.card.get("notes", []):
+        click.echo(f"{encoder.card['file']}: {note}", err=True)
     if random_weights:
         encoder = random_like(encoder, seed)
     run_extraction(
@@ -130,7 +132,7 @@ def _first_of_all() -> bool:
 @click.argument("checkpoint", type=OUT)
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def inspect(checkpoint: Path, as_json: bool) -> None:
-    """Say what a checkpoint file is: format, method, architecture, channels, input rule.
+    """Say what a checkpoint file is: format, network, channels, input.
 
     \b
     Example:
@@ -149,13 +151,13 @@ def inspect(checkpoint: Path, as_json: bool) -> None:
 @cli.command()
 @click.argument("notebook")
 @click.option("-p", "parameters", multiple=True, metavar="NAME=VALUE", help="Notebook parameter.")
-@click.option("-o", "--out", type=OUT, help="Executed notebook [default: book/executed/].")
+@click.option("-o", "--out", type=OUT, help="Executed notebook [default: in book/ or runs/].")
 @click.option("--force", is_flag=True, help="Run even when nothing has changed.")
 @click.option("--html/--no-html", default=True, show_default=True, help="Also render the page.")
 def run(
     notebook: str, parameters: tuple[str, ...], out: Path | None, force: bool, html: bool
 ) -> None:
-    """Re-execute a chapter with other parameters (unknown names are an error).
+    """Run a chapter, with other parameters if you like.
 
     The executed notebook is kept in runs/, and its page in html/ beside it. With no parameter
     it is the book's own chapter, which `cpssl book` renders.
@@ -201,6 +203,12 @@ def main() -> None:
     try:
         code = cli.main(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
+    except click.exceptions.NoArgsIsHelpError as error:  # "cpssl" alone: the help, as it is
+        error.show()
+        sys.exit(2)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "cpssl"
+        message, code = f"{error.format_message()} See {command} --help.", 2
     except click.ClickException as error:
         message, code = error.format_message(), 2
     except InputError as error:

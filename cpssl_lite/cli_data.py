@@ -40,7 +40,7 @@ def data_list() -> None:
 def data_simulate(
     dataset: str, out: Path | None, seed: int, workers: int, parameters: tuple[str, ...]
 ) -> None:
-    """Draw a simulated screen (lite, lite-train, tiny).
+    """Draw a simulated screen: lite, lite-train, lite-orf or tiny.
 
     \b
     Example:
@@ -144,7 +144,7 @@ def data_fetch(
 def data_prepare(
     table: Path, out: Path, low: float, high: float, illum: Path | None, qc: bool, workers: int
 ) -> None:
-    """Merge single-channel images into scaled 5-channel TIFFs with their Otsu threshold.
+    """Merge channels into scaled TIFFs, with their Otsu threshold.
 
     TABLE is a load_data table or another image table, or the name of a data set that
     was fetched into the cache (CPSSL_CACHE, or data/).
@@ -167,7 +167,7 @@ def data_prepare(
 @click.option("-o", "--out", type=OUT, required=True, help="Page to write (.html).")
 @click.option("--workers", default=2, show_default=True, help="Processes.")
 def data_qc(table: Path, out: Path, workers: int) -> None:
-    """Look at merged images: a montage of each plate, what is out of focus, what is empty.
+    """Look at merged images: plates, what is out of focus, what is empty.
 
     \b
     Example:

@@ -19,6 +19,7 @@ def roles(command: Callable[..., Any]) -> Callable[..., Any]:
     for name, what in [
         ("control", "negative controls: a column with negcon in it, or COLUMN=VALUE"),
         ("source", "laboratory"),
+        ("well", "position on the plate"),
         ("plate", "plate"),
         ("batch", "experimental batch"),
         ("perturbation", "perturbation"),
@@ -32,9 +33,9 @@ def roles(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("-o", "--out", type=OUT, required=True, help="Profile table to write (Parquet).")
 @click.option("--workers", default=2, show_default=True, help="Processes.")
 def measure(image_table: Path, out: Path, workers: int) -> None:
-    """Segment cells and measure them as CellProfiler does: means per well, with a cell count.
+    """Segment cells and measure them as CellProfiler does.
 
-    The same command resumes with the first missing plate.
+    Writes means per well, with a cell count. The same command resumes with the first missing plate.
 
     \b
     Example:
@@ -55,11 +56,12 @@ def measure(image_table: Path, out: Path, workers: int) -> None:
 def normalize(
     profiles: tuple[Path, ...], out: Path, method: str, epsilon: float, **names: str | None
 ) -> None:
-    """Normalise well profiles: variance filter, then the steps of --method in their order.
+    """Normalise well profiles by the steps of --method.
 
     Steps: sphere (ZCA-cor on all negative controls), mad_robustize (per plate, on all wells),
     standardize (per plate, on its negative controls); joined by +; or none. A step per plate may
-    end in @all or @negcon, the wells it is fitted on. Several tables are read as one.
+    end in @all or @negcon, the wells it is fitted on. Before each step, features that do not
+    vary are left out. Several tables are read as one.
 
     \b
     Example:
@@ -103,7 +105,8 @@ def select(
     """Select features of profiles, before or after normalising them.
 
     Rules: missing (no NaN in any well), variance (above 1e-6), frequency (not mostly one value),
-    correlation (of each correlated pair one), joined by commas; or none.
+    outliers (none beyond 500; for normalised profiles), correlation (of each correlated pair
+    one), joined by commas; or none. Several tables are read as one.
 
     \b
     Example:
@@ -139,7 +142,7 @@ def evaluate(
     convention: str,
     **names: str | None,
 ) -> None:
-    """Measure reproducibility and biological relevance of normalised profiles.
+    """Measure reproducibility and relevance of normalised profiles.
 
     Each table is one profile, named by its file (well_features.csv: by its folder) or as
     NAME=PATH.

@@ -116,7 +116,8 @@ def test_select_before_and_after_normalize(cpssl, refused, tmp_path):
     table.loc[2, rest[0]] = np.nan
     table.to_csv(tmp_path / "mine.csv", index=False)
     complete, out = tmp_path / "complete.parquet", tmp_path / "out.parquet"
-    assert "is NaN" in refused("normalize", tmp_path / "mine.csv", "-o", out)
+    line = refused("normalize", tmp_path / "mine.csv", "-o", out)
+    assert "is NaN" in line and "cpssl select --rules missing" in line
     names = tmp_path / "names.txt"
     names.write_text(rest[1])
     given = (tmp_path / "mine.csv", "-o", complete)
@@ -294,6 +295,29 @@ def test_every_command_has_an_example(cpssl):
     ):  # fmt: skip
         code, printed, _ = cpssl(*words, "--help")
         assert code == 0 and f"cpssl {' '.join(words)}" in printed.split("Example:")[1]
+
+
+def test_no_words_give_the_help_as_it_is(cpssl):
+    for words in ([], ["data"]):
+        code, printed, error = cpssl(*words)
+        assert code == 2 and "\nCommands:\n" in printed + error
+
+
+def test_a_command_given_wrongly_points_to_its_help(refused):
+    assert refused("extract").endswith("See cpssl extract --help.")
+    assert "did you mean '--out'? see cpssl data qc" in refused("data", "qc", "--uot", "x").lower()
+    assert refused("extrakt").endswith("See cpssl --help.")
+
+
+def test_what_is_assumed_about_a_checkpoint_is_said(cpssl, screen, tmp_path):
+    from cpssl_lite.models.vit import build_vit
+
+    torch = pytest.importorskip("torch")
+    torch.save(build_vit("vit_lite_patch16").state_dict(), tmp_path / "mine.pth")
+    words = ["extract", screen, "--checkpoint", tmp_path / "mine.pth", "-o", tmp_path / "r.parquet"]
+    assert "mine.pth: the order of the channels is not in the file" in cpssl(*words)[2]
+    (tmp_path / "mine.yaml").write_text("input: {channels: [Mito, AGP, RNA, ER, DNA]}")
+    assert "the order of the channels" not in cpssl(*words)[2]
 
 
 def test_the_readme_names_commands_that_exist(cpssl):

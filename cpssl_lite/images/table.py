@@ -40,7 +40,7 @@ _SYNONYMS = {
     "Metadata_GeneGroup": ("genegroup",),
     "Metadata_Gene": ("gene",),
 }  # fmt: skip
-# Columns that count as metadata without a "Metadata_" in front: the authors' names.
+# Columns that count as metadata without a "Metadata_" in front, in any case: the authors' names.
 _BARE = frozenset(
     "batch plate well field site source perturbation perturbation_id target gene gene_group"
     " control_type".split()
@@ -76,8 +76,8 @@ def canonical_metadata(df: pd.DataFrame) -> pd.DataFrame:
     ['7', 'B02', 'DMSO', 'negcon']
     """
     by_key: dict[str, list[str]] = {}
-    for column in sorted(map(str, df.columns), key=_BARE.__contains__):  # "Metadata_*" first
-        if column in _BARE or column.lower().startswith("metadata_"):
+    for column in sorted(map(str, df.columns), key=_bare):  # "Metadata_*" first
+        if _bare(column) or column.lower().startswith("metadata_"):
             key = column.lower().removeprefix("metadata_").replace("_", "")
             by_key.setdefault(key, []).append(column)
     meta: dict[str, pd.Series] = {}
@@ -96,7 +96,7 @@ def canonical_metadata(df: pd.DataFrame) -> pd.DataFrame:
     meta["Metadata_Control"] = _control(meta, df.index)
     order = [name for name in IMAGE_METADATA if name in meta]
     order += [name for name in meta if name not in order]
-    used = {column for column in map(str, df.columns) if column in _BARE}
+    used = {column for column in map(str, df.columns) if _bare(column)}
     rest = [c for c in df if str(c) not in used and not str(c).lower().startswith("metadata_")]
     return pd.concat([pd.DataFrame({name: meta[name] for name in order}), df[rest]], axis=1)
 
@@ -185,6 +185,10 @@ def _well(name: str) -> str:
         if 1 <= row <= 52:  # AA follows Z on plates of 1,536 wells
             return "A" * (row > 26) + chr(65 + (row - 1) % 26) + f"{column:02d}"
     return name
+
+
+def _bare(column: str) -> bool:
+    return column.lower() in _BARE
 
 
 def _control(meta: dict[str, pd.Series], index: pd.Index) -> pd.Series:

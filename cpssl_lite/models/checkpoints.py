@@ -14,6 +14,7 @@ from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.models import formats_authors, formats_public
 from cpssl_lite.models.encoder import RELEASED_MEAN, RELEASED_SD, Encoder, fresh_copy
 from cpssl_lite.models.formats import (
+    INPUT_RULES,
     Found,
     apply_input,
     check_input,
@@ -164,7 +165,8 @@ def inspect_checkpoint(path: str | Path, convention: Convention = "paper") -> di
     encoder = load_encoder(path, convention)
     rule: dict[str, Any] = {"normalisation": "each channel of each crop to mean 0 and variance 1"}
     if not encoder.per_crop_norm:
-        rule = {"mean": encoder.mean.flatten().tolist(), "sd": encoder.sd.flatten().tolist()}
+        rules = {"mean": encoder.mean, "sd": encoder.sd}
+        rule = {k: [float(f"{x:.7g}") for x in v.flatten().tolist()] for k, v in rules.items()}
     return {
         **encoder.card,
         "channels": list(encoder.channels),
@@ -229,5 +231,7 @@ def _sidecar(path: Path, found: Found) -> dict[str, Any]:
         raise InputError(f"{beside}: cannot be read as YAML ({error})") from error
     if not isinstance(card, dict):
         raise InputError(f"{beside}: expected a mapping with `input`, got {type(card).__name__}")
+    if "input" not in card and (lost := sorted(set(card) & set(INPUT_RULES))):
+        raise InputError(f"{beside}: {', '.join(lost)} must stand under `input:`, further in")
     apply_input(found, card.get("input", {}), str(beside))
     return card

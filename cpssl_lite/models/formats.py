@@ -14,6 +14,10 @@ from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.models.vit import Pooling, Shape, ViT
 
 Tensors = dict[str, torch.Tensor]
+# Notes that a card which states the rule takes back.
+ORDER_ASSUMED = "the order of the channels is not in the file; assumed: this project's"
+TRAINED_ELSEWHERE = "features use the released inference's constants; training used others"
+STATED = {"channels": ORDER_ASSUMED, "mean": TRAINED_ELSEWHERE}
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
@@ -74,7 +78,7 @@ def infer_shape(tensors: Tensors, source: str, heads: int | None = None) -> Shap
     patches, positions = tensors.get("patch_embed.proj.weight"), tensors.get("pos_embed")
     if patches is None or positions is None:
         lacking = [n for n in ("patch_embed.proj.weight", "pos_embed") if n not in tensors]
-        raise InputError(f"{source}: not a vision transformer, missing {', '.join(lacking)}")
+        raise InputError(f"{source}: not a plain vision transformer, missing {', '.join(lacking)}")
     square = patches.ndim == 4 and patches.shape[2] == patches.shape[3] > 0
     if not square or positions.ndim != 3 or positions.shape[1] < 2:
         raise InputError(
@@ -114,14 +118,15 @@ def apply_input(found: Found, given: Any, source: str) -> None:
     if not isinstance(given, dict):
         raise InputError(f"{source}: input is {given!r}, expected a mapping")
     for key, value in given.items():
-        if key not in _INPUT:
+        if key not in INPUT_RULES:
             raise InputError(
-                f"{source}: unknown key {key} under input (allowed: {', '.join(_INPUT)})"
+                f"{source}: unknown key {key} under input (allowed: {', '.join(INPUT_RULES)})"
             )
-        expected, fits = _INPUT[key]
+        expected, fits = INPUT_RULES[key]
         if not fits(value):
             raise InputError(f"{source}: input {key} is {value!r}, expected {expected}")
         setattr(found, key, tuple(value) if isinstance(value, list) else value)
+        found.notes = [note for note in found.notes if note != STATED.get(key)]
 
 
 def check_input(found: Found, shape: Shape, source: str) -> None:
@@ -142,7 +147,9 @@ def check_input(found: Found, shape: Shape, source: str) -> None:
     n = shape.in_channels if found.per_channel else len(found.channels)
     for name, values in (("mean", found.mean), ("sd", found.sd)):
         if values is not None and len(values) not in (1, n):
-            raise InputError(f"{source}: input {name} has {len(values)} values for {n} channels")
+            raise InputError(
+                f"{source}: input {name} has {len(values)} values; the network takes {n} channels"
+            )
     if found.crop_size and found.crop_size % shape.patch:
         raise InputError(
             f"{source}: input crop_size {found.crop_size} is no multiple of the patch {shape.patch}"
@@ -163,7 +170,7 @@ def _names(value: Any) -> bool:
 
 
 # What a card may state under `input`: what it must be, and how to tell.
-_INPUT: dict[str, tuple[str, Callable[[Any], bool]]] = {
+INPUT_RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "channels": ("distinct names", lambda v: _names(v) and len(set(v)) == len(v)),
     "crop_size": ("a size in pixels", _positive),
     "heads": ("a number of heads", _positive),

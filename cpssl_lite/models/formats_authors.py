@@ -8,11 +8,10 @@ others (they stand in recipes/dino_vit_small.yaml); the card says so.
 from typing import Any, Literal
 
 from cpssl_lite.models.encoder import RELEASED_MEAN, RELEASED_SD
-from cpssl_lite.models.formats import Found, split, tensors_of
+from cpssl_lite.models.formats import TRAINED_ELSEWHERE, Found, split, tensors_of
 from cpssl_lite.models.reading import arguments
 
 Convention = Literal["paper", "released"]
-_TRAINED_ELSEWHERE = "features use the released inference's constants; training used others"
 
 
 def _found(method: str, **kwargs: Any) -> Found:
@@ -35,7 +34,7 @@ def dino(content: dict[str, Any], convention: Convention) -> Found | None:
     foreign = any(".ls1." in name or name.startswith("mask_token") for name in tensors)
     if foreign or (patches is not None and patches.shape[1] != 5):
         return None  # DINO for photographs or for single channels, DINOv2
-    return _found("DINO", tensors=tensors, dropped=dropped, notes=[_TRAINED_ELSEWHERE])
+    return _found("DINO", tensors=tensors, dropped=dropped, notes=[TRAINED_ELSEWHERE])
 
 
 def mae(content: dict[str, Any], convention: Convention) -> Found | None:
@@ -65,4 +64,4 @@ def simclr(content: dict[str, Any], convention: Convention) -> Found | None:
     if not isinstance(state, dict) or not any(str(k).startswith("backbone.") for k in state):
         return None
     tensors, dropped = split(tensors_of(state), "backbone.", drop=("mlp.",))
-    return _found("SimCLR", tensors=tensors, dropped=dropped, notes=[_TRAINED_ELSEWHERE])
+    return _found("SimCLR", tensors=tensors, dropped=dropped, notes=[TRAINED_ELSEWHERE])

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from timm.models.vision_transformer import ParallelScalingBlock
 
-from cpssl_lite.models.formats import IMAGENET, Found, Tensors, split, tensors_of
+from cpssl_lite.models.formats import IMAGENET, ORDER_ASSUMED, Found, Tensors, split, tensors_of
 from cpssl_lite.models.formats_authors import Convention
 from cpssl_lite.models.vit import Pooling, Shape, ViT
 
@@ -117,7 +117,7 @@ def vit_state(content: dict[str, Any], convention: Convention) -> Found | None:
         found.format, found.per_channel = f"per-channel {kind}", True
     else:
         found.format = f"{patches.shape[1]}-channel {kind}"
-        found.notes.append("the order of the channels is not in the file; assumed: this project's")
+        found.notes.append(ORDER_ASSUMED)
     if nested:
         found.format += f" under `{nested}`"
     return found

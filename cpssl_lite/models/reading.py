@@ -41,6 +41,8 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
             head = file.read(9)
         if is_safetensors(head, path.stat().st_size):
             return _read_safetensors(path)
+        if head == b"version h":
+            raise InputError(f"{path}: a Git LFS pointer; get the file itself with git lfs pull")
         return _read_pickle(path), {}
     except PermissionError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
@@ -74,7 +76,7 @@ def _read_pickle(path: Path) -> dict[str, Any]:
         if found:
             raise InputError(
                 f"{path}: refused, it asks to run {found[1]} on opening; only tensors and plain "
-                "values are read (export the weights as safetensors)"
+                "values are read (save the network's state_dict() alone, or as safetensors)"
             ) from error
         raise InputError(f"{path}: refused, not a file of plain tensors") from error
     except Exception as error:  # foreign bytes can break the parser in any way

@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.linalg import eigh, svd
 
 from cpssl_lite.errors import InputError
-from cpssl_lite.profiles.table import feature_columns, profile_matrix, require
+from cpssl_lite.profiles.table import feature_columns, profile_matrix, require, some
 
 log = logging.getLogger(__name__)
 
@@ -222,7 +222,8 @@ def normalize(
             require(table, "Metadata_Plate")
         controls = _negative(head)
         keep = variance_filter(values, controls)
-        values, features = _keep(values, features, keep, "variance above 1e-5")
+        groups = f"{(~controls).sum()} treated and among {controls.sum()} control wells"
+        values, features = _keep(values, features, keep, f"variance above 1e-5 among {groups}")
         if name == "sphere":
             values = sphere(values, controls, epsilon)
             continue
@@ -234,8 +235,8 @@ def normalize(
             spread = ~np.isnan(values).any(axis=0)
             if not spread.all():
                 log.warning(
-                    "mad_robustize: %d features have MAD 0 on a plate and are dropped (first: %s)",
-                    *(int((~spread).sum()), features[~spread][0]),
+                    "mad_robustize: %d of %d features have MAD 0 on a plate and are dropped (%s)",
+                    *(int((~spread).sum()), len(features), some(features[~spread])),
                 )
             values, features = _keep(values, features, spread, "a MAD above 0 on every plate")
     return pd.concat([head, pd.DataFrame(values, head.index, features)], axis=1)

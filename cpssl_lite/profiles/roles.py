@@ -62,7 +62,10 @@ def assign_roles(
     known = table["Metadata_Control"] if "Metadata_Control" in table else dmso.replace("negcon", "")
     if control:
         name, _, value = control.partition("=")
-        column = table[find_column(table, name)].astype(str)
+        try:
+            column = table[find_column(table, name)].astype(str)
+        except InputError as error:
+            raise InputError(f"control {control}: {error}; a value is COLUMN=VALUE") from error
         if not (column == (value or "negcon")).any():
             what = "no well has it" if value else "no well is negcon (use COLUMN=VALUE)"
             raise InputError(f"control {control}: {what}; {name} holds {some(column)}")
@@ -98,8 +101,7 @@ def find_column(table: pd.DataFrame, name: str) -> str:
             column in canonical or _plain(column) in (_plain(name), _plain(f"Metadata_{name}"))
         ):
             return str(column)
-    known = [column for column in table.columns if column.startswith("Metadata_")]
-    raise InputError(f"no column {name!r}; the table has {', '.join(known) or 'no Metadata_*'}")
+    raise InputError(f"no column {name!r}; the table has {_known(table)}")
 
 
 def require(table: pd.DataFrame, *columns: str) -> None:
@@ -109,12 +111,11 @@ def require(table: pd.DataFrame, *columns: str) -> None:
     """
     for name in columns:
         if name not in table.columns or (table[name] == "").all():
-            known = [c for c in table.columns if c.startswith("Metadata_")]
             state = "no column" if name not in table.columns else "nothing in column"
             option = name.removeprefix("Metadata_").lower()
             raise InputError(
                 f"{state} {name}; say which column it is with {option}=COLUMN (--{option}); "
-                f"the table has {', '.join(known)}"
+                f"the table has {_known(table)}"
             )
         empty = (table[name] == "").to_numpy()
         if name in WELL_KEY and empty.any():
@@ -163,7 +164,12 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", str(name).lower())
 
 
+def _known(table: pd.DataFrame) -> str:
+    """The columns that can play a part, for messages: those that hold text."""
+    return ", ".join(table.select_dtypes(exclude="number").columns) or "no such columns"
+
+
 def some(names: Iterable[Any]) -> str:
-    """The first few distinct names, for messages."""
-    distinct = [repr(str(name)) for name in dict.fromkeys(names)]
+    """The first few distinct names, for messages; long ones cut."""
+    distinct = [repr(n if len(n) <= 60 else f"{n[:57]}...") for n in dict.fromkeys(map(str, names))]
     return ", ".join(distinct[:8]) + (f", ... ({len(distinct)})" if len(distinct) > 8 else "")

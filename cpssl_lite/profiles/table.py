@@ -139,9 +139,11 @@ def _read_one(file: Path) -> pd.DataFrame:
     table = table.drop(columns=[*unnamed, *(n for n in table if str(n).startswith("__index_"))])
     features = feature_columns(table)
     if not features:
+        names = [name for name in table.columns if not str(name).startswith("Metadata_")]
         raise InputError(
             f"{file}: no features found; expected columns such as emb_0000, emb0, Cells_..., "
-            f"Nuclei_..., Cytoplasm_..., got {some(table.columns)}"
+            f"Nuclei_..., Cytoplasm_... and commas between them, "
+            f"got {some(names or table.columns)}; rename yours"
         )
     if table.empty:
         raise InputError(f"{file}: has no rows")
@@ -197,7 +199,8 @@ def profile_matrix(table: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
             row, column = np.argwhere(bad)[0]
             raise InputError(
                 f"well {well_name(head, int(row))}: feature {features[column]} is {what} "
-                f"({int(bad.sum())} such values); drop these features or these wells"
+                f"({int(bad.sum())} such values); drop these wells, or these features with "
+                "cpssl select --rules missing"
             )
     return head, values
 

@@ -140,7 +140,7 @@ def test_input_rules_that_cannot_be(tmp_path, rule):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("card", ["{[", "- 1", "input: 3", ""])
+@pytest.mark.parametrize("card", ["{[", "- 1", "input: 3", "", "channels: [DNA]"])
 def test_a_card_that_cannot_be_read(tmp_path, card):
     whole = load_encoder(write_untrained(tmp_path / "whole.safetensors"))
     torch.save(whole.network.state_dict(), tmp_path / "x.pth")
@@ -174,6 +174,12 @@ def test_a_file_that_is_no_checkpoint(tmp_path, content):
     with pytest.raises(InputError, match=r"x\.pth") as caught:
         load_encoder(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_git_lfs_pointer_says_so(tmp_path):
+    (tmp_path / "x.pth").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    with pytest.raises(InputError, match="git lfs pull"):
+        load_encoder(tmp_path / "x.pth")
 
 
 def test_a_cut_off_file_and_a_missing_one(tmp_path):

@@ -165,7 +165,7 @@ def test_feature_without_spread_on_one_plate_is_dropped(caplog):
     with caplog.at_level(logging.WARNING):
         got = normalize(table, "mad_robustize")
     assert feature_columns(got) == ["emb_0000", "emb_0001", "emb_0003"]
-    assert "1 features have MAD 0 on a plate and are dropped (first: emb_0002)" in caplog.text
+    assert "1 of 4 features have MAD 0 on a plate and are dropped ('emb_0002')" in caplog.text
 
 
 def test_errors_are_one_clear_line():
@@ -176,6 +176,11 @@ def test_errors_are_one_clear_line():
         (table, "whiten", "unknown step 'whiten'.*sphere, mad_robustize, standardize"),
         (table, "sphere+", "unknown step ''"),
         (flat, "sphere", "none of the 4 features has variance above 1e-5"),
+        (
+            table.assign(Metadata_Control=["negcon", *[""] * (len(table) - 1)]),
+            "mad_robustize",
+            "none of the 4 features has variance above 1e-5 .* among 1 control wells",
+        ),
         (table.drop(columns="Metadata_Plate"), "mad_robustize", "no column Metadata_Plate"),
         (table.assign(Metadata_Control=""), "sphere", "nothing in column Metadata_Control"),
         (single, "mad_robustize", "plate P2: no feature has any spread"),

@@ -150,6 +150,24 @@ def test_bad_tables_say_what_is_wrong(tmp_path, change, message, name):
     assert "bad." in str(error.value) and "\n" not in str(error.value)
 
 
+def test_features_with_other_names_and_other_separators_are_shown(tmp_path):
+    table = small().rename(columns={"emb_0000": "feat_a", "emb_0001": "feat_b"})
+    with pytest.raises(InputError, match=r"got 'feat_a', 'feat_b'; rename yours"):
+        read_profiles(saved(tmp_path, table, "own.csv"))
+    small().to_csv(tmp_path / "semicolons.csv", sep=";", index=False)
+    with pytest.raises(InputError, match=r"commas between them, got 'Metadata_Source;") as error:
+        read_profiles(tmp_path / "semicolons.csv")
+    assert len(str(error.value)) < len(str(tmp_path)) + 300
+
+
+def test_columns_without_prefix_are_known_or_named(tmp_path):
+    bare = small().rename(columns=lambda name: name.removeprefix("Metadata_"))
+    table = read_profiles(saved(tmp_path, bare.rename(columns={"Batch": "Run"}), "bare.csv"))
+    assert table["Metadata_Plate"].tolist() == small()["Metadata_Plate"].tolist()
+    with pytest.raises(InputError, match=r"no column Metadata_Batch.*the table has .*\bRun\b"):
+        require(table, "Metadata_Batch")
+
+
 def test_unreadable_files(tmp_path):
     with pytest.raises(InputError, match="no such profile table"):
         read_profiles(tmp_path / "none.csv")
@@ -192,6 +210,8 @@ def test_roles_that_do_not_fit():
         assign_roles(small(), control="Metadata_Perturbation=water")
     with pytest.raises(InputError, match=r"no well is negcon \(use COLUMN=VALUE\).*'DMSO'"):
         assign_roles(small(), control="Metadata_Perturbation")
+    with pytest.raises(InputError, match=r"DMSO: no column 'DMSO'.*a value is COLUMN=VALUE"):
+        assign_roles(small(), control="DMSO")
     with pytest.raises(InputError, match="b1/A01"):  # all wells on one plate of that name
         both = pd.concat([small(), small().assign(Metadata_Plate="P2")])
         assign_roles(both, plate="Metadata_Batch")
