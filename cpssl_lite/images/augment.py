@@ -9,7 +9,7 @@ Source: Methods, "Augmentations for multichannel images"; ranges from the releas
 text has none.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -211,42 +211,3 @@ AUGMENTATIONS: dict[str, Callable[..., Transform]] = {
     "noise": GaussianNoise,
     "blur": GaussianBlur,
 }
-
-
-class Augment:
-    """Several augmentations one after the other, in the order given.
-
-    Parameters
-    ----------
-    transforms
-        Names from `AUGMENTATIONS`, or transforms made with other parameters. The paper trains
-        DINO and SimCLR with flip and color, MAE with flip.
-
-    Raises
-    ------
-    InputError
-        A name is unknown.
-
-    Examples
-    --------
-    >>> augment = Augment(["flip", Color(shift=0.1)])
-    >>> augment(torch.full((2, 5, 8, 8), 0.5), torch.Generator().manual_seed(0)).shape
-    torch.Size([2, 5, 8, 8])
-    """
-
-    def __init__(self, transforms: Sequence[str | Transform] = ("flip", "color")) -> None:
-        self.transforms: list[Transform] = []
-        for transform in transforms:
-            if isinstance(transform, str):
-                if transform not in AUGMENTATIONS:
-                    raise InputError(
-                        f"unknown augmentation {transform!r}; known: {', '.join(AUGMENTATIONS)}"
-                    )
-                transform = AUGMENTATIONS[transform]()
-            self.transforms.append(transform)
-
-    def __call__(self, x: Tensor, generator: Generator) -> Tensor:
-        """Apply all to (n, C, H, W) in 0..1. The input is left as it is."""
-        for transform in self.transforms:
-            x = transform(x, generator)
-        return x

@@ -5,6 +5,9 @@ from numpy.typing import NDArray
 
 from cpssl_lite.errors import InputError
 
+FACTOR = 0.7  # of the Otsu threshold: foreground (the released code; the paper's text has 1.0)
+SHARE = 0.01  # of a crop that must be foreground (paper: Methods, image preprocessing)
+
 
 def grid(height: int, width: int, size: int, stride: int | None = None) -> NDArray[np.intp]:
     """Top-left corners of square crops laid from the top left, row by row.
@@ -54,7 +57,7 @@ def foreground_share(
     threshold: float,
     corners: NDArray[np.intp],
     size: int,
-    factor: float = 0.7,
+    factor: float = FACTOR,
 ) -> NDArray[np.float64]:
     """Share of each crop that is brighter than `factor` times the Otsu threshold.
 
@@ -64,8 +67,6 @@ def foreground_share(
         (H, W) DNA channel; uint16 counts as 65535 = 1.
     threshold
         Otsu threshold on the 0..1 scale.
-    factor
-        The paper's text has none (1.0); the released code uses 0.7.
 
     Returns
     -------
@@ -81,7 +82,7 @@ def foreground_share(
     return np.asarray(counts, np.float64) / size**2
 
 
-def select(share: NDArray[np.float64], minimum: float = 0.01) -> NDArray[np.intp]:
+def select(share: NDArray[np.float64], minimum: float = SHARE) -> NDArray[np.intp]:
     """Positions of the crops that count as holding cells: a share of at least `minimum`.
 
     If none does, the crop at position n // 2 counts anyway (the released code's rule: every field

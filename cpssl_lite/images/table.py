@@ -3,6 +3,8 @@
 import os
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
@@ -146,24 +148,33 @@ def read_image_table(path: str | Path) -> pd.DataFrame:
     return table
 
 
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn whatever the readers of tables raise about `path` into one InputError."""
+    try:
+        with warnings.catch_warnings():  # rows longer than the header: pandas only warns
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            yield
+    except InputError:
+        raise
+    except pd.errors.ParserWarning as error:
+        raise InputError(f"{path}: rows have more values than the header has names") from error
+    except Exception as error:  # pandas, pyarrow, gzip and HDF5 each have their own
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path}: not a readable table ({reason})") from error
+
+
 def _read(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"{path}: no such image table")
     name = path.name.lower()
-    try:
+    with readable(path):
         if name.endswith((".parquet", ".pq")):
             table = pd.read_parquet(path)
         elif name.endswith((".csv", ".csv.gz")):
-            with warnings.catch_warnings():  # rows longer than the header: pandas only warns
-                warnings.simplefilter("error", pd.errors.ParserWarning)
-                table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False)
+            table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False)
         else:
             raise InputError(f"{path}: an image table is .csv, .csv.gz or .parquet")
-    except InputError:
-        raise
-    except Exception as error:  # pandas, pyarrow and gzip each have their own
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: not a readable table ({reason})") from error
     if table.empty:
         raise InputError(f"{path}: the table has no rows")
     return table
@@ -171,7 +182,12 @@ def _read(path: Path) -> pd.DataFrame:
 
 def _text(values: pd.Series) -> pd.Series:
     """Text of each value; whole floats lose their ``.0``, missing values become ``""``."""
-    if pd.api.types.is_float_dtype(values) and (values.dropna() % 1 == 0).all():
+    known = values.dropna()
+    if (
+        pd.api.types.is_float_dtype(values)
+        and (known % 1 == 0).all()
+        and (known.abs() < 2**53).all()
+    ):
         values = values.astype("Int64")
     text = values.astype(object).where(values.notna(), "").astype(str).str.strip()
     return text.where(~text.isin(_MISSING), "")
@@ -286,6 +302,5 @@ def _check_rows(path: Path, table: pd.DataFrame) -> None:
             )
 
 
-def _listed(columns: pd.Index, most: int = 20) -> str:
-    names = [str(column) for column in columns]
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if names[most:] else "")
+def _listed(columns: pd.Index) -> str:
+    return ", ".join(map(str, columns[:20])) + ", ..." * (len(columns) > 20)

@@ -94,17 +94,18 @@ def read_merged(path: str | Path, channels: Sequence[str] = CHANNELS) -> Field:
         uint16 nor floats within 0..1 (NaN included), or a threshold that is no number.
     """
     notes: Mapping[str, Any] = {}
-    names = CHANNELS
-    if Path(path).suffix.lower() == ".npy":
+    names: Any = None
+    kind = Path(path).suffix.lower()
+    if kind == ".npy":
         pixels = _read_npy(path)
-    elif Path(path).suffix.lower() == ".zarr":
+    elif kind == ".zarr":
         pixels, notes = read_zarr(path)
-        names = tuple(notes.get("channels") or CHANNELS)
+        names = notes.get("channels")
     else:
         with _opened(path) as tiff:
-            notes = _notes(tiff)
-            names = _names(tiff) or CHANNELS
-            pixels = _pixels(tiff)
+            pixels, notes, names = _pixels(tiff), _notes(tiff), _names(tiff)
+    if not (names and isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        names = CHANNELS
     if pixels.ndim != 3:
         raise InputError(f"{path}: a merged image is (channels, H, W), got shape {pixels.shape}")
     if len(pixels) != len(names):
@@ -165,13 +166,14 @@ def write_merged(
 
 
 def read_header(path: str | Path) -> tuple[tuple[int, ...], dict[str, Any]]:
-    """Shape and JSON notes of an image, without reading its pixels.
+    """Shape and JSON notes of an image, without reading its pixels (but for Zarr).
 
     Raises InputError if the file is missing, damaged or cut off.
     """
-    if Path(path).suffix.lower() == ".npy":
+    kind = Path(path).suffix.lower()
+    if kind == ".npy":
         return _read_npy(path, mmap_mode="r").shape, {}
-    if Path(path).suffix.lower() == ".zarr":
+    if kind == ".zarr":
         pixels, notes = read_zarr(path)
         return pixels.shape, notes
     with _opened(path) as tiff:
@@ -245,18 +247,15 @@ def _uint16(path: str | Path, pixels: NDArray) -> NDArray[np.uint16]:
     return pixels.astype(np.uint16, copy=False)
 
 
-def _names(tiff: tifffile.TiffFile) -> tuple[str, ...]:
-    """Channel names that the file records: this project's, OME's or ImageJ's; else none."""
-    names = _notes(tiff).get("channels")
+def _names(tiff: tifffile.TiffFile) -> Any:
+    """Channel names as the file records them: this project's, OME's or ImageJ's."""
     if tiff.ome_metadata:
         images = tifffile.xml2dict(tiff.ome_metadata)["OME"]["Image"]
         channels = (images[0] if isinstance(images, list) else images)["Pixels"].get("Channel")
-        names = [c.get("Name") for c in channels] if isinstance(channels, list) else None
-    elif tiff.imagej_metadata:
-        names = tiff.imagej_metadata.get("Labels")
-    if isinstance(names, list) and all(isinstance(name, str) for name in names):
-        return tuple(names)
-    return ()
+        return [c.get("Name") for c in channels] if isinstance(channels, list) else None
+    if tiff.imagej_metadata:
+        return tiff.imagej_metadata.get("Labels")
+    return _notes(tiff).get("channels")
 
 
 def _notes(tiff: tifffile.TiffFile) -> Mapping[str, Any]:
@@ -284,6 +283,9 @@ def _read_npy(path: str | Path, mmap_mode: Literal["r"] | None = None) -> NDArra
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file")
     try:
-        return np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+        array = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+        if not isinstance(array, np.ndarray):
+            raise ValueError("an archive of several arrays")
+        return array
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path}: not a readable .npy array ({error})") from error

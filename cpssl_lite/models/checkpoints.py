@@ -1,7 +1,8 @@
 """One loader for all checkpoints: it recognises the file and knows what goes with it."""
 
+import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from cpssl_lite.errors import InputError
 from cpssl_lite.files import atomic_path, sha256
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.models import formats_authors, formats_public
-from cpssl_lite.models.encoder import RELEASED_MEAN, RELEASED_SD, Encoder, fresh_copy
+from cpssl_lite.models.encoder import Encoder
 from cpssl_lite.models.formats import (
     INPUT_RULES,
     Found,
@@ -25,19 +26,7 @@ from cpssl_lite.models.formats import (
 )
 from cpssl_lite.models.formats_authors import Convention
 from cpssl_lite.models.reading import read_checkpoint
-from cpssl_lite.models.vit import ARCHITECTURES, Pooling, Shape, ViT, build_vit
-
-__all__ = [
-    "DEFAULT",
-    "SHIPPED",
-    "Encoder",
-    "input_rules",
-    "inspect_checkpoint",
-    "load_encoder",
-    "random_like",
-    "save_encoder",
-    "write_untrained",
-]
+from cpssl_lite.models.vit import ARCHITECTURES, Pooling, Shape, ViT
 
 WEIGHTS = Path(__file__).parent / "weights"
 # Trained on the simulated screen `lite-train` by `make checkpoints`; each has a card beside it.
@@ -107,7 +96,18 @@ def load_encoder(path: str | Path = DEFAULT, convention: Convention = "paper") -
 
 def random_like(encoder: Encoder, seed: int = 0) -> Encoder:
     """The same architecture and input rules with fresh random weights: the baseline."""
-    return fresh_copy(encoder, seed)
+    twin = copy.deepcopy(encoder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        twin.network = type(encoder.network)(encoder.network.shape)  # type: ignore[arg-type]
+    twin.card = {
+        **{k: encoder.card[k] for k in ("architecture", "shape") if k in encoder.card},
+        "format": "random weights",
+        "method": "random",
+        "seed": seed,
+        "like_sha256": encoder.card.get("sha256"),
+    }
+    return twin.eval()
 
 
 def save_encoder(path: str | Path, network: ViT, card: dict[str, Any]) -> Path:
@@ -127,31 +127,12 @@ def save_encoder(path: str | Path, network: ViT, card: dict[str, Any]) -> Path:
     return path
 
 
-def write_untrained(
-    path: str | Path, architecture: str = "vit_lite_patch16", seed: int = 0
-) -> Path:
-    """Write a checkpoint with fresh random weights, for trying the steps that need a file."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = build_vit(architecture)
-    card = {
-        "method": "untrained",
-        "seed": seed,
-        "input": input_rules(network.shape, RELEASED_MEAN, RELEASED_SD),
-    }
-    return save_encoder(path, network, card)
-
-
 def input_rules(
-    shape: Shape,
-    mean: Sequence[float],
-    sd: Sequence[float],
-    pooling: Pooling = "cls",
-    channels: Sequence[str] = CHANNELS,
+    shape: Shape, mean: Sequence[float], sd: Sequence[float], pooling: Pooling
 ) -> dict[str, Any]:
     """The `input` part of a card: what crops must be like and how tokens become a feature."""
     return {
-        "channels": list(channels),
+        "channels": list(CHANNELS),
         "crop_size": shape.image_size,
         "heads": shape.heads,
         "mean": [float(value) for value in mean],
@@ -160,9 +141,9 @@ def input_rules(
     }
 
 
-def inspect_checkpoint(path: str | Path, convention: Convention = "paper") -> dict[str, Any]:
+def inspect_checkpoint(path: str | Path) -> dict[str, Any]:
     """What the loader recognised in a file, as plain values (for `cpssl inspect`)."""
-    encoder = load_encoder(path, convention)
+    encoder = load_encoder(path)
     rule: dict[str, Any] = {"normalisation": "each channel of each crop to mean 0 and variance 1"}
     if not encoder.per_crop_norm:
         rules = {"mean": encoder.mean, "sd": encoder.sd}
@@ -193,25 +174,20 @@ def _recognise(
     path: Path, content: dict[str, Any], metadata: dict[str, str], convention: Convention
 ) -> tuple[Found, dict[str, Any]]:
     if _CARD_KEY in metadata:
-        try:
-            card = json.loads(metadata[_CARD_KEY])
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path}: the card inside is not JSON ({error})") from error
-        if not isinstance(card, dict):
-            raise InputError(f"{path}: the card inside is a {type(card).__name__}, not a mapping")
-        found = Found("cpssl_lite", card.get("method", "unknown"), tensors_of(content))
-        apply_input(found, card.get("input", {}), str(path))
+        found = Found("cpssl_lite", "unknown", tensors_of(content))
+        card = _apply_card(found, str(path), lambda: json.loads(metadata[_CARD_KEY]))
+        found.method = card.get("method", "unknown")
         return found, card
-    readers = (
-        formats_authors.dino,
-        formats_authors.mae,
-        formats_authors.simclr,
-        *formats_public.READERS,
-    )
-    for reader in readers:
+    beside = path.with_suffix(".yaml")
+    for reader in (*formats_authors.READERS, *formats_public.READERS):
         result = reader(content, convention)
-        if result is not None:
-            return result, _sidecar(path, result)
+        if result is None:
+            continue
+        if not beside.is_file():
+            return result, {}
+        return result, _apply_card(
+            result, str(beside), lambda: yaml.safe_load(beside.read_text(encoding="utf-8"))
+        )
     keys = shorten([str(key) for key in content])
     raise InputError(
         f"{path}: format not recognised (top-level keys: {keys}); "
@@ -220,18 +196,16 @@ def _recognise(
     )
 
 
-def _sidecar(path: Path, found: Found) -> dict[str, Any]:
-    """Apply `input` of the YAML file beside a foreign checkpoint, and return the file."""
-    beside = path.with_suffix(".yaml")
-    if not beside.is_file():
-        return {}
+def _apply_card(found: Found, source: str, read: Callable[[], Any]) -> dict[str, Any]:
+    """Read a card, take over the input rules in it, and return it."""
     try:
-        card = yaml.safe_load(beside.read_text())
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InputError(f"{beside}: cannot be read as YAML ({error})") from error
+        card = read()
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{source}: the card cannot be read ({reason})") from error
     if not isinstance(card, dict):
-        raise InputError(f"{beside}: expected a mapping with `input`, got {type(card).__name__}")
+        raise InputError(f"{source}: a card is a mapping with `input`, got {type(card).__name__}")
     if "input" not in card and (lost := sorted(set(card) & set(INPUT_RULES))):
-        raise InputError(f"{beside}: {', '.join(lost)} must stand under `input:`, further in")
-    apply_input(found, card.get("input", {}), str(beside))
+        raise InputError(f"{source}: {', '.join(lost)} must stand under `input:`, further in")
+    apply_input(found, card.get("input", {}), source)
     return card

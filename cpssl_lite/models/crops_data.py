@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,12 +16,11 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from cpssl_lite.errors import InputError
 from cpssl_lite.images.augment import Resize, resize_crop
 from cpssl_lite.images.channels import CHANNELS
+from cpssl_lite.images.crops import FACTOR, SHARE
 from cpssl_lite.images.otsu import otsu_threshold
 from cpssl_lite.images.tiff import read_merged
 
 TRIES = 20  # of a random crop, as in the released code; the last one is then used anyway
-FACTOR = 0.7  # of the Otsu threshold: foreground, as in the released code
-SHARE = 0.01  # of a crop that must be foreground (paper: Methods, image preprocessing)
 
 
 class CropSpec(NamedTuple):
@@ -144,6 +144,7 @@ def random_crop(
     return resize_crop(part, whole, size)[0].round().numpy().astype(np.uint16)
 
 
+@dataclass
 class CropBatches(Dataset):
     """Batches of crops, drawn anew in each epoch but always the same for a seed.
 
@@ -151,10 +152,9 @@ class CropBatches(Dataset):
     batch, the process or the worker that it falls into, nor on where a run was resumed.
     """
 
-    def __init__(self, fields: Fields, crops: Sequence[CropSpec], seed: int) -> None:
-        self.fields = fields
-        self.crops = list(crops)
-        self.seed = seed
+    fields: Fields
+    crops: Sequence[CropSpec]
+    seed: int
 
     def __getitem__(self, batch: tuple[int, list[int]]) -> list[torch.Tensor]:
         """(epoch, field indices) to one tensor (number, n, C, size, size) uint16 for each spec."""

@@ -95,28 +95,3 @@ class Encoder(nn.Module):
                 f"with channels {', '.join(self.channels)}"
             )
         return self.embed(self.normalise(crops))
-
-
-def fresh_copy(encoder: Encoder, seed: int) -> Encoder:
-    """The same architecture and input rules with fresh random weights."""
-    network = encoder.network
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        fresh = type(network)(network.shape)  # type: ignore[arg-type]
-    card: dict[str, Any] = {
-        **{k: encoder.card[k] for k in ("architecture", "shape") if k in encoder.card},
-        "format": "random weights",
-        "method": "random",
-        "seed": seed,
-        "like_sha256": encoder.card.get("sha256"),
-    }
-    copy = Encoder(
-        fresh,
-        card,
-        channels=encoder.channels,
-        crop_size=encoder.crop_size,
-        pooling=encoder.pooling,
-        per_channel=encoder.per_channel,
-    )
-    copy.mean, copy.sd, copy.per_crop_norm = encoder.mean, encoder.sd, encoder.per_crop_norm
-    return copy.eval()

@@ -41,11 +41,11 @@ class Found:
 
 
 def tensors_of(content: dict[str, Any]) -> Tensors:
-    """The entries that are tensors, without the `module.` that data-parallel training adds."""
+    """The entries that are plain tensors, without data-parallel training's `module.`."""
     return {
         str(key).removeprefix("module."): value
         for key, value in content.items()
-        if isinstance(value, torch.Tensor)
+        if isinstance(value, torch.Tensor) and value.layout == torch.strided
     }
 
 
@@ -79,7 +79,7 @@ def infer_shape(tensors: Tensors, source: str, heads: int | None = None) -> Shap
     if patches is None or positions is None:
         lacking = [n for n in ("patch_embed.proj.weight", "pos_embed") if n not in tensors]
         raise InputError(f"{source}: not a plain vision transformer, missing {', '.join(lacking)}")
-    square = patches.ndim == 4 and patches.shape[2] == patches.shape[3] > 0
+    square = patches.ndim == 4 and patches.shape[2] == patches.shape[3] and patches.numel()
     if not square or positions.ndim != 3 or positions.shape[1] < 2:
         raise InputError(
             f"{source}: patch_embed.proj.weight {tuple(patches.shape)} and pos_embed "
@@ -89,21 +89,22 @@ def infer_shape(tensors: Tensors, source: str, heads: int | None = None) -> Shap
     side = round((positions.shape[1] - 1) ** 0.5)
     if side * side != positions.shape[1] - 1:
         raise InputError(f"{source}: pos_embed has {positions.shape[1]} positions, not 1 + n x n")
-    blocks = [int(m[1]) for name in tensors if (m := re.match(r"blocks\.(\d+)\.", name))]
+    # Counted: a file that names a block number 1,000,000 does not get a network of that depth.
+    blocks = {m[1] for name in tensors if (m := re.match(r"blocks\.(\d+)\.", name))}
     heads = heads or (width // 64 if width % 64 == 0 else 3)
     if width % heads:
         raise InputError(f"{source}: {heads} heads do not divide the width {width}")
     register = tensors.get("reg_token")
     return Shape(
         width=width,
-        depth=max(blocks, default=-1) + 1,
+        depth=len(blocks),
         heads=heads,
         patch=patch,
         image_size=side * patch,
         in_channels=in_channels,
         qkv_bias=any(name.endswith("attn.qkv.bias") for name in tensors),
         layer_scale=any(name.endswith("ls1.gamma") for name in tensors),
-        registers=0 if register is None else register.shape[1],
+        registers=register.shape[1] if register is not None and register.ndim == 3 else 0,
     )
 
 
@@ -162,7 +163,7 @@ def _numbers(value: Any) -> bool:
 
 
 def _positive(value: Any) -> bool:
-    return isinstance(value, int) and value > 0
+    return type(value) is int and value > 0
 
 
 def _names(value: Any) -> bool:
@@ -203,7 +204,7 @@ def load_strictly(network: torch.nn.Module, tensors: Tensors, source: str) -> No
         "not finite numbers": [
             name
             for name, value in tensors.items()
-            if not (value.is_floating_point() and bool(value.isfinite().all()))
+            if not (value.is_floating_point() and bool(value.float().isfinite().all()))
         ],
     }
     parts = [f"{what}: {shorten(names)}" for what, names in problems.items() if names]

@@ -65,3 +65,6 @@ def simclr(content: dict[str, Any], convention: Convention) -> Found | None:
         return None
     tensors, dropped = split(tensors_of(state), "backbone.", drop=("mlp.",))
     return _found("SimCLR", tensors=tensors, dropped=dropped, notes=[TRAINED_ELSEWHERE])
+
+
+READERS = (dino, mae, simclr)

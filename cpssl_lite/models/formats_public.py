@@ -7,7 +7,6 @@ is looked at alone. In both cases the features of the stains are concatenated.
 """
 
 import re
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -60,9 +59,9 @@ def open_phenom(content: dict[str, Any], convention: Convention) -> Found | None
     the norm that the file holds for a classifier (Recursion's maes_microscopy, config.json).
     """
     state = content.get("state_dict", content)
-    if not any(str(name).startswith("encoder.vit_backbone.") for name in state):
-        return None
     prefix = "encoder.vit_backbone."
+    if not isinstance(state, dict) or not any(str(name).startswith(prefix) for name in state):
+        return None
     drop = ("decoder", "encoder_decoder_proj.", f"{prefix}head.", f"{prefix}fc_norm.", "mask_token")
     tensors, dropped = split(tensors_of(state), prefix, drop)
     parallel = any(".in_proj." in name for name in tensors)
@@ -184,4 +183,4 @@ def with_positions(tensors: Tensors) -> Tensors:
     return tensors
 
 
-READERS: tuple[Callable[[dict[str, Any], Convention], Found | None], ...] = (open_phenom, vit_state)
+READERS = (open_phenom, vit_state)

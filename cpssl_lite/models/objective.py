@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from cpssl_lite.errors import InputError
-from cpssl_lite.images.augment import AUGMENTATIONS, Augment
+from cpssl_lite.images.augment import AUGMENTATIONS
 from cpssl_lite.models.schedules import warmup_cosine
 from cpssl_lite.models.vit import Pooling, ViT
 
@@ -61,12 +61,11 @@ class Objective(lightning.LightningModule):
 
     def set_input(self, mean: list[float], sd: list[float]) -> None:
         """Set what happens between cut crops and the network: augmentations and constants."""
-        transforms = [
+        self.transforms = [
             AUGMENTATIONS[name](**values)
             for name, values in self.recipe["augment"].items()
             if name != "resize"  # done where crops are cut: it needs the whole field
         ]
-        self.augment = Augment(transforms)
         for name, values in (("mean", mean), ("sd", sd)):
             self.register_buffer(name, torch.tensor(values, dtype=torch.float32)[:, None, None])
 
@@ -75,7 +74,9 @@ class Objective(lightning.LightningModule):
         generator = torch.Generator().manual_seed(self.draw(0))
         out = []
         for crops in batch:
-            x = self.augment(crops.flatten(0, 1).float() / 65535, generator)
+            x = crops.flatten(0, 1).float() / 65535
+            for transform in self.transforms:
+                x = transform(x, generator)
             out.append(((x - self.mean) / self.sd).unflatten(0, (len(crops), -1)))
         return out
 

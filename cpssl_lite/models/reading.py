@@ -39,18 +39,14 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
     try:
         with open(path, "rb") as file:
             head = file.read(9)
-        if is_safetensors(head, path.stat().st_size):
+        # As safetensors start: the length of the header, then a JSON object.
+        if head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
             return _read_safetensors(path)
         if head == b"version h":
             raise InputError(f"{path}: a Git LFS pointer; get the file itself with git lfs pull")
         return _read_pickle(path), {}
     except PermissionError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-
-
-def is_safetensors(head: bytes, size: int) -> bool:
-    """True if a file starts as safetensors do: a header length, then a JSON object."""
-    return len(head) == 9 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < size
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:

@@ -86,10 +86,6 @@ def train(
     mean, sd = given["mean"], given["sd"]
     if mean is None or sd is None:
         mean, sd = fields.statistics(crops[0].size, seed)
-    sampler = EpochBatches(len(fields), recipe["batch_size"], seed)
-    torch.manual_seed(seed)  # first weights
-    objective = METHODS[method](recipe, len(sampler))
-    objective.set_input(mean, sd)
     keeper = Keeper(out, recipe["checkpoint_every"])
     many = devices * nodes > 1
     with _without_advice():
@@ -107,7 +103,11 @@ def train(
             use_distributed_sampler=False,
             callbacks=[keeper],
         )
-        sampler.rank, sampler.share = trainer.global_rank, sampler.batch_size // trainer.world_size
+        team = trainer.global_rank, trainer.world_size
+        sampler = EpochBatches(len(fields), recipe["batch_size"], seed, *team)
+        torch.manual_seed(seed)  # first weights
+        objective = METHODS[method](recipe, len(sampler))
+        objective.set_input(mean, sd)
         data = loader(CropBatches(fields, crops, seed), sampler, recipe["workers"])
         last = out / "last.ckpt"
         trainer.fit(objective, data, ckpt_path=last if last.is_file() else None, weights_only=True)
@@ -235,13 +235,13 @@ class Keeper(lightning.Callback):
                 *(epoch, epochs, loss, self.rows[-1]["lr"], pl_module.spread),
                 *(steps * pl_module.recipe["batch_size"] / took, (epochs - epoch) * took),
             )
-        if epoch % self.every == 0 or epoch == epochs:
-            if trainer.is_global_zero:
-                with atomic_path(self.out / "metrics.csv") as scratch:
-                    pd.DataFrame(self.rows).to_csv(scratch, index=False)
-            last = self.out / "last.ckpt"
-            if trainer.is_global_zero:
-                with atomic_path(last) as scratch:
-                    trainer.save_checkpoint(scratch)
-            else:  # every rank takes part in collecting the state; only the first one writes
-                trainer.save_checkpoint(last)
+        if epoch % self.every and epoch != epochs:
+            return
+        last = self.out / "last.ckpt"
+        if not trainer.is_global_zero:  # takes part in collecting the state, writes nothing
+            trainer.save_checkpoint(last)
+            return
+        with atomic_path(self.out / "metrics.csv") as scratch:
+            pd.DataFrame(self.rows).to_csv(scratch, index=False)
+        with atomic_path(last) as scratch:
+            trainer.save_checkpoint(scratch)

@@ -8,6 +8,7 @@ for them where no model hub is reachable, under a name of its own.
 import os
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -139,26 +140,24 @@ def _stand_in() -> Encoder:
     return Encoder(network, card, crop_size=256, mean=half, sd=half, per_channel=True).eval()
 
 
-def _from_hub(repository: str, file: str = "model.safetensors") -> Path:
+def _from_hub(repository: str) -> Path:
     """A weights file of timm's hub, from the cache if it is there."""
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import HfHubHTTPError
 
-    cached = try_to_load_from_cache(repository, file)
+    cached = try_to_load_from_cache(repository, "model.safetensors")
     if isinstance(cached, str):
         return Path(cached)
     hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-    advice = "give a local file, or take the stand-in"
     try:  # the hub's own client tries for half a minute where there is no network
         if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
             raise OSError("HF_HUB_OFFLINE is set")
-        urllib.request.urlopen(urllib.request.Request(hub, method="HEAD"), timeout=5).close()
-        return Path(hf_hub_download(repository, file))
-    except urllib.error.HTTPError:  # it answers, if not to this
-        return Path(hf_hub_download(repository, file))
+        with suppress(urllib.error.HTTPError):  # it answers, if not to this
+            urllib.request.urlopen(urllib.request.Request(hub, method="HEAD"), timeout=5).close()
+        return Path(hf_hub_download(repository, "model.safetensors"))
     except (OSError, HfHubHTTPError) as error:
-        reason = getattr(error, "reason", error)
+        reason = " ".join(str(getattr(error, "reason", error)).split())
         raise InputError(
             f"{repository}: weights are not in the cache and {hub} cannot be reached "
-            f"({reason}); {advice}"
+            f"({reason}); give a local file, or take the stand-in"
         ) from error

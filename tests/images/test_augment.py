@@ -119,7 +119,7 @@ def test_values_stay_within_0_and_1(name):
 
 
 def test_color_follows_noise_without_nan():
-    y = A.Augment([A.GaussianNoise(p=1, sd=1.0), "color"])(crops(), seeded())
+    y = A.Color()(A.GaussianNoise(p=1, sd=1.0)(crops(), seeded()), seeded())
     assert torch.isfinite(y).all()
 
 
@@ -216,22 +216,3 @@ def test_resize_of_a_field_that_is_too_small():
 def test_resize_takes_a_share_of_the_field():
     with pytest.raises(InputError, match="scale is 12 to 47, expected shares from 0 to 1"):
         A.Resize(scale=(12, 47))
-
-
-def test_composition_by_names_and_with_parameters():
-    x = crops(3, 5, 60, 60)
-    augment = A.Augment([A.Resize(size=32), "flip", "color", "drop_channel", "noise", "blur"])
-    y = augment(x, seeded(3))
-    assert y.shape == (3, 5, 32, 32)
-    generator = seeded(3)
-    expected = x
-    for transform in augment.transforms:
-        expected = transform(expected, generator)
-    assert torch.equal(y, expected)
-    assert torch.equal(A.Augment([])(x, seeded()), x)
-    assert set(A.AUGMENTATIONS) == {"resize", "flip", "color", "drop_channel", "noise", "blur"}
-
-
-def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(InputError, match=r"'colour'; known: resize, flip, color"):
-        A.Augment(["colour"])

@@ -259,7 +259,7 @@ def test_our_names_go_before_the_authors():
 def test_rows_longer_than_the_header(tmp_path, row):
     path = tmp_path / "a.csv"
     path.write_text(f"plate,well,FileName_Merged\n{row}\n")
-    assert "not a readable table" in refusal(path)
+    assert "rows have more values than the header" in refusal(path)
 
 
 def test_byte_order_mark_and_windows_line_ends(tmp_path):
@@ -294,3 +294,8 @@ def test_controls_are_known_in_any_case_and_by_a_bare_column():
     known = canonical_metadata(table)
     assert known["Metadata_Perturbation"].tolist() == ["dmso", "c1"]
     assert known["Metadata_Control"].tolist() == ["negcon", ""]
+
+
+def test_numbers_too_large_for_an_integer_stay_text():
+    table = pd.DataFrame({"plate": [1e30, 2.0], "well": ["A01", "A02"]})
+    assert canonical_metadata(table)["Metadata_Plate"].tolist() == ["1e+30", "2.0"]

@@ -83,10 +83,15 @@ def test_npy_arrays(tmp_path, pixels):
     assert read_header(tmp_path / "a.npy") == ((5, 61, 83), {})
 
 
-def test_a_cut_off_npy_array(tmp_path, pixels):
+@pytest.mark.parametrize("archive", [False, True])
+def test_a_npy_file_that_is_cut_off_or_an_archive(tmp_path, pixels, archive):
     path = tmp_path / "a.npy"
-    np.save(path, pixels)
-    path.write_bytes(path.read_bytes()[:-100])
+    if archive:
+        with open(path, "wb") as file:
+            np.savez(file, pixels)
+    else:
+        np.save(path, pixels)
+        path.write_bytes(path.read_bytes()[:-100])
     for read in (read_merged, read_header):
         with pytest.raises(InputError, match=r"not a readable \.npy") as error:
             read(path)

@@ -7,16 +7,19 @@ import pytest
 import torch
 import yaml
 from click.testing import CliRunner
+from safetensors.torch import save_file
 
 from cpssl_lite.cli import cli
 from cpssl_lite.errors import InputError
 from cpssl_lite.models.checkpoints import (
+    input_rules,
     inspect_checkpoint,
     load_encoder,
     random_like,
-    write_untrained,
+    save_encoder,
 )
 from cpssl_lite.models.encoder import RELEASED_MEAN, RELEASED_SD
+from cpssl_lite.models.vit import Shape, ViT, build_vit
 
 AUTHORS = {
     "dino_micro.pth": "feat224",
@@ -24,6 +27,14 @@ AUTHORS = {
     "simclr_micro.ckpt": "feat224",
     "mae_micro.pth": "feat_with_qkv_bias",
 }
+
+
+def write_untrained(path, seed=0):
+    """A checkpoint of this project with random weights."""
+    torch.manual_seed(seed)
+    network = build_vit("vit_lite_patch16")
+    rules = input_rules(network.shape, RELEASED_MEAN, RELEASED_SD, "cls")
+    return save_encoder(path, network, {"method": "untrained", "input": rules})
 
 
 def forward(parity, name):
@@ -128,6 +139,7 @@ def test_weights_that_are_no_numbers_are_refused(parity, tmp_path, value):
         {"heads": "x"}, {"heads": 0}, {"heads": 3}, {"channels": 5}, {"channels": ["DNA"] * 5},
         {"channels": ["DNA"]}, {"mean": [0.1, 0.2]}, {"mean": "abc"}, {"sd": [0, 1, 1, 1, 1]},
         {"pooling": "max"}, {"crop_size": 37}, {"crop_size": 0}, {"crop_size": "big"}, {"foo": 1},
+        {"heads": True},
     ],
 )  # fmt: skip
 def test_input_rules_that_cannot_be(tmp_path, rule):
@@ -140,13 +152,59 @@ def test_input_rules_that_cannot_be(tmp_path, rule):
     assert "\n" not in str(caught.value)
 
 
+def small_state(**change):
+    torch.manual_seed(0)
+    return {**ViT(Shape(width=64, depth=2, heads=1, image_size=64)).state_dict(), **change}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        # A block of that number must not become a network of that depth.
+        (small_state(**{"blocks.1000000.norm1.weight": torch.ones(64)}), "missing: blocks.2"),
+        (small_state(**{"patch_embed.proj.weight": torch.ones(0, 5, 16, 16)}), "ViT's shapes"),
+        (small_state(reg_token=torch.ones(3)), "unexpected: reg_token"),
+        (small_state(pos_embed=torch.ones(1, 17, 64).to_sparse()), "missing pos_embed"),
+        ({"state_dict": None, "weights": torch.ones(1)}, "not recognised"),
+        ({"state_dict": ["encoder.vit_backbone.norm.weight"]}, "not recognised"),
+    ],
+)
+def test_odd_contents_are_refused_in_one_line(tmp_path, content, message):
+    torch.save(content, tmp_path / "x.pth")
+    with pytest.raises(InputError, match=message) as caught:
+        load_encoder(tmp_path / "x.pth")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "kind", [torch.float16, torch.bfloat16, torch.float64, torch.float8_e4m3fn, torch.int8]
+)
+def test_weights_of_other_precisions(tmp_path, kind):
+    state = {name: value.to(kind) for name, value in small_state().items()}
+    save_file(state, tmp_path / "x.safetensors")
+    if kind == torch.int8:
+        with pytest.raises(InputError, match="not finite numbers"):
+            load_encoder(tmp_path / "x.safetensors")
+    else:
+        assert next(load_encoder(tmp_path / "x.safetensors").parameters()).dtype == torch.float32
+
+
+@pytest.mark.parametrize("card", ["{", "[]", '{"input": null}', "[" * 100_000])
+def test_a_card_inside_that_cannot_be_read(tmp_path, card):
+    save_file(small_state(), tmp_path / "x.safetensors", {"cpssl_card": card})
+    with pytest.raises(InputError, match=r"x\.safetensors: .*(card|input)") as caught:
+        load_encoder(tmp_path / "x.safetensors")
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("card", ["{[", "- 1", "input: 3", "", "channels: [DNA]"])
 def test_a_card_that_cannot_be_read(tmp_path, card):
     whole = load_encoder(write_untrained(tmp_path / "whole.safetensors"))
     torch.save(whole.network.state_dict(), tmp_path / "x.pth")
     (tmp_path / "x.yaml").write_text(card)
-    with pytest.raises(InputError, match=r"x\.yaml"):
+    with pytest.raises(InputError, match=r"x\.yaml") as caught:
         load_encoder(tmp_path / "x.pth")
+    assert "\n" not in str(caught.value)
 
 
 class Payload:

@@ -281,6 +281,12 @@ def test_processes_share_every_batch():
         EpochBatches(11, 4, seed=0, world=3)
 
 
+def test_a_batch_that_the_processes_cannot_share(table, tmp_path):
+    recipe = config(tmp_path, "simclr", batch_size=3)
+    with pytest.raises(InputError, match="batch_size 3 cannot be shared by 2 processes"):
+        training.train("simclr", table, tmp_path, recipe, devices=2, accelerator="cpu")
+
+
 @pytest.mark.slow
 def test_two_processes_take_the_same_steps_as_one(table, tmp_path):
     recipe = config(tmp_path, "dino", augment={}, epochs=1)

@@ -1,5 +1,6 @@
 """What the image networks look at: whole fields made smaller, or crops of single cells."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -10,15 +11,12 @@ from scipy import ndimage
 from torch.nn.functional import interpolate
 
 from cpssl_lite.errors import InputError
+from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.rows import read_field
 from cpssl_lite.images.tiff import Field
 
-CHANNELS = ("Mito", "AGP", "RNA", "ER", "DNA")
 
-
-def read_views(
-    images: pd.DataFrame, size: int = 128, readers: int = 2
-) -> tuple[np.ndarray, np.ndarray]:
+def read_views(images: pd.DataFrame, size: int = 128) -> tuple[np.ndarray, np.ndarray]:
     """Whole fields, averaged down to `size` pixels.
 
     Returns
@@ -27,12 +25,12 @@ def read_views(
     rows : (n,)
         Position in `images` of each.
     """
-    fields = _each(images, lambda field: resize(field.pixels[:5], size), readers)
+    fields = _each(images, lambda field: resize(field.pixels[:5], size))
     return np.stack(fields), np.arange(len(images))
 
 
 def read_cells(
-    images: pd.DataFrame, size: int = 32, width: int = 64, at_most: int = 8, readers: int = 2
+    images: pd.DataFrame, size: int = 32, width: int = 64, at_most: int = 8
 ) -> tuple[np.ndarray, np.ndarray]:
     """Crops of `width` px around nuclei, averaged down to `size`; at most so many per field.
 
@@ -48,7 +46,7 @@ def read_cells(
         cut = [field.pixels[:5, y : y + width, x : x + width] for y, x in corners]
         return np.stack([resize(c, size) for c in cut]) if cut else np.empty((0, 5, size, size))
 
-    fields = _each(images, crops, readers)
+    fields = _each(images, crops)
     rows = np.repeat(np.arange(len(fields)), [len(f) for f in fields])
     if not len(rows):
         raise InputError(f"no nucleus at least {width // 2} px from the edge of a field was found")
@@ -81,8 +79,8 @@ def resize(pixels: np.ndarray, size: int) -> np.ndarray:
     return (small / 257).round().to(torch.uint8).numpy()
 
 
-def _each(images: pd.DataFrame, make: Any, readers: int) -> list[np.ndarray]:
+def _each(images: pd.DataFrame, make: Callable[[Field], np.ndarray]) -> list[np.ndarray]:
     """`make` of every field, in the order of the table."""
     records: list[dict[Any, Any]] = images.to_dict("records")
-    with ThreadPoolExecutor(readers) as pool:
+    with ThreadPoolExecutor(2) as pool:
         return list(pool.map(lambda record: make(read_field(record, CHANNELS)), records))
