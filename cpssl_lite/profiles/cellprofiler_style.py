@@ -15,9 +15,9 @@ from tqdm import tqdm
 from cpssl_lite.errors import InputError
 from cpssl_lite.files import one_writer
 from cpssl_lite.images import cells
-from cpssl_lite.profiles.extract import PLATE, check_images, images_digest
 from cpssl_lite.profiles.kept import kept_profiles
-from cpssl_lite.profiles.table import check_output, read_provenance, write_profiles
+from cpssl_lite.profiles.plates import check_images, images_digest, is_current, plates_of, wells_of
+from cpssl_lite.profiles.table import check_output, write_profiles
 from cpssl_lite.provenance import provenance
 from cpssl_lite.sources import behaviour_digest
 from cpssl_lite.workers import end_with_parent
@@ -65,7 +65,7 @@ def cellprofiler_style(images: pd.DataFrame, out: str | Path, *, workers: int = 
     check_images(images)
     settings = {"method": "CellProfiler-style", "code": behaviour_digest([Path(cells.__file__)])}
     whole = images_digest(images, settings)
-    if out.is_file() and read_provenance(out).get("digest") == whole:
+    if is_current(out, whole):
         log.info("%s: up to date", out)
         return out
     kept = kept_profiles(images, settings)
@@ -74,7 +74,7 @@ def cellprofiler_style(images: pd.DataFrame, out: str | Path, *, workers: int = 
         write_profiles(kept, out, provenance("cellprofiler_style", digest=whole, **settings))
         return out
     with one_writer(out):
-        if not (out.is_file() and read_provenance(out).get("digest") == whole):
+        if not is_current(out, whole):
             _measure_plates(images, out, whole, settings, workers)
     return out
 
@@ -85,51 +85,41 @@ def _measure_plates(
     """Measure plate after plate, then join them."""
     versions = {"cp_measure": cells.measure_version()}
     parts = out.with_name(out.name + ".plates")
-    plates = images.groupby([c for c in PLATE if c in images], sort=True)
-    written = []
+    plates = plates_of(images, parts, settings)
     with (  # forked children of parents with threads may hang
         ProcessPoolExecutor(workers, get_context("spawn"), end_with_parent) as pool,
         tqdm(total=len(images), unit="field", disable=not sys.stderr.isatty()) as progress,
     ):
-        for position, (_, rows) in enumerate(plates, start=1):
-            digest = images_digest(rows, settings)
-            part = parts / f"{digest[:24]}.parquet"
-            if not part.is_file():  # plates are written whole, so being there is being done
-                fields = []
-                records: list[dict[Any, Any]] = rows.to_dict("records")
-                for measured in pool.map(cells.measure_row, records, chunksize=4):
-                    fields.append(measured)
-                    progress.update()
-                record = provenance("cellprofiler_style", digest=digest, **settings)
-                write_profiles(_wells(rows, fields), part, record)
-                log.info(
-                    "plate %s (%d of %d): %d cells in %d fields",
-                    *(rows["Metadata_Plate"].iloc[0], position, plates.ngroups),
-                    *(sum(map(len, fields)), len(fields)),
-                )
-            written.append(part)
-    table = _complete(pd.concat([pd.read_parquet(part) for part in written], ignore_index=True))
+        for position, (name, rows, file) in enumerate(plates, start=1):
+            if file.is_file():
+                continue
+            fields = []
+            records: list[dict[Any, Any]] = rows.to_dict("records")
+            for measured in pool.map(cells.measure_row, records, chunksize=4):
+                fields.append(measured)
+                progress.update()
+            record = provenance("cellprofiler_style", plate=name, **settings)
+            write_profiles(_average(name, rows, fields), file, record)
+            log.info(
+                "plate %s (%d of %d): %d cells in %d fields",
+                *(name, position, len(plates), sum(map(len, fields)), len(fields)),
+            )
+    table = pd.concat([pd.read_parquet(plate.file) for plate in plates], ignore_index=True)
+    table = _complete(table)
     record = provenance("cellprofiler_style", digest=whole, **settings, **versions)
     write_profiles(table, out, record)
     shutil.rmtree(parts)
 
 
-def _wells(rows: pd.DataFrame, fields: list[pd.DataFrame]) -> pd.DataFrame:
-    """Mean over all cells of each well; Metadata columns keep the well's value."""
-    well = [c for c in (*PLATE, "Metadata_Well") if c in rows]
-    metadata = [str(c) for c in rows if str(c).startswith("Metadata_") and c != "Metadata_Site"]
-    table, means = [], []
-    for positions in rows.reset_index(drop=True).groupby(well, sort=True).indices.values():
-        found = pd.concat([fields[i] for i in positions], ignore_index=True)
-        means.append(found.mean())
-        first = rows.iloc[positions[0]][metadata].to_dict()
-        table.append({**first, "Metadata_Fields": len(positions), COUNT: len(found)})
-    if not any(len(mean) for mean in means):
-        raise InputError(
-            f"plate {rows['Metadata_Plate'].iloc[0]}: no cells in any of its {len(rows)} fields"
-        )
-    values = pd.DataFrame(means).reset_index(drop=True).astype(np.float32)
-    return pd.concat([pd.DataFrame(table).astype(str), values], axis=1)
+def _average(name: str, rows: pd.DataFrame, fields: list[pd.DataFrame]) -> pd.DataFrame:
+    """Mean over all cells of each well of plate `name`."""
+    head, wells = wells_of(rows)
+    found = [pd.concat([fields[i] for i in at], ignore_index=True) for at in wells]
+    if not any(map(len, found)):
+        raise InputError(f"plate {name}: no cells in any of its {len(rows)} fields")
+    head[COUNT] = [str(len(one)) for one in found]
+    means = pd.DataFrame([one.mean() for one in found]).astype(np.float32)
+    return pd.concat([head, means], axis=1)
 
 
 def _complete(table: pd.DataFrame) -> pd.DataFrame:

@@ -4,11 +4,8 @@ Each plate is written whole, so a killed run resumes with the first plate that i
 yet, and several processes share the plates among them.
 """
 
-import hashlib
-import json
 import logging
 import os
-import re
 import shutil
 from contextlib import nullcontext
 from datetime import timedelta
@@ -27,14 +24,14 @@ from cpssl_lite.images.rows import file_of
 from cpssl_lite.images.tiff import read_header
 from cpssl_lite.models.encoder import Encoder
 from cpssl_lite.profiles.embed import embed_fields
-from cpssl_lite.profiles.table import check_output, read_provenance, write_profiles
+from cpssl_lite.profiles.plates import check_images, images_digest, is_current, plates_of, wells_of
+from cpssl_lite.profiles.table import check_output, write_profiles
 from cpssl_lite.provenance import provenance
 from cpssl_lite.sources import behaviour_digest, modules_used
 
 log = logging.getLogger(__name__)
 
 CONVENTIONS = ("paper", "released")
-PLATE = ["Metadata_Source", "Metadata_Batch", "Metadata_Plate"]
 
 
 def extract(
@@ -113,18 +110,14 @@ def extract(
         "code": _code(),
     }
     whole = images_digest(images, settings)
-
-    def is_current() -> bool:
-        return out.is_file() and read_provenance(out).get("digest") == whole
-
-    if is_current():
+    if is_current(out, whole):
         log.info("%s: up to date", out)
         return out
     device = _usable(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     team = _Team(device, devices, nodes)
     with one_writer(out) if team.rank == 0 else nullcontext():
         team.wait()
-        if not is_current():  # somebody else may just have made it
+        if not is_current(out, whole):  # somebody else may just have made it
             _extract_plates(images, encoder, out, whole, settings, team, batch_size)
     return out
 
@@ -143,21 +136,14 @@ def _extract_plates(
     on_gpu = team.device.startswith("cuda")
     convention = settings["convention"]
     parts = out.with_name(out.name + ".plates")
-    plates = images.groupby([c for c in PLATE if c in images], sort=True)
+    plates = plates_of(images, parts, settings)
     # Of the first field, not of the first one embedded: a resumed run must judge alike.
     shape = read_header(file_of(images.iloc[0]))[0][-2:]
-    start, fields_done, written = perf_counter(), 0, []
-    fields_mine = sum(len(rows) for i, (_, rows) in enumerate(plates) if team.takes(i))
-    for position, (key, rows) in enumerate(plates):
-        name = "_".join(str(part) for part in (key if isinstance(key, tuple) else (key,)) if part)
-        digest = images_digest(rows, settings)
-        part = parts / f"{_safe(name)}-{digest[:16]}.parquet"
-        written.append(part)
-        if not team.takes(position):
-            continue
-        if part.is_file():  # plates are written whole, so being there is being done
-            fields_mine -= len(rows)
-            continue
+    mine = [i for i in range(len(plates)) if team.takes(i) and not plates[i].file.is_file()]
+    start, fields_left = perf_counter(), sum(len(plates[i].rows) for i in mine)
+    fields_done = 0
+    for position in mine:
+        name, rows, file = plates[position]
         began = perf_counter()
         sums, crops = embed_fields(
             rows,
@@ -171,18 +157,17 @@ def _extract_plates(
             readers=min(16, os.cpu_count() or 1) if on_gpu else 2,
         )
         wells = _average(rows, sums, crops, mean_of_fields=convention == "paper")
-        write_profiles(wells, part, provenance("extract", plate=name, digest=digest, **settings))
-        fields_done += len(rows)
+        write_profiles(wells, file, provenance("extract", plate=name, **settings))
         now = perf_counter()
-        left = (now - start) / fields_done * (fields_mine - fields_done)
+        fields_done, fields_left = fields_done + len(rows), fields_left - len(rows)
         log.info(
             "plate %s (%d of %d): %d fields, %d crops, %.0f crops/s, %.0f s left",
-            *(name, position + 1, plates.ngroups, len(rows), crops.sum()),
-            *(crops.sum() / (now - began), left),
+            *(name, position + 1, len(plates), len(rows), crops.sum()),
+            *(crops.sum() / (now - began), (now - start) / fields_done * fields_left),
         )
     team.wait()
     if team.rank == 0:
-        table = pd.concat([pd.read_parquet(part) for part in written], ignore_index=True)
+        table = pd.concat([pd.read_parquet(plate.file) for plate in plates], ignore_index=True)
         write_profiles(table, out, provenance("extract", digest=whole, **settings))
         shutil.rmtree(parts)
     team.wait()
@@ -248,57 +233,22 @@ def _average(
     rows: pd.DataFrame, sums: np.ndarray, crops: np.ndarray, mean_of_fields: bool
 ) -> pd.DataFrame:
     """Average the fields of each well; Metadata columns keep the well's value."""
-    well = [c for c in (*PLATE, "Metadata_Well") if c in rows]
-    metadata = [str(c) for c in rows if str(c).startswith("Metadata_") and c != "Metadata_Site"]
-    table, profiles = [], []
-    for _, at in sorted(rows.groupby(well).indices.items()):
-        if mean_of_fields:
-            profiles.append((sums[at] / crops[at, None]).mean(axis=0))
-        else:
-            profiles.append(sums[at].sum(axis=0) / crops[at].sum())
-        first = rows.iloc[at[0]][metadata].to_dict()
-        table.append({**first, "Metadata_Fields": len(at), "Metadata_Crops": crops[at].sum()})
+    head, fields = wells_of(rows)
+    head["Metadata_Crops"] = [str(crops[at].sum()) for at in fields]
+    if mean_of_fields:
+        profiles = [(sums[at] / crops[at, None]).mean(axis=0) for at in fields]
+    else:
+        profiles = [sums[at].sum(axis=0) / crops[at].sum() for at in fields]
     values = np.stack(profiles).astype(np.float32)  # (wells, d)
     names = [f"emb_{i:04d}" for i in range(values.shape[1])]
-    head = pd.DataFrame(table).astype(str)
     return pd.concat([head, pd.DataFrame(values, columns=names)], axis=1)
-
-
-def check_images(images: pd.DataFrame) -> None:
-    """Fail before the first crop, not hours later, for files or wells that cannot be right."""
-    if "Metadata_Perturbation" in images:
-        well = [c for c in (*PLATE, "Metadata_Well") if c in images]
-        mixed = images.groupby(well)["Metadata_Perturbation"].nunique()
-        if (mixed > 1).any():
-            raise InputError(
-                f"well {'/'.join(filter(None, np.atleast_1d(mixed.index[mixed > 1][0])))} has "
-                f"{mixed.max()} different perturbations in its rows; a well has one"
-            )
-    columns = [c for c in images if str(c).startswith("FileName_")]
-    files = pd.unique(images[columns].to_numpy().ravel())
-    missing = [file for file in files if not Path(file).exists()]
-    if missing:
-        raise InputError(f"{missing[0]}: no such image ({len(missing)} of {len(files)} missing)")
 
 
 @cache
 def _code() -> str:
     """Digest of the sources that turn files into features: features of older code are not kept."""
     here = Path(__file__)
-    used = modules_used(here.read_text(encoding="utf-8"))
-    pixels = [f for f in used if f.suffix == ".py" and f.parent.name in ("images", "models")]
-    return behaviour_digest([here, here.with_name("embed.py"), *pixels])
-
-
-def images_digest(rows: pd.DataFrame, settings: dict[str, Any]) -> str:
-    """Digest of what a plate's profiles depend on: its rows, its files' size and age, settings."""
-    names = [str(c) for c in rows if str(c).startswith("FileName_")]
-    stats = [Path(file).stat() for name in names for file in rows[name]]
-    facts = [(s.st_size, s.st_mtime_ns) for s in stats]
-    text = json.dumps([rows.to_dict("list"), facts, settings], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _safe(name: str) -> str:
-    """A plate name as a file name."""
-    return re.sub(r"[^A-Za-z0-9._-]", "-", name)[:100]
+    used = [here, *modules_used(here.read_text(encoding="utf-8"))]
+    rooms, own = ("images", "models"), ("extract.py", "embed.py", "plates.py")
+    makes = [f for f in used if f.suffix == ".py" and (f.parent.name in rooms or f.name in own)]
+    return behaviour_digest(makes)

@@ -9,6 +9,8 @@ from scipy.io import mmread
 
 from cpssl_lite.errors import InputError
 from cpssl_lite.files import atomic_path
+from cpssl_lite.images.table import readable
+from cpssl_lite.profiles.table import check_once
 
 log = logging.getLogger(__name__)
 
@@ -71,17 +73,13 @@ def read_labels(path: str | Path, compound: str = COMPOUND, active_at: float = 6
 
 
 def _read_table(path: Path, compound: str, active_at: float) -> pd.DataFrame:
-    try:
+    with readable(path):
         if path.suffix in (".parquet", ".pq"):
             table = pd.read_parquet(path)
         else:
             header = pd.read_csv(path, header=None, nrows=1, dtype=str).iloc[0]
-            twice = header[header.duplicated()]
-            if len(twice):  # pandas would rename the second one
-                raise InputError(f"{path}: column {twice.iloc[0]} is there more than once")
-            table = pd.read_csv(path, dtype={compound: str})
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"{path}: cannot be read as a table ({error})") from error
+            check_once(path, header.dropna().tolist())
+            table = pd.read_csv(path, dtype={compound: str}, index_col=False)
     if set(CHEMBL) <= set(table):
         return _from_measurements(table, path, active_at)
     if compound not in table:
@@ -111,15 +109,14 @@ def _read_mtx(path: Path) -> pd.DataFrame:
         index = path.with_name(f"{part}.csv")
         if not index.is_file():
             raise InputError(f"{index}: no such file; it names what is in {path.name}")
-        names[part] = pd.read_csv(index, dtype=str).iloc[:, -1]
+        with readable(index):
+            names[part] = pd.read_csv(index, dtype=str).iloc[:, -1]
     # The published matrix has two columns for some assays (two read-outs): 600885, 600885.2
     assays = names["column-assay-index"]
     again = assays.groupby(assays).cumcount()
     names["column-assay-index"] = assays + ("." + (again + 1).astype(str)).where(again > 0, "")
-    try:
+    with readable(path):
         matrix = mmread(path).toarray()
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path}: not a Matrix Market file ({error})") from error
     if matrix.shape != tuple(map(len, names.values())):
         raise InputError(f"{path}: {matrix.shape}, its indexes {tuple(map(len, names.values()))}")
     return pd.DataFrame(matrix, *(pd.Index(part, name=None) for part in names.values()))
@@ -243,7 +240,8 @@ def read_splits(path: str | Path, labels: pd.DataFrame) -> pd.DataFrame:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such table of splits")
-    splits = pd.read_csv(path, dtype=str).fillna("")
+    with readable(path):
+        splits = pd.read_csv(path, dtype=str).fillna("")
     if COMPOUND not in splits or splits.shape[1] < 2:
         raise InputError(f"{path}: needs {COMPOUND} and a column per split")
     splits = splits.set_index(COMPOUND)

@@ -17,17 +17,14 @@ from cpssl_lite.profiles.table import feature_columns, profile_matrix, require, 
 
 log = logging.getLogger(__name__)
 
-MINIMUM_VARIANCE = 1e-5
 EPSILON = 1e-6
 MAD_TO_SD = 1.4826  # rounded as in the paper; the MAD of a normal variable is sd / this
 STEPS = ("sphere", "mad_robustize", "standardize")
 WELLS = ("all", "negcon")
 
 
-def variance_filter(
-    profiles: np.ndarray, controls: np.ndarray, minimum: float = MINIMUM_VARIANCE
-) -> np.ndarray:
-    """Which features vary: population variance above `minimum` in treated AND in control wells.
+def variance_filter(profiles: np.ndarray, controls: np.ndarray) -> np.ndarray:
+    """Which features vary: population variance above 1e-5 in treated AND in control wells.
 
     Parameters
     ----------
@@ -48,7 +45,7 @@ def variance_filter(
     keep = np.ones(profiles.shape[1], dtype=bool)
     for group in (profiles[~controls], profiles[controls]):
         if len(group):  # a table may be all treated wells, or all controls
-            keep &= group.var(axis=0) > minimum
+            keep &= group.var(axis=0) > 1e-5
     return keep
 
 
@@ -213,6 +210,7 @@ def normalize(
     head, values = profile_matrix(table)
     if not 0 < epsilon < np.inf:
         raise InputError(f"epsilon {epsilon:g} is not above 0")
+    controls = _text(head, "Metadata_Control") == "negcon"
     for step in steps:
         name, _, wells = step.partition("@")
         wells = wells or ("all" if name == "mad_robustize" else "negcon")
@@ -220,25 +218,22 @@ def normalize(
             require(table, "Metadata_Control")
         if name != "sphere":
             require(table, "Metadata_Plate")
-        controls = _negative(head)
         keep = variance_filter(values, controls)
         groups = f"{(~controls).sum()} treated and among {controls.sum()} control wells"
         values, features = _keep(values, features, keep, f"variance above 1e-5 among {groups}")
         if name == "sphere":
             values = sphere(values, controls, epsilon)
             continue
-        plates, reference = plate_names(head), controls if wells == "negcon" else _named(head)
-        if name == "standardize":
-            values = standardize(values, plates, reference)
-        else:
-            values = mad_robustize(values, plates, reference)
-            spread = ~np.isnan(values).any(axis=0)
-            if not spread.all():
-                log.warning(
-                    "mad_robustize: %d of %d features have MAD 0 on a plate and are dropped (%s)",
-                    *(int((~spread).sum()), len(features), some(features[~spread])),
-                )
-            values, features = _keep(values, features, spread, "a MAD above 0 on every plate")
+        reference = controls if wells == "negcon" else _text(head, "Metadata_Perturbation") != ""
+        per_plate = standardize if name == "standardize" else mad_robustize
+        values = per_plate(values, plate_names(head), reference)
+        spread = ~np.isnan(values).any(axis=0)
+        if not spread.all():
+            log.warning(
+                "mad_robustize: %d of %d features have MAD 0 on a plate and are dropped (%s)",
+                *(int((~spread).sum()), len(features), some(features[~spread])),
+            )
+        values, features = _keep(values, features, spread, "a MAD above 0 on every plate")
     return pd.concat([head, pd.DataFrame(values, head.index, features)], axis=1)
 
 
@@ -272,17 +267,9 @@ def plate_names(head: pd.DataFrame) -> np.ndarray:
     return head[parts].astype(str).agg("/".join, axis=1).to_numpy(dtype=str)
 
 
-def _negative(head: pd.DataFrame) -> np.ndarray:
-    if "Metadata_Control" not in head:
-        return np.zeros(len(head), dtype=bool)
-    return (head["Metadata_Control"] == "negcon").to_numpy()
-
-
-def _named(head: pd.DataFrame) -> np.ndarray:
-    """Wells that have a perturbation name."""
-    if "Metadata_Perturbation" not in head:
-        return np.ones(len(head), dtype=bool)
-    return (head["Metadata_Perturbation"] != "").to_numpy()
+def _text(head: pd.DataFrame, column: str) -> np.ndarray:
+    """Values of a column; of one that the table lacks, "unknown"."""
+    return np.array(head.get(column, ["unknown"] * len(head)), dtype=object)
 
 
 def _keep(

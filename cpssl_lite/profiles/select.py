@@ -21,12 +21,12 @@ def keep_features(table: pd.DataFrame, names: Collection[str]) -> pd.DataFrame:
     InputError
         None of them is there. Those that are not are counted in a log line.
     """
-    wanted, features = set(names), feature_columns(table)
-    kept = [name for name in features if name in wanted]
-    if not kept:
-        raise InputError(f"none of the {len(wanted)} listed features is in the table")
-    if len(kept) < len(wanted):
-        log.warning("%d of %d listed features are not there", len(wanted) - len(kept), len(wanted))
+    kept = np.isin(feature_columns(table), list(names))
+    absent = len(set(names)) - np.count_nonzero(kept)
+    if not kept.any():
+        raise InputError(f"none of the {absent} listed features is in the table")
+    if absent:
+        log.warning("%d of %d listed features are not there", absent, len(set(names)))
     return _only(table, kept)
 
 
@@ -38,8 +38,7 @@ def drop_features(table: pd.DataFrame, names: Collection[str]) -> pd.DataFrame:
     InputError
         Nothing is left.
     """
-    blocked = set(names)
-    return _only(table, [name for name in feature_columns(table) if name not in blocked])
+    return _only(table, ~np.isin(feature_columns(table), list(names)))
 
 
 def drop_missing(table: pd.DataFrame) -> pd.DataFrame:
@@ -47,35 +46,33 @@ def drop_missing(table: pd.DataFrame) -> pd.DataFrame:
 
     CellProfiler writes NaN where a measurement is not defined; nothing here guesses a value.
     """
-    features = feature_columns(table)
-    values = table[features].to_numpy(dtype=np.float64)
+    values = table[feature_columns(table)].to_numpy(dtype=np.float64)
     filled = values[~np.isnan(values).all(axis=1)]
-    return _only(table, np.array(features)[np.isfinite(filled).all(axis=0)].tolist())
+    return _only(table, np.isfinite(filled).all(axis=0))
 
 
-def drop_constant(table: pd.DataFrame, minimum: float = 1e-6) -> pd.DataFrame:
-    """Leave out features whose population variance over all wells is not above `minimum`.
+def drop_constant(table: pd.DataFrame) -> pd.DataFrame:
+    """Leave out features whose population variance over all wells is not above 1e-6.
 
     The rule and the default of pycytominer's ``variance_threshold``.
     """
     _, values = profile_matrix(table)
-    return _only(table, np.array(feature_columns(table))[values.var(axis=0) > minimum].tolist())
+    return _only(table, values.var(axis=0) > 1e-6)
 
 
-def drop_rare(table: pd.DataFrame, frequency: float = 0.05, unique: float = 0.01) -> pd.DataFrame:
+def drop_rare(table: pd.DataFrame) -> pd.DataFrame:
     """Leave out features that repeat a few values.
 
-    A feature goes if its second most common value is found in fewer than `frequency` times as
-    many wells as its most common one, or if it has fewer than `unique` different values per
-    well: the rule and the defaults of pycytominer's ``frequency_threshold``.
+    A feature goes if its second most common value is found in fewer than 0.05 times as many
+    wells as its most common one, or if it has fewer than 0.01 different values per well: the
+    rule and the defaults of pycytominer's ``frequency_threshold``.
     """
     _, values = profile_matrix(table)
-    kept = []
-    for name, column in zip(feature_columns(table), values.T, strict=True):
+    kept = np.zeros(values.shape[1], dtype=bool)
+    for i, column in enumerate(values.T):
         counts = np.sort(np.unique(column, return_counts=True)[1])
         second = counts[-2] if len(counts) > 1 else 0
-        if second >= frequency * counts[-1] and len(counts) >= unique * len(column):
-            kept.append(name)
+        kept[i] = second >= 0.05 * counts[-1] and len(counts) >= 0.01 * len(column)
     return _only(table, kept)
 
 
@@ -86,8 +83,7 @@ def drop_outliers(table: pd.DataFrame, cutoff: float = 500) -> pd.DataFrame:
     of high order divided by a tiny MAD) can be all that a distance sees.
     """
     _, values = profile_matrix(table)
-    kept = ~(np.abs(values) > cutoff).any(axis=0)
-    return _only(table, np.array(feature_columns(table))[kept].tolist())
+    return _only(table, (np.abs(values) <= cutoff).all(axis=0))
 
 
 def drop_correlated(table: pd.DataFrame, threshold: float = 0.9) -> pd.DataFrame:
@@ -98,15 +94,15 @@ def drop_correlated(table: pd.DataFrame, threshold: float = 0.9) -> pd.DataFrame
     count by their absolute value; there a pair at -0.99 stays.
     """
     _, values = profile_matrix(table)
-    names = np.array(feature_columns(table))
     centred = values - values.mean(axis=0)
     length = np.linalg.norm(centred, axis=0)
     length[length == 0] = np.inf  # a constant correlates with nothing
     correlation = np.abs((centred / length).T @ (centred / length))
     order = np.argsort(correlation.sum(axis=0), kind="stable")
     pairs = np.tril(correlation[np.ix_(order, order)], k=-1)  # each feature, all less redundant
-    kept = pairs.max(axis=1) <= threshold
-    return _only(table, names[np.sort(order[kept])].tolist())
+    kept = np.empty(len(order), dtype=bool)
+    kept[order] = pairs.max(axis=1) <= threshold
+    return _only(table, kept)
 
 
 RULES = {
@@ -185,8 +181,8 @@ def read_feature_list(path: str | Path) -> list[str]:
     return names
 
 
-def _only(table: pd.DataFrame, kept: list[str]) -> pd.DataFrame:
-    if not kept:
+def _only(table: pd.DataFrame, kept: np.ndarray) -> pd.DataFrame:
+    """The table with those of its features for which `kept` (d,) is true."""
+    if not kept.any():
         raise InputError("feature selection leaves no feature")
-    chosen = set(feature_columns(table)) - set(kept)
-    return table[[name for name in table.columns if name not in chosen]]
+    return table.drop(columns=np.array(feature_columns(table))[~kept].tolist())

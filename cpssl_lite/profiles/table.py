@@ -3,7 +3,6 @@
 import json
 import logging
 import re
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ import pyarrow.parquet as pq
 
 from cpssl_lite.errors import InputError
 from cpssl_lite.files import atomic_path, check_writable
-from cpssl_lite.images.table import canonical_metadata
+from cpssl_lite.images.table import canonical_metadata, readable
 from cpssl_lite.profiles.roles import assign_roles as assign_roles
 from cpssl_lite.profiles.roles import check_wells, name_controls, some, well_name
 from cpssl_lite.profiles.roles import find_column as find_column
@@ -106,34 +105,26 @@ def _read_one(file: Path) -> pd.DataFrame:
     """One table with canonical metadata; features numeric, everything else as text."""
     if not file.is_file():
         raise InputError(f"{file}: no such profile table")
-    try:
+    with readable(file):
         if file.suffix in (".parquet", ".pq"):
             stored = pq.ParquetFile(file).read()
-            _once(file, stored.column_names)
+            check_once(file, stored.column_names)
             # An index that pandas stored is metadata like any other column.
             table = stored.to_pandas(ignore_metadata=True)
         elif file.suffix == ".h5ad":
             data = _anndata().read_h5ad(file)
             table = pd.concat([data.obs, data.to_df()], axis=1).reset_index(drop=True)
-            _once(file, list(table.columns))
+            check_once(file, list(table.columns))
         elif file.name.endswith((".csv", ".csv.gz", ".tsv", ".tsv.gz")):
             tab = "\t" if ".tsv" in file.name else ","
             header = pd.read_csv(file, sep=tab, header=None, nrows=1, dtype=str).iloc[0].dropna()
-            _once(file, header.tolist())
+            check_once(file, header.tolist())
             fields = [name for name in header if name.startswith(FIELD_LEVEL)]
             numeric = {*feature_columns(pd.DataFrame(columns=header)), *fields}
             text = {name: str for name in header if name not in numeric}
-            with warnings.catch_warnings():  # rows longer than the header: pandas only warns
-                warnings.simplefilter("error", pd.errors.ParserWarning)
-                table = pd.read_csv(file, sep=tab, dtype=text, low_memory=False, index_col=False)
+            table = pd.read_csv(file, sep=tab, dtype=text, low_memory=False, index_col=False)
         else:
             raise InputError(f"{file}: is neither .parquet nor .csv, .csv.gz, .tsv, .h5ad")
-    except pd.errors.ParserWarning as error:
-        raise InputError(f"{file}: rows have more values than the header has names") from error
-    except (pa.ArrowException, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"{file}: is not a readable table ({error})") from error
-    except (UnicodeDecodeError, EOFError, OSError) as error:
-        raise InputError(f"{file}: cannot be read as a table ({error})") from error
     # A data frame saved with its index brings a nameless first column.
     unnamed = [name for name in table.columns if re.fullmatch(r"Unnamed: \d+|index|", str(name))]
     table = table.drop(columns=[*unnamed, *(n for n in table if str(n).startswith("__index_"))])
@@ -157,7 +148,8 @@ def _read_one(file: Path) -> pd.DataFrame:
     return pd.concat([head, table[rest], table[features]], axis=1)
 
 
-def _once(file: Path, names: list[str]) -> None:
+def check_once(file: Path, names: list[str]) -> None:
+    """Refuse a column that is there twice: pandas would rename the second one."""
     twice = pd.Index(names)[pd.Index(names).duplicated()]
     if len(twice):
         raise InputError(f"{file}: column {twice[0]} is there more than once; keep one")

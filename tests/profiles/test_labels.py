@@ -79,7 +79,8 @@ def test_chembl_measurements(tmp_path):
         (f"{COMPOUND},x\na,1\n,-1\n", "1 rows have no compound name"),
         ("name,x\na,1\n", f"no column {COMPOUND}"),
         (f"{COMPOUND}\na\n", "no assay columns"),
-        ("", "cannot be read"),
+        ("", "not a readable table"),
+        (f"{COMPOUND},x\na,1,2\n", "more values than the header"),
     ],
 )
 def test_bad_tables_are_one_line(tmp_path, text, message):

@@ -1,0 +1,79 @@
+"""Well tables are made plate by plate, each a whole file: a killed run goes on where it was."""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from cpssl_lite.errors import InputError
+from cpssl_lite.profiles.roles import WELL_KEY
+from cpssl_lite.profiles.table import read_provenance
+
+
+class Plate(NamedTuple):
+    """The rows of one plate, and the file for its wells: being there is being done."""
+
+    name: str
+    rows: pd.DataFrame
+    file: Path
+
+
+def plates_of(images: pd.DataFrame, folder: Path, settings: dict[str, Any]) -> list[Plate]:
+    """The plates of an image table in sorted order; `settings` are what wells depend on besides."""
+    plates = []
+    for key, rows in images.groupby([c for c in WELL_KEY[:-1] if c in images]):
+        name = "_".join(str(part) for part in key if part)
+        safe = re.sub(r"[^A-Za-z0-9._-]", "-", name)[:100]
+        digest = images_digest(rows, settings)
+        plates.append(Plate(name, rows, folder / f"{safe}-{digest[:16]}.parquet"))
+    return plates
+
+
+def wells_of(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[np.ndarray]]:
+    """Metadata of every well (its first field's), and the positions of its fields in `rows`."""
+    key = [c for c in WELL_KEY if c in rows]
+    fields = [np.asarray(at) for _, at in sorted(rows.groupby(key).indices.items())]
+    names = [c for c in rows if str(c).startswith("Metadata_") and c != "Metadata_Site"]
+    head = rows[names].iloc[[at[0] for at in fields]].astype(str).reset_index(drop=True)
+    return head.assign(Metadata_Fields=[str(len(at)) for at in fields]), fields
+
+
+def is_current(out: Path, digest: str) -> bool:
+    """Whether the profile table at `out` was made from what `digest` stands for."""
+    return out.is_file() and read_provenance(out).get("digest") == digest
+
+
+def check_images(images: pd.DataFrame) -> None:
+    """Fail before the first field, not hours later, for files or wells that cannot be right.
+
+    Raises
+    ------
+    InputError
+        An image is not there; a well carries two perturbations.
+    """
+    if "Metadata_Perturbation" in images:
+        well = [c for c in WELL_KEY if c in images]
+        mixed = images.groupby(well)["Metadata_Perturbation"].nunique()
+        if (mixed > 1).any():
+            raise InputError(
+                f"well {'/'.join(filter(None, np.atleast_1d(mixed.index[mixed > 1][0])))} has "
+                f"{mixed.max()} different perturbations in its rows; a well has one"
+            )
+    columns = [c for c in images if str(c).startswith("FileName_")]
+    files = pd.unique(images[columns].to_numpy().ravel())
+    missing = [file for file in files if not Path(file).exists()]
+    if missing:
+        raise InputError(f"{missing[0]}: no such image ({len(missing)} of {len(files)} missing)")
+
+
+def images_digest(rows: pd.DataFrame, settings: dict[str, Any]) -> str:
+    """Digest of what profiles depend on: rows, the files' sizes and ages, settings."""
+    names = [str(c) for c in rows if str(c).startswith("FileName_")]
+    stats = [Path(file).stat() for name in names for file in rows[name]]
+    facts = [(s.st_size, s.st_mtime_ns) for s in stats]
+    text = json.dumps([rows.to_dict("list"), facts, settings], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
