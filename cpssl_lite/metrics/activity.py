@@ -46,14 +46,13 @@ def roc_auc(score: np.ndarray, label: np.ndarray) -> float:
     return float((ranks[active].sum() - n * (n + 1) / 2) / (n * m))
 
 
-def f1_score(probability: np.ndarray, label: np.ndarray, threshold: float = 0.5) -> float:
-    """F1 of one assay (active is positive), 0 if nothing is active or called so.
+def f1_score(probability: np.ndarray, label: np.ndarray) -> float:
+    """F1 of one assay (active is positive, called above 0.5), 0 if nothing is active or called.
 
-    Equals scikit-learn's ``f1_score`` on the measured entries; a probability counts as active
-    when it is above `threshold`.
+    Equals scikit-learn's ``f1_score`` on the measured entries.
     """
     known = (label != 0) & ~np.isnan(probability)
-    active, called = label[known] > 0, probability[known] > threshold
+    active, called = label[known] > 0, probability[known] > 0.5
     total = int(active.sum() + called.sum())
     return float(2 * np.sum(active & called) / total) if total else 0.0
 

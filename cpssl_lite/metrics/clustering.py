@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.cluster.hierarchy import cut_tree, linkage
-from scipy.stats import hypergeom
+from sklearn.metrics.cluster import expected_mutual_information
 
 from cpssl_lite.errors import InputError
 from cpssl_lite.metrics.similarity import encode, groups, unit_rows
@@ -167,7 +167,7 @@ def _amis(tree: np.ndarray, labels: np.ndarray, ks: Sequence[int]) -> np.ndarray
         count = np.bincount(clusters)
         own = _entropy(size[None] / n)[0] + _entropy(count[None] / n)[0]
         # Expected information depends on the counts alone: once for all permutations.
-        chance = _expected_information(size, count)
+        chance = expected_mutual_information(table[:n_cells].reshape(-1, len(size)), n)
         most = own / 2 - chance
         information = own - joint - chance
         # Without anything to tell apart (one cluster and one family), they agree.
@@ -178,16 +178,6 @@ def _amis(tree: np.ndarray, labels: np.ndarray, ks: Sequence[int]) -> np.ndarray
 def _entropy(share: np.ndarray) -> np.ndarray:
     """Entropy in nats along the last axis."""
     return -(share * np.log(np.where(share > 0, share, 1.0))).sum(axis=-1)
-
-
-def _expected_information(a: np.ndarray, b: np.ndarray) -> float:
-    """Mutual information expected of two partitions with these counts, drawn at random."""
-    n = a.sum()
-    (a, times_a), (b, times_b) = (np.unique(x, return_counts=True) for x in (a, b))
-    left, right, shared = np.meshgrid(a, b, np.arange(1, min(a.max(), b.max()) + 1), indexing="ij")
-    gain = shared / n * np.log(shared * n / (left * right))
-    chance = hypergeom.pmf(shared, n, left, right)
-    return float(np.einsum("ijk,i,j->", gain * chance, times_a, times_b))
 
 
 def _codes(families: np.ndarray) -> np.ndarray:

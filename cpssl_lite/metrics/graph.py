@@ -25,8 +25,8 @@ class Graph(NamedTuple):
     distance: np.ndarray
 
 
-def nearest_graph(profiles: np.ndarray, k: int, distance: str = "cosine") -> Graph:
-    """Find the k nearest other profiles of every profile (all others where there are fewer).
+def nearest_graph(profiles: np.ndarray, k: int) -> Graph:
+    """Find the k nearest other profiles by cosine distance (all where there are fewer).
 
     Candidates come from float32 similarities in blocks, their order from float64. Equally near
     profiles stand in the order of the table, and equal ones have a distance of exactly 0.
@@ -35,9 +35,8 @@ def nearest_graph(profiles: np.ndarray, k: int, distance: str = "cosine") -> Gra
     ----------
     profiles : (n, d)
     k : int
-    distance : {"cosine", "correlation"}
     """
-    rows = unit_rows(profiles, distance)
+    rows = unit_rows(profiles)
     n = len(rows)
     k = max(min(k, n - 1), 0)
     graph = Graph(np.zeros((n, k), dtype=np.int64), np.zeros((n, k)))

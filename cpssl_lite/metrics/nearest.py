@@ -22,10 +22,8 @@ from cpssl_lite.metrics.similarity import (
 Rule = Sequence[np.ndarray]
 
 
-def nearest_neighbours(
-    profiles: np.ndarray, rules: Sequence[Rule], distance: str = "cosine"
-) -> list[np.ndarray]:
-    """Nearest admissible neighbour of every profile, under several rules at once.
+def nearest_neighbours(profiles: np.ndarray, rules: Sequence[Rule]) -> list[np.ndarray]:
+    """Nearest admissible neighbour by cosine distance of every profile, for several rules.
 
     Parameters
     ----------
@@ -34,7 +32,6 @@ def nearest_neighbours(
         A rule is a sequence of (n,) integer arrays; two profiles that agree in any of them
         may not be neighbours. -1 agrees with nothing. The profile itself never counts, so the
         empty rule ``()`` is plain 1-NN.
-    distance : {"cosine", "correlation"}
 
     Returns
     -------
@@ -42,7 +39,7 @@ def nearest_neighbours(
         Per rule the index of the neighbour, -1 where nobody is admissible. Of equally near
         ones (float64 similarities within 1e-12) the first is taken.
     """
-    rows = unit_rows(profiles, distance)
+    rows = unit_rows(profiles)
     width = max((len(rule) for rule in rules), default=0)
     codes = np.full((len(rules), width, len(rows)), -1, dtype=np.int64)
     for padded, rule in zip(codes, rules, strict=True):
@@ -165,7 +162,7 @@ def nearest_accuracies(
     if not whole:
         # The released standardisation is over the wells that are compared.
         part = profiles[labelled]
-        part = standardise(part) if convention == "released" else part
+        part = standardise(part) if convention == "released" and len(part) else part
         found += nearest_neighbours(part, [[c[labelled] for c in rule] for rule in second])
     names = ("perturbation_nn", "perturbation_nsb", "label_nsp", "label_nsbp")
     truths = (treated, treated, group[labelled], group[labelled])

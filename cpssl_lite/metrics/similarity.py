@@ -75,22 +75,15 @@ def _product(low: np.ndarray) -> Callable[[slice, np.ndarray], Any]:
     return lambda here, out: np.matmul(low[here], low.T, out=out)
 
 
-def window(approximate: np.ndarray, exact: np.ndarray) -> float:
+def nearness(rows: np.ndarray) -> float:
     """How near two float32 similarities may be before float64 has to decide.
 
-    Four times the largest error seen among the pairs known in both precisions, 1e-6 at least (a
-    float32 product of unit vectors of some hundred features is off by a few 1e-7).
+    Four times the largest error among some 256 rows with one another, 1e-6 at least (a float32
+    product of unit vectors of some hundred features is off by a few 1e-7).
     """
-    if len(exact) == 0:
-        return 1e-6
-    return max(1e-6, 4 * float(np.abs(approximate - exact).max()))
-
-
-def nearness(rows: np.ndarray) -> float:
-    """The `window` of up to 256 rows with one another, each with itself among them."""
     some = rows[:: max(len(rows) // 256, 1)]
     low = some.astype(np.float32)
-    return window(low @ low.T, some @ some.T)
+    return max(1e-6, 4 * float(np.abs(low @ low.T - some @ some.T).max(initial=0.0)))
 
 
 def in_threads(kernel: Callable[..., None], count: int, *args: Any) -> None:

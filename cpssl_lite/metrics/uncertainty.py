@@ -4,10 +4,8 @@ import numpy as np
 from scipy.stats import wilcoxon
 
 
-def bootstrap_mean(
-    values: np.ndarray, n: int = 2000, seed: int = 0, level: float = 0.95
-) -> tuple[float, float, float]:
-    """Mean and bootstrap interval: (mean, low, high).
+def bootstrap_mean(values: np.ndarray, n: int = 2000, seed: int = 0) -> tuple[float, float, float]:
+    """Mean and 95% bootstrap interval (percentiles): (mean, low, high).
 
     Parameters
     ----------
@@ -15,8 +13,6 @@ def bootstrap_mean(
         One value per perturbation (the unit that is drawn again); NaN are left out.
     n : int
         Number of resamples.
-    level : float
-        Of the percentile interval.
 
     Returns
     -------
@@ -36,19 +32,19 @@ def bootstrap_mean(
     for start in range(0, n, 100):  # blocks: n x g indices need not fit
         block = means[start : start + 100]
         block[:] = values[rng.integers(len(values), size=(len(block), len(values)))].mean(axis=1)
-    low, high = np.percentile(means, [50 - 50 * level, 50 + 50 * level])
+    low, high = np.percentile(means, [2.5, 97.5])
     return float(values.mean()), float(low), float(high)
 
 
 def bootstrap_difference(
-    a: np.ndarray, b: np.ndarray, n: int = 2000, seed: int = 0, level: float = 0.95
+    a: np.ndarray, b: np.ndarray, n: int = 2000, seed: int = 0
 ) -> tuple[float, float, float]:
     """Mean of a - b over perturbations with its bootstrap interval: (mean, low, high).
 
     `a` and `b` are paired: the same perturbations in the same order. Pairs with a NaN are left
     out.
     """
-    return bootstrap_mean(np.subtract(a, b, dtype=np.float64), n, seed, level)
+    return bootstrap_mean(np.subtract(a, b, dtype=np.float64), n, seed)
 
 
 def wilcoxon_paired(a: np.ndarray, b: np.ndarray) -> float:

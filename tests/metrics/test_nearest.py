@@ -140,3 +140,14 @@ def test_chance_level_of_random_profiles():
 def test_unknown_convention():
     with pytest.raises(ValueError, match="theirs"):
         nearest_accuracies(np.eye(2), *np.array([["a", "b"]] * 4), convention="theirs")
+
+
+@pytest.mark.parametrize("convention", ["paper", "released"])
+@pytest.mark.filterwarnings("error")
+def test_no_label_at_all_is_quietly_undefined(convention):
+    n = 12
+    profiles, names = np.random.default_rng(0).normal(size=(n, 4)), np.arange(n) % 3
+    args = (profiles, names, np.full(n, ""), names, np.arange(n))
+    got = nearest_accuracies(*args, convention=convention)
+    assert np.isnan(got["label_nsp"]) and np.isnan(got["label_nsbp"])
+    assert 0 <= got["perturbation_nn"] <= 1
