@@ -7,7 +7,6 @@ profile tables, or from the authors' release.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +21,13 @@ from cpssl_lite.models.checkpoints import SHIPPED, load_encoder, random_like
 from cpssl_lite.models.transfer import load_transfer
 from cpssl_lite.profiles.cellprofiler_style import cellprofiler_style
 from cpssl_lite.profiles.extract import extract
+from cpssl_lite.profiles.find import find_tables, name_genes, release_tables
 from cpssl_lite.profiles.normalize import normalize
 from cpssl_lite.profiles.select import drop_outliers
 from cpssl_lite.profiles.table import assign_roles, feature_columns, read_profiles
 
 RANDOM_WEIGHTS = "Random weights"
 MEASURED = "CellProfiler-style"
-RELEASE_SETS = ("multisource", "singlesource", "ORF")
 _RESERVED = (RANDOM_WEIGHTS, MEASURED, "Random features", "Shuffled labels")
 
 
@@ -139,10 +138,9 @@ def load_features(
     raw = {name: assign_roles(wells, **given) for name, wells in raw.items()}
     if genes:
         raw = {name: name_genes(wells, genes) for name, wells in raw.items()}
-    # Simulated tables say so in a column that goes along into every table made from them.
-    simulated = all(
-        (t.get("Metadata_Origin", pd.Series("")) == "simulated").all() for t in raw.values()
-    )
+    # Simulated tables say so in a column that goes along into every table made from them. One
+    # among others is enough: its numbers must not pass for those of real cells.
+    simulated = any("simulated" in set(t.get("Metadata_Origin", ())) for t in raw.values())
     if simulated and table and (table.parent / "dataset.yaml").is_file():
         made_from["data"] = table.parent / "dataset.yaml"
     if not data_name:
@@ -177,106 +175,6 @@ def random_features(wells: pd.DataFrame, rng: np.random.Generator) -> pd.DataFra
     """The same wells with features that cannot know anything (standard normal)."""
     wells, features = wells.copy(), feature_columns(wells)
     wells[features] = rng.normal(size=wells[features].shape)
-    return wells
-
-
-def find_tables(profiles: Mapping[str, str | Sequence[str]]) -> dict[str, list[str]]:
-    """Files by feature type: paths as they are, patterns as what they match.
-
-    Raises
-    ------
-    InputError
-        Not a mapping of names to paths, or nothing there under a name.
-    """
-    found = {}
-    for name, given in profiles.items():
-        patterns = [given] if isinstance(given, str | Path) else list(given)
-        paths = [path for p in patterns for path in sorted(glob(str(p))) or [str(p)]]
-        missing = [path for path in paths if not Path(path).is_file()]
-        if missing or not paths:
-            raise InputError(
-                f"profiles {name}: no such file: {', '.join(missing[:3]) or 'none given'}"
-            )
-        found[name] = paths
-    return found
-
-
-def release_tables(folder: str | Path, which: str) -> dict[str, list[str]]:
-    """Find every method of the authors' release, by its name.
-
-    ``<which>/<METHOD>/well_features.csv`` is looked for under ``embeddings/``, directly in the
-    folder, and in both below ``SSL_data/``, as the archive unpacks; then
-    ``<METHOD>/well_features.csv`` in the folder itself.
-
-    Raises
-    ------
-    InputError
-        An unknown set, no such folder, nothing found.
-    """
-    if which not in RELEASE_SETS:
-        raise InputError(f"release_set {which!r} is not one of {', '.join(RELEASE_SETS)}")
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"release {folder}: no such folder")
-    tops = (folder, folder / "SSL_data")
-    for place in (*(t / e / which for t in tops for e in ("embeddings", "")), *tops):
-        found = sorted(place.glob("*/well_features.csv"))
-        if found:
-            return {path.parent.name: [str(path)] for path in found}
-    raise InputError(
-        f"release {folder}: no embeddings/{which}/METHOD/well_features.csv in it; name the folder "
-        "that holds embeddings/"
-    )
-
-
-def name_genes(wells: pd.DataFrame, path: str | Path) -> pd.DataFrame:
-    """Gene symbol and control type of every well, by its perturbation.
-
-    Parameters
-    ----------
-    wells : DataFrame
-        As `read_profiles` returns them. The authors' gene embeddings name neither (their code
-        has them joined by hand).
-    path
-        The consortium's ``orf.csv.gz`` (``crispr.csv.gz``), or any table with `Metadata_Symbol`
-        and a column of ids; the one that knows most perturbations counts.
-
-    Returns
-    -------
-    DataFrame
-        A copy with ``Metadata_Gene`` ("" where unknown); ``negcon`` and ``poscon`` of the table's
-        ``Metadata_pert_type`` where the wells do not say.
-
-    Raises
-    ------
-    InputError
-        Not such a table, or one that knows none of the perturbations.
-    """
-    try:
-        table = pd.read_csv(path, dtype=str).fillna("")
-    except (OSError, ValueError) as error:
-        raise InputError(f"genes {path}: is not a readable table ({error})") from error
-    if "Metadata_Symbol" not in table:
-        raise InputError(
-            f"genes {path}: no column Metadata_Symbol; it has {', '.join(map(str, table))}"
-        )
-    ids = wells["Metadata_Perturbation"]
-    names = [c for c in ("JCP2022", "broad_sample", "Name", "Symbol") if f"Metadata_{c}" in table]
-    best = max((f"Metadata_{c}" for c in names), key=lambda c: ids.isin(table[c]).sum())
-    if not ids.isin(table[best]).any():
-        raise InputError(
-            f"genes {path}: knows none of the perturbations; it has {table[best].iloc[0]}, ..., "
-            f"the profiles have {ids.iloc[0]}, ..."
-        )
-    known = table[table[best] != ""].drop_duplicates(best).set_index(best, drop=False)
-    wells = wells.assign(Metadata_Gene=ids.map(known["Metadata_Symbol"]).fillna(""))
-    if "Metadata_pert_type" in known:
-        kind = ids.map(known["Metadata_pert_type"]).where(
-            lambda k: k.isin(["negcon", "poscon"]), ""
-        )
-        wells["Metadata_Control"] = wells["Metadata_Control"].where(
-            wells["Metadata_Control"] != "", kind
-        )
     return wells
 
 

@@ -73,7 +73,7 @@ from cpssl_lite.book.figures import WIDTH, color, marker, style, tag
 from cpssl_lite.book.html import table as html_table
 from cpssl_lite.data.simulate.screen import simulate
 from cpssl_lite.errors import InputError
-from cpssl_lite.features import best_method, find_tables
+from cpssl_lite.features import best_method
 from cpssl_lite.images.table import read_image_table
 from cpssl_lite.metrics import activity
 from cpssl_lite.metrics.uncertainty import (
@@ -86,6 +86,7 @@ from cpssl_lite.models.bioactivity.views import read_cells, read_views
 from cpssl_lite.models.checkpoints import SHIPPED, load_encoder
 from cpssl_lite.profiles.cellprofiler_style import cellprofiler_style
 from cpssl_lite.profiles.extract import extract
+from cpssl_lite.profiles.find import find_tables
 from cpssl_lite.profiles.labels import (
     draw_splits,
     label_bins,

@@ -8,8 +8,9 @@ import pytest
 
 from cpssl_lite.data.simulate.screen import simulate
 from cpssl_lite.errors import InputError
-from cpssl_lite.features import find_tables, load_features, random_features, release_tables
+from cpssl_lite.features import load_features, random_features
 from cpssl_lite.images.table import canonical_metadata
+from cpssl_lite.profiles.find import find_tables, release_tables
 from cpssl_lite.profiles.table import feature_columns
 
 
@@ -62,6 +63,14 @@ def test_tables_keep_their_roles_and_their_own_methods(well_features, tmp_path: 
     assert features.methods == {"CellProfiler": "mad_robustize"}
     assert (features.simulated, features.data_kind) == (False, "screen7")
     assert features.image_table is None and features.images is None
+
+
+def test_simulated_tables_among_others_are_not_called_real(well_features, tmp_path: Path) -> None:
+    drawn = put(well_features.assign(Metadata_Origin="simulated"), tmp_path / "mix" / "drawn.csv")
+    other = put(well_features, tmp_path / "mix" / "other.csv")
+    assert load_features(profiles={"A": other}).data_kind == "mix"
+    features = load_features(profiles={"A": other, "B": drawn}, data_name="mine")
+    assert features.simulated and features.data_kind == "simulated"
 
 
 @pytest.mark.parametrize(

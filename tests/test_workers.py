@@ -1,11 +1,16 @@
-"""Workers of a killed command."""
+"""Work shared by processes: order, failures, workers of a killed command."""
 
+import os
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+
+from cpssl_lite.errors import InputError
+from cpssl_lite.workers import side_by_side
 
 CODE = """
 import os, time
@@ -17,6 +22,25 @@ if __name__ == "__main__":
     print(*{{pool.submit(os.getpid).result() for _ in range(4)}}, flush=True)
     time.sleep(60)
 """
+
+
+def double(job):
+    if job == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 2 * job
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_results_come_in_order_and_errors_through(workers):
+    assert list(side_by_side(double, [3, 1, 2], workers)) == [6, 2, 4]
+    assert list(side_by_side(double, [], workers)) == []
+    with pytest.raises(TypeError):
+        list(side_by_side(double, [1, None, 2], workers))
+
+
+def test_a_killed_worker_is_one_line():
+    with pytest.raises(InputError, match=r"out of memory\?.*fewer workers"):
+        list(side_by_side(double, [1, "killed", 2], workers=2))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")

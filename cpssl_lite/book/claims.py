@@ -54,7 +54,7 @@ class Measured:
         # The style sheet shows the text when a link has led here.
         mark = f'id="claim-{cell(self.id)}" data-text="{cell(text)}"'
         return {
-            MIME: {k: v for k, v in vars(self).items()},
+            MIME: dict(vars(self)),
             "text/plain": text,
             "text/html": f'<span class="cpssl-claim" {mark}></span>',
         }
@@ -144,30 +144,22 @@ def record(
     else:
         plain = float(value)
         numbers = [plain]
-    if not all(math.isfinite(number) for number in numbers):
+    if not all(map(math.isfinite, numbers)):
         raise InputError(f"claim {id}: measured value must be finite, got {value}")
+    text = {
+        name: item if isinstance(item, str | int | float | None) else str(item)
+        for name, item in detail.items()
+    }
     notebook = current_run().get("notebook", "")
-    text = {name: item if _json(item) else str(item) for name, item in detail.items()}
     _recorded[id] = Measured(id, plain, data, notebook, text)
     return _recorded[id]
 
 
-def _json(item: object) -> bool:
-    return item is None or isinstance(item, str | int | float | bool)
-
-
-def read_recorded(paths: Iterable[str | Path]) -> dict[str, Measured]:
-    """Read what executed notebooks recorded, by claim id."""
-    import nbformat
-
-    found = {}
-    for path in paths:
-        for code in nbformat.read(path, as_version=4).cells:
-            for output in code.get("outputs", []):
-                if MIME in output.get("data", {}):
-                    kept = output["data"][MIME]
-                    found[kept["id"]] = Measured(**kept)
-    return found
+def read_recorded(cells: Iterable[Mapping[str, Any]]) -> dict[str, Measured]:
+    """Read what the cells of an executed notebook recorded, by claim id."""
+    outputs = (output for code in cells for output in code.get("outputs", []))
+    kept = [output["data"][MIME] for output in outputs if MIME in output.get("data", {})]
+    return {one["id"]: Measured(**one) for one in kept}
 
 
 def verdict(claim: Claim, measured: Measured | None) -> str:
@@ -221,14 +213,7 @@ def show_claims(
         if got is not None:
             run = Html(f"{cell(number(got.value, claim))} <small>{cell(got.data)}</small>")
         where = Html(f"{cell(claim.sentence)} <small>{cell(claim.where)}</small>")
-        rows.append(
-            (
-                where,
-                number(claim.paper_value, claim),
-                run,
-                badge(verdict(claim, got)),
-            )
-        )
+        rows.append((where, number(claim.paper_value, claim), run, badge(verdict(claim, got))))
     header = ("Claim", "Paper", "This run", "Verdict")
     return table(header, rows, caption="The paper's numbers beside this run's", kind="cpssl-claims")
 

@@ -8,12 +8,13 @@ from typing import Any
 
 from cpssl_lite import __version__
 from cpssl_lite.book.provenance import MIME
+from cpssl_lite.book.scorecard import Page
 
 PAPER = "https://doi.org/10.1038/s41598-025-88825-4"
 CODE_LICENCE = "https://spdx.org/licenses/BSD-3-Clause"
 
 
-def write_crate(html: Path, executed: Sequence[Path]) -> Path:
+def write_crate(html: Path, pages: Sequence[Page]) -> None:
     """Write ``ro-crate-metadata.json`` into the rendered book.
 
     Everything in it was recorded when the notebooks ran: parameters, start and duration by the
@@ -23,12 +24,8 @@ def write_crate(html: Path, executed: Sequence[Path]) -> Path:
     ----------
     html
         The rendered book; pages that are not there are left out.
-    executed
+    pages
         Its executed notebooks.
-
-    Returns
-    -------
-    The file.
     """
     from rocrate.model.contextentity import ContextEntity
     from rocrate.rocrate import ROCrate
@@ -42,7 +39,6 @@ def write_crate(html: Path, executed: Sequence[Path]) -> Path:
         made = ContextEntity(crate, identity, properties={"@type": kind, **plain})
         return there or crate.add(made)
 
-    runs = [_read(path) for path in executed]
     crate.name = "CP-SSL lite: the paper, re-run"
     crate.description = (
         "Executable companion to Kim, Adaloglou et al., Self-supervision advances morphological "
@@ -51,16 +47,22 @@ def write_crate(html: Path, executed: Sequence[Path]) -> Path:
     crate.license = add("CreativeWork", CODE_LICENCE, name="BSD-3-Clause")
     add("ScholarlyArticle", PAPER, name="Self-supervision advances morphological profiling")
     crate.root_dataset["citation"] = crate.get(PAPER)
-    started = max((run.get("started", "") for _, run, _ in runs), default="")
+    started = max((page.run.get("started", "") for page in pages), default="")
     if started:
         crate.datePublished = datetime.fromisoformat(started)
-    for name, run, record in runs:
-        page, notebook = f"chapters/{name}.html", f"_sources/chapters/{name}.ipynb"
+    for page in pages:
+        name, run, record = page.name, page.run, _record(page)
         results = [
-            crate.add_file(html / file, file, properties={"name": f"{name} ({what})", **form})
+            crate.add_file(
+                html / file, file, properties={"name": f"{name} ({what})", "encodingFormat": form}
+            )
             for file, what, form in (
-                (page, "page", {"encodingFormat": "text/html"}),
-                (notebook, "executed notebook", {"encodingFormat": "application/x-ipynb+json"}),
+                (f"chapters/{name}.html", "page", "text/html"),
+                (
+                    f"_sources/chapters/{name}.ipynb",
+                    "executed notebook",
+                    "application/x-ipynb+json",
+                ),
             )
             if (html / file).is_file()
         ]
@@ -109,14 +111,12 @@ def write_crate(html: Path, executed: Sequence[Path]) -> Path:
     target = html / "ro-crate-metadata.json"
     text = json.dumps(crate.metadata.generate(), indent=1, sort_keys=True, default=str)
     target.write_text(text + "\n", encoding="utf-8")
-    return target
 
 
-def _read(path: Path) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """Name, what the runner noted and what the page said about itself."""
-    notebook = json.loads(path.read_text(encoding="utf-8"))
+def _record(page: Page) -> dict[str, Any]:
+    """What the page says about itself (`provenance.show`)."""
     record: dict[str, Any] = {}
-    for code in notebook["cells"]:
+    for code in page.cells:
         for output in code.get("outputs", []):
             record = output.get("data", {}).get(MIME, record)
-    return path.stem, notebook["metadata"].get("cpssl", {}), record
+    return record

@@ -17,7 +17,6 @@ from scipy.linalg import orthogonal_procrustes
 
 from cpssl_lite.book.figures import CHANNEL_COLORS, composite
 from cpssl_lite.book.html import Html
-from cpssl_lite.book.where import find_root
 from cpssl_lite.errors import InputError
 
 
@@ -165,19 +164,6 @@ def explorer(
         "and tables of the other chapters do not.</p></noscript>"
         f'<script type="application/json">{text}</script></div>'
         f'<p class="cx-caption">{escape(title)}.{_colors(sheets)}</p>'
-    )
-
-
-def page(content: Html, title: str) -> str:
-    """One HTML file with everything in it, for sending an explorer without its book."""
-    static = find_root() / "book" / "_static"
-    css, script = ((static / f"explorer.{kind}").read_text("utf-8") for kind in ("css", "js"))
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{css}</style></head>"
-        f'<body class="cx-page"><main><h1>{escape(title)}</h1>{content}</main>'
-        f"<script>{script}</script></body></html>"
     )
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -63,16 +63,6 @@ CHANNEL_COLORS = {
 
 # Inches. Every figure is as wide as a page's text, so letters have one size throughout.
 WIDTH = 6.4
-
-
-class _Field(Protocol):
-    """Pixels with the names of their channels (what `images.tiff.Field` offers)."""
-
-    @property
-    def pixels(self) -> np.ndarray: ...
-
-    @property
-    def channels(self) -> tuple[str, ...]: ...
 
 
 def style() -> None:
@@ -196,22 +186,17 @@ def tag(figure: "Figure", data: str = "simulated") -> None:
     )
 
 
-def composite(
-    field: _Field | np.ndarray,
-    channels: Sequence[str] | None = None,
-    low: float = 1.0,
-    high: float = 99.7,
-) -> np.ndarray:
+def composite(field: Any, channels: Sequence[str] = ()) -> np.ndarray:
     """Draw five channels as one RGB picture, in the colours of `CHANNEL_COLORS`.
+
+    Each channel is black at its 1st and full at its 99.7th percentile.
 
     Parameters
     ----------
     field
-        A `Field`, or pixels (C, H, W) with `channels` given.
+        Pixels (C, H, W), or a `Field`, which knows its channels.
     channels
         Names of the channels, needed with plain pixels.
-    low, high
-        Percentiles that become black and full colour, for each channel.
 
     Returns
     -------
@@ -223,8 +208,7 @@ def composite(
         Channels without a colour, or names that do not fit the pixels.
     """
     pixels = field if isinstance(field, np.ndarray) else field.pixels
-    if channels is None:
-        channels = () if isinstance(field, np.ndarray) else field.channels
+    channels = channels or getattr(field, "channels", ())
     if pixels.ndim != 3 or len(channels) != len(pixels):
         raise InputError(f"composite: {pixels.shape} pixels with channels {tuple(channels)}")
     unknown = [name for name in channels if name not in CHANNEL_COLORS]
@@ -232,7 +216,7 @@ def composite(
         raise InputError(f"composite: no colour for {unknown}, there are {list(CHANNEL_COLORS)}")
     picture = np.zeros((*pixels.shape[1:], 3), np.float32)
     for plane, name in zip(pixels, channels, strict=True):
-        bottom, top = np.percentile(plane, (low, high))
+        bottom, top = np.percentile(plane, (1.0, 99.7))
         scaled = np.clip((plane - bottom) / max(float(top - bottom), 1e-9), 0, 1)
         picture += scaled[..., None] * np.asarray(CHANNEL_COLORS[name], np.float32)
     return (np.clip(picture, 0, 1) * 255).astype(np.uint8)

@@ -4,23 +4,21 @@ import base64
 import hashlib
 import json
 import re
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from cpssl_lite.book import dark
-from cpssl_lite.book.claims import badge, load_claims, read_recorded, verdict
+from cpssl_lite.book.claims import Claim, badge
 from cpssl_lite.book.findings import write_findings
 from cpssl_lite.book.html import Html, cell, table
-from cpssl_lite.book.rules import UNTESTABLE, VERDICTS
+from cpssl_lite.book.rules import UNTESTABLE
+from cpssl_lite.book.scorecard import Page, count_verdicts, judged
 
 OVERVIEW = "fig-overview"  # the figure, of whatever notebook, that the first page shows
 WORDS_A_MINUTE = 200
-
-
 # For a page that names the repository before anybody has said where it is.
 NO_ADDRESS = (
     "This copy of the book was built without a public address of its repository; it goes to "
@@ -29,74 +27,71 @@ NO_ADDRESS = (
 
 
 def add_front(
-    stage: Path, executed: Sequence[Path], claims_file: Path, repository: str = ""
+    stage: Path, pages: Sequence[Page], claims: Mapping[str, Claim], repository: str = ""
 ) -> None:
-    """Write what ``index.md`` includes from ``_made/``, dark pictures, a line under each title.
+    """Write what ``index.md`` includes from ``_made/``, and a line under each chapter's title.
 
     Parameters
     ----------
     stage
         The book's sources, about to be rendered.
-    executed
-        The executed notebooks, in the order of the contents.
-    claims_file
+    pages
+        The book's own notebooks, in the order of the contents.
+    claims
         Claims to judge.
     repository
         Public address of the repository on GitHub, or "".
     """
     made = stage / "_made"
     made.mkdir()
-    notebooks = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in executed}
-    for name in ("findings", "overview", "scorecard", "chapters"):
-        (made / f"{name}.md").write_text("", encoding="utf-8")
-    _dark_figures(stage, notebooks)
-    for metadata, data in _figures(notebooks):
-        if metadata["figure"]["name"] == OVERVIEW:
-            _overview(stage, metadata, data)
-    if claims_file.is_file():
-        (made / "scorecard.md").write_text(_scorecard(executed, claims_file), encoding="utf-8")
-        claims, measured = load_claims(claims_file), read_recorded(executed)
-        text = write_findings(made, stage / "_static" / "dark", claims, measured)
-        (made / "findings.md").write_text(text, encoding="utf-8")
-    (made / "chapters.md").write_text(_chapters(notebooks), encoding="utf-8")
-    _substitute(stage / "index.md", _times(notebooks))
+    overview = [f for f in _figures(pages) if f[0]["figure"].get("name") == OVERVIEW]
+    measured = {id: found for page in pages for id, found in page.measured.items()}
+    texts = {
+        "findings": write_findings(made, stage / "_static" / "dark", claims, measured),
+        "overview": _overview(stage, *overview[0]) if overview else "",
+        "scorecard": _scorecard(claims, pages),
+        "chapters": _chapters(pages),
+    }
+    for name, text in texts.items():
+        (made / f"{name}.md").write_text(text, encoding="utf-8")
+    _substitute(stage / "index.md", _times(pages))
     _substitute(stage / "launch.md", _addresses(repository))
-    for name in notebooks:
-        _launch_line(stage / "chapters" / f"{name}.ipynb", repository)
+    for page in pages:
+        _launch_line(stage, page, repository)
 
 
-def _figures(notebooks: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+def _figures(pages: Sequence[Page]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Yield the mystnb metadata and the output data of every captioned figure."""
-    for notebook in notebooks.values():
-        for code in notebook["cells"]:
-            about = code["metadata"].get("mystnb", {})
-            for output in code.get("outputs", []):
-                if "image/png" in output.get("data", {}) and "figure" in about:
-                    yield about, output["data"]
+    for code in (code for page in pages for code in page.cells):
+        about = code["metadata"].get("mystnb", {})
+        for output in code.get("outputs", []):
+            if "image/png" in output.get("data", {}) and "figure" in about:
+                yield about, output["data"]
 
 
-def _dark_figures(stage: Path, notebooks: dict[str, Any]) -> None:
+def add_dark_figures(stage: Path, pages: Sequence[Page]) -> None:
     """Write dark pictures under the name that the light one will have on the page."""
-    folder = stage / "_static" / "dark"
-    folder.mkdir(parents=True, exist_ok=True)
-    for _, data in _figures(notebooks):
-        if dark.MIME in data:
-            light = base64.b64decode("".join(data["image/png"]))
-            name = f"{hashlib.sha256(light).hexdigest()}.png"  # as MyST-NB names it
-            (folder / name).write_bytes(base64.b64decode(data[dark.MIME]["png"]))
+    for _, data in _figures(pages):
+        light = base64.b64decode("".join(data["image/png"]))
+        name = f"{hashlib.sha256(light).hexdigest()}.png"  # as MyST-NB names it
+        _write_dark(stage, name, data)
 
 
-def _overview(stage: Path, about: dict[str, Any], data: dict[str, Any]) -> None:
-    """Write the first page's picture, in both themes, with the caption that its notebook gives."""
-    made = stage / "_made"
-    (made / "overview.png").write_bytes(base64.b64decode("".join(data["image/png"])))
+def _write_dark(stage: Path, name: str, data: dict[str, Any]) -> None:
     if dark.MIME in data:
-        picture = base64.b64decode(data[dark.MIME]["png"])
-        (stage / "_static" / "dark" / "overview.png").write_bytes(picture)
-    draw_card(stage / "_static" / "social-card.png", made / "overview.png")
+        folder = stage / "_static" / "dark"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(base64.b64decode(data[dark.MIME]["png"]))
+
+
+def _overview(stage: Path, about: dict[str, Any], data: dict[str, Any]) -> str:
+    """Write the first page's picture, in both themes; return it with its notebook's caption."""
+    picture = stage / "_made" / "overview.png"
+    picture.write_bytes(base64.b64decode("".join(data["image/png"])))
+    _write_dark(stage, picture.name, data)
+    draw_card(stage / "_static" / "social-card.png", picture)
     lines = ("```{figure} _made/overview.png", f":alt: {about['image']['alt']}", "")
-    text = "\n".join((*lines, about["figure"]["caption"], "```", ""))
-    (made / "overview.md").write_text(text, encoding="utf-8")
+    return "\n".join((*lines, about["figure"]["caption"], "```", ""))
 
 
 def draw_card(target: Path, picture: Path) -> None:
@@ -116,55 +111,43 @@ def draw_card(target: Path, picture: Path) -> None:
     figure.savefig(target)
 
 
-def _scorecard(executed: Sequence[Path], claims_file: Path) -> str:
+def _scorecard(claims: Mapping[str, Claim], pages: Sequence[Page]) -> str:
     """Count the verdicts and show the claims that this build's data can test."""
-    known, measured = load_claims(claims_file), read_recorded(executed)
-    status = {id: verdict(c, measured.get(id)) for id, c in known.items() if not c.reason}
-    counts = Counter(status.values())
+    found = judged(claims, pages)
     rows = []
-    for id, told in status.items():
-        if told == UNTESTABLE:
-            continue
-        page = f"chapters/{measured[id].notebook}.html#claim-{id}"
-        claim, where = cell(known[id].sentence), cell(known[id].where)
-        sentence = Html(f'<a href="{cell(page)}">{claim}</a> <small>{where}</small>')
-        rows.append((sentence, badge(told)))
-    badges = ", ".join(f"{counts[told]} {badge(told)}" for told in VERDICTS)
-    text = f"<p>{len(status)} claims: {badges}.</p>\n\n"
-    if rows:
-        text += table(("Claim", "Verdict"), rows, "What this build's data can test", "cpssl-claims")
-    return text + "\n"
+    for claim, status, page, _ in found:
+        if page and status != UNTESTABLE:
+            link = f"chapters/{page.name}.html#claim-{claim.id}"
+            text, where = cell(claim.sentence), cell(claim.where)
+            sentence = Html(f'<a href="{cell(link)}">{text}</a> <small>{where}</small>')
+            rows.append((sentence, badge(status)))
+    header = ("Claim", "Verdict")
+    shown = table(header, rows, "What this build's data can test", "cpssl-claims") if rows else ""
+    return f"<p>{count_verdicts(found)}</p>\n\n{shown}\n"
 
 
-def _chapters(notebooks: dict[str, Any]) -> str:
+def _chapters(pages: Sequence[Page]) -> str:
     """List the chapters with what they re-run and how long that took in this build."""
     rows = ["| Chapter | In the paper | Ran in |", "| --- | --- | --- |"]
-    for name, notebook in notebooks.items():
-        text = _prose(notebook)
-        title = re.search(r"^# (.+)$", text, re.M)
-        where = re.search(r"\*\*The paper's claim\*\* \(([^)]+)\)", text)
+    for page in pages:
+        where = re.search(r"\*\*The paper's claim\*\* \(([^)]+)\)", page.prose)
         shown = " ".join(where[1].split()) if where else "-"
-        seconds = notebook["metadata"].get("cpssl", {}).get("seconds")
-        took = f"{seconds:.0f}\u00a0s" if seconds is not None else "-"
-        rows.append(f"| [{title[1] if title else name}](chapters/{name}) | {shown} | {took} |")
+        rows.append(f"| [{page.title}](chapters/{page.name}) | {shown} | {_took(page) or '-'} |")
     return "\n".join(rows) + "\n"
 
 
-def _prose(notebook: dict[str, Any]) -> str:
-    return "\n\n".join(
-        "".join(part["source"]) for part in notebook["cells"] if part["cell_type"] == "markdown"
-    )
+def _took(page: Page) -> str:
+    return f"{page.run['seconds']:.0f}\u00a0s" if "seconds" in page.run else ""
 
 
-def _times(notebooks: dict[str, Any]) -> dict[str, str]:
+def _times(pages: Sequence[Page]) -> dict[str, str]:
     """Reading and running times of this build, for `{{ read }}`, `{{ rerun }}`, `{{ build }}`."""
-    seconds = [n["metadata"].get("cpssl", {}).get("seconds", 0.0) for n in notebooks.values()]
-    words = sum(len(_prose(notebook).split()) for notebook in notebooks.values())
-    known = sorted(seconds) or [0.0]
-    total = sum(known)
+    seconds = [page.run.get("seconds", 0.0) for page in pages]
+    words = sum(len(page.prose.split()) for page in pages)
+    total = sum(seconds)
     return {
         "read": f"about {max(round(words / WORDS_A_MINUTE / 5), 1) * 5} minutes for the prose",
-        "rerun": f"{known[0]:.0f} to {known[-1]:.0f} s a chapter in this build",
+        "rerun": f"{min(seconds):.0f} to {max(seconds):.0f} s a chapter in this build",
         "build": f"{total / 60:.0f} minutes" if total > 100 else f"{total:.0f} seconds",
     }
 
@@ -192,22 +175,22 @@ def _substitute(page: Path, values: dict[str, str]) -> None:
         page.write_text(f"---\n{front}---\n\n{text}", encoding="utf-8")
 
 
-def _launch_line(path: Path, repository: str) -> None:
+def _launch_line(stage: Path, page: Page, repository: str) -> None:
     """Say under a chapter's title how long it ran, where its notebook is and how to run it."""
-    notebook = json.loads(path.read_text(encoding="utf-8"))
-    seconds = notebook["metadata"].get("cpssl", {}).get("seconds")
-    parts = [f"Ran in {seconds:.0f} s"] if seconds is not None else []
-    name = path.stem
-    parts += [
-        f'<a href="../_sources/chapters/{name}.ipynb" download>executed notebook</a>',
-        f"<code>cpssl run {re.sub(r'^[0-9]+_', '', name)}</code>",
+    parts = [
+        f'<a href="../_sources/chapters/{page.name}.ipynb" download>executed notebook</a>',
+        f"<code>cpssl run {re.sub(r'^[0-9]+_', '', page.name)}</code>",
     ]
+    if took := _took(page):
+        parts.insert(0, f"Ran in {took}")
     if repository:
-        there = _binder(repository, f"notebooks/{name}.py")
+        there = _binder(repository, f"notebooks/{page.name}.py")
         parts.append(f'<a href="{cell(there)}">Binder</a>')
-    if (path.parents[1] / "launch.md").is_file():
+    if (stage / "launch.md").is_file():
         parts.append('<a href="../launch.html">more ways to open it</a>')
     line = f'<p class="cpssl-launch">{" &middot; ".join(parts)}</p>'
+    path = stage / "chapters" / f"{page.name}.ipynb"
+    notebook = json.loads(path.read_text(encoding="utf-8"))
     for part in notebook["cells"]:
         text = "".join(part["source"])
         if part["cell_type"] == "markdown" and text.startswith("# "):

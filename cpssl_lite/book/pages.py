@@ -1,12 +1,44 @@
-"""Check a rendered page without a browser: images, links and anchors."""
+"""Check executed notebooks, and rendered pages without a browser: images, links and anchors."""
 
+import json
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+IMAGES = {"image/png", "image/jpeg", "image/svg+xml"}
 # Pages that the theme makes and that have no prose.
 MADE = {"search.html", "genindex.html", "py-modindex.html"}
+
+
+def check_executed(path: Path) -> list[str]:
+    """Errors among a notebook's outputs, and images without a caption or alternative text."""
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    name = path.stem
+    problems = []
+    if "cpssl" not in notebook["metadata"]:
+        problems.append(f"{name}: was not executed by cpssl run")
+    for number, cell in enumerate(notebook["cells"]):
+        outputs = cell.get("outputs", [])
+        if any(output["output_type"] == "error" for output in outputs):
+            problems.append(f"{name}: cell {number} failed")
+        images = [output for output in outputs if IMAGES & set(output.get("data", {}))]
+        about = cell["metadata"].get("mystnb", {})
+        if len(images) > 1:
+            problems.append(f"{name}: cell {number} has {len(images)} images, one figure a cell")
+        if images and not about.get("figure", {}).get("caption", "").strip():
+            problems.append(f"{name}: the figure of cell {number} has no caption")
+        if images and not about.get("image", {}).get("alt", "").strip():
+            problems.append(f"{name}: the figure of cell {number} has no alternative text")
+    return problems
+
+
+def check_html(html: Path) -> list[str]:
+    """Problems of a rendered book: no pages, thin pages, images without text, dead links."""
+    pages = [page for page in sorted(html.rglob("*.html")) if "_static" not in page.parts]
+    if not (html / "index.html").is_file() or len(pages) < 2:
+        return [f"{html}: the book is empty"]
+    return [problem for page in pages for problem in check_page(page, html)]
 
 
 class _Page(HTMLParser):
@@ -51,7 +83,7 @@ def _read(page: Path, modified: int) -> _Page:
 
 
 def read_page(page: Path) -> _Page:
-    """Parse a page once for every version of its file."""
+    """Parse a page, once for every version of its file."""
     return _read(page, page.stat().st_mtime_ns)
 
 

@@ -46,40 +46,6 @@ def command(notebook: str, overrides: Mapping[str, Any]) -> str:
     return shlex.join(words)
 
 
-def facts(
-    data: str | Path | Mapping[str, str | Path] | None = None,
-    checkpoint: str | Path | Mapping[str, str | Path] | None = None,
-    seed: int | None = None,
-    **more: object,
-) -> dict[str, str]:
-    """Everything that made this page, by name (the rows of `show`)."""
-    run = current_run()
-    rows = {}
-    if run:
-        rows["Make this page again"] = command(run["notebook"], run["overrides"])
-    for kind, given, digest in (("Data", data, data_digest), ("Checkpoint", checkpoint, sha256)):
-        for name, path in _named(given).items():
-            label = f"{kind}: {name}" if name else kind
-            rows[label] = f"{Path(path).name}, {_digest(Path(path), digest)}"
-    if seed is not None:
-        rows["Seed"] = str(seed)
-    if run:
-        started = datetime.fromisoformat(run["started"])
-        seconds = (datetime.now(UTC) - started).total_seconds()
-        rows["Run"] = f"{started:%Y-%m-%d %H:%M} UTC, {seconds:.0f} s to this cell"
-    rows["Machine"] = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-    rows["Code"] = f"commit {commit()}" if commit() else "not a git checkout"
-    rows["Versions"] = ", ".join(f"{name} {number}" for name, number in versions().items())
-    return rows | {name: str(value) for name, value in more.items()}
-
-
-def _digest(path: Path, digest: Callable[[Path], str]) -> str:
-    if not path.exists():
-        return "not there"
-    whole = path.is_file() or (path / "dataset.yaml").is_file()
-    return f"{'sha256' if whole else 'digest of names, sizes and times'} {digest(path)}"
-
-
 def show(
     data: str | Path | Mapping[str, str | Path] | None = None,
     checkpoint: str | Path | Mapping[str, str | Path] | None = None,
@@ -99,37 +65,55 @@ def show(
     """
     run = current_run()
     overrides = run.get("overrides", {})
-    parameters = [
+    inputs = [*_inputs("dataset", data, data_digest), *_inputs("file", checkpoint, sha256)]
+    rows = {}
+    if run:
+        rows["Make this page again"] = command(run["notebook"], overrides)
+    for item in inputs:
+        kind = "Data" if item["kind"] == "dataset" else "Checkpoint"
+        label = f"{kind}: {item['name']}" if item["name"] else kind
+        rows[label] = f"{item['file']}, {item['how']} {item['digest']}".strip()
+    if seed is not None:
+        rows["Seed"] = str(seed)
+    if run:
+        started = datetime.fromisoformat(run["started"])
+        seconds = (datetime.now(UTC) - started).total_seconds()
+        rows["Run"] = f"{started:%Y-%m-%d %H:%M} UTC, {seconds:.0f} s to this cell"
+    rows["Machine"] = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    rows["Code"] = f"commit {commit()}" if commit() else "not a git checkout"
+    rows["Versions"] = ", ".join(f"{name} {number}" for name, number in versions().items())
+    rows |= {name: str(value) for name, value in more.items()}
+    shown = table(
+        ("What", "Value"), list(rows.items()), "How this page was made", "cpssl-provenance"
+    )
+    if parameters := [
         (name, json.dumps(value), "given" if name in overrides else "default")
         for name, value in run.get("parameters", {}).items()
-    ]
-    made = table(
-        ("What", "Value"),
-        list(facts(data, checkpoint, seed, **more).items()),
-        caption="How this page was made",
-        kind="cpssl-provenance",
-    )
-    header = ("Parameter", "Value", "Where from")
-    if parameters:
-        made = Html(table(header, parameters, caption="Parameters of this run") + made)
-    shown = Shown(made)
-    shown.record = {
-        "inputs": [*_inputs("dataset", data, data_digest), *_inputs("file", checkpoint, sha256)],
+    ]:
+        header = ("Parameter", "Value", "Where from")
+        shown = Html(table(header, parameters, "Parameters of this run") + shown)
+    made = Shown(shown)
+    made.record = {
+        "inputs": [item for item in inputs if item["digest"]],
         "seed": seed,
         "commit": commit(),
         "versions": versions(),
     }
-    return shown
+    return made
 
 
 def _inputs(kind: str, given: Any, digest: Callable[[Path], str]) -> list[dict[str, str]]:
-    """Each input as a record: kind, name, file and digest."""
-    return [
-        {"kind": kind, "name": name, "file": Path(path).name, "digest": digest(Path(path))}
-        for name, path in _named(given).items()
-        if Path(path).exists()
-    ]
-
-
-def _named(given: Any) -> Mapping[str, str | Path]:
-    return given if isinstance(given, Mapping) else {"": given} if given else {}
+    """Each input as a record: kind, name, file, how it was digested and the digest."""
+    named = given if isinstance(given, Mapping) else {"": given} if given else {}
+    found = []
+    for name, path in named.items():
+        path = Path(path)
+        how, value = "not there", ""
+        if path.exists():
+            whole = path.is_file() or (path / "dataset.yaml").is_file()
+            how = "sha256" if whole else "digest of names, sizes and times"
+            value = digest(path)
+        found.append(
+            {"kind": kind, "name": str(name), "file": path.name, "how": how, "digest": value}
+        )
+    return found

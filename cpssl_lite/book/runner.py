@@ -9,11 +9,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from cpssl_lite.book.percent import check_parameters, read_parameters, read_perc
 from cpssl_lite.book.where import find_notebook, find_root, list_notebooks, output_path
 from cpssl_lite.errors import InputError, StepFailed
 from cpssl_lite.files import atomic_path
+from cpssl_lite.workers import side_by_side
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,6 @@ class Result:
     """What became of one notebook in `run_all`."""
 
     name: str
-    path: Path | None
     seconds: float
     status: str  # "ran", "unchanged" or "failed"
     message: str = ""
@@ -181,18 +180,10 @@ def _private_kernel(run: dict[str, Any], threads: int | None) -> Iterator[None]:
             environment["OMP_NUM_THREADS"] = str(threads)
         argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         argv.append("--IPKernelApp.log_level=CRITICAL")
-        spec.write_text(
-            json.dumps(
-                {
-                    "argv": argv,
-                    "display_name": "cpssl",
-                    "language": "python",
-                    "env": environment,
-                }
-            )
-        )
+        kernel = {"argv": argv, "display_name": "cpssl", "language": "python", "env": environment}
+        spec.write_text(json.dumps(kernel))
         before = os.environ.get("JUPYTER_PATH")
-        os.environ["JUPYTER_PATH"] = os.pathsep.join([folder, *([before] if before else [])])
+        os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [folder, before]))
         try:
             yield
         finally:
@@ -238,19 +229,12 @@ def run_all(
     root = find_root(root)
     sources = [find_notebook(n, root) for n in names] if names else list_notebooks(root)
     given = parameters or {}
-    few = workers == 1 or len(sources) < 2
-    alone = [s for s in sources if few or _wants_all_cores(s)]
+    alone = [s for s in sources if workers == 1 or len(sources) < 2 or _wants_all_cores(s)]
     shared = [s for s in sources if s not in alone]
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    jobs = [(str(s), given.get(s.stem, {}), force, root, threads) for s in shared]
-    results = []
-    if jobs:  # processes, not threads: papermill and the kernel's environment are per process
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            results = [_report(result) for result in pool.map(_run_one, jobs)]
-    for source in alone:
-        job = (str(source), given.get(source.stem, {}), force, root, None)
-        results.append(_report(_run_one(job)))
-    return results
+    # Processes, not threads: papermill and the kernel's environment are per process.
+    run = partial(_run_one, given=given, force=force, root=root)
+    share = partial(run, threads=max(1, (os.cpu_count() or 1) // workers))
+    return [*map(_report, side_by_side(share, shared, workers)), *map(_report, map(run, alone))]
 
 
 def _wants_all_cores(source: Path) -> bool:
@@ -262,16 +246,21 @@ def _wants_all_cores(source: Path) -> bool:
     return any("alone" in cell.metadata.get("tags", []) for cell in cells)
 
 
-def _run_one(job: tuple[str, Mapping[str, Any], bool, Path, int | None]) -> Result:
+def _run_one(
+    source: Path,
+    given: Mapping[str, Mapping[str, Any]],
+    force: bool,
+    root: Path,
+    threads: int | None = None,
+) -> Result:
     """Run one notebook and never raise what belongs to that notebook alone."""
-    source, parameters, force, root, threads = job
-    name, started = Path(source).stem, time.time()
-    out = output_path(Path(source), {}, root)
+    name, started = source.stem, time.time()
+    out = output_path(source, {}, root)
     try:
-        path, ran = _run(source, parameters, out, force, root, threads)
+        ran = _run(source, given.get(name, {}), out, force, root, threads)[1]
     except (InputError, NotebookFailed) as error:
-        return Result(name, None, time.time() - started, "failed", str(error))
-    return Result(name, path, time.time() - started, "ran" if ran else "unchanged")
+        return Result(name, time.time() - started, "failed", str(error))
+    return Result(name, time.time() - started, "ran" if ran else "unchanged")
 
 
 def _report(result: Result) -> Result:

@@ -4,8 +4,9 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -13,112 +14,131 @@ from cpssl_lite.book.claims import Claim, Measured, badge, number, read_recorded
 from cpssl_lite.book.html import Html, cell, table
 from cpssl_lite.book.rules import UNTESTABLE, VERDICTS
 
-SIMULATED = "simulated"
 
-
-class Page(NamedTuple):
+@dataclass(frozen=True)
+class Page:
     """A notebook's page in the book."""
 
     name: str  # 02_ssl_comparison
     title: str
     measured: Mapping[str, Measured]
+    prose: str = ""
+    run: Mapping[str, Any] = field(default_factory=dict)  # what the runner noted
+    cells: Sequence[dict[str, Any]] = ()
+
+
+class Judged(NamedTuple):
+    """A claim, its verdict, and the page and number that it rests on, where there are any."""
+
+    claim: Claim
+    status: str
+    page: Page | None
+    measured: Measured | None
 
 
 def read_page(notebook: Path) -> Page:
-    """Title and recorded claims of an executed notebook."""
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    text = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
-    heading = re.search(r"^# (.+)$", text, re.MULTILINE)
+    """Read an executed notebook."""
+    content = json.loads(notebook.read_text(encoding="utf-8"))
+    cells, run = content["cells"], content["metadata"].get("cpssl", {})
+    prose = "\n\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+    heading = re.search(r"^# (.+)$", prose, re.MULTILINE)
     title = heading[1] if heading else notebook.stem
-    return Page(notebook.stem, title, read_recorded([notebook]))
+    return Page(notebook.stem, title, read_recorded(cells), prose, run, cells)
 
 
-def stage_runs(stage: Path, runs: Sequence[Path]) -> None:
+def stage_runs(stage: Path, runs: Sequence[Path]) -> list[Page]:
     """Add executed notebooks with other data to a staged book, as pages after its own."""
     added = []
     for order, path in enumerate(runs, 1):
-        notebook = json.loads(path.read_text(encoding="utf-8"))
         page = read_page(path)
         data = ", ".join(sorted({m.data for m in page.measured.values()})) or path.parent.name
+        notebook = json.loads(path.read_text(encoding="utf-8"))
         for part in notebook["cells"]:
             # The chapter itself is in the book: its labels are taken.
             part["metadata"].get("mystnb", {}).get("figure", {}).pop("name", None)
             if part["cell_type"] == "markdown":
                 text = "".join(part["source"])
                 part["source"] = text.replace(f"# {page.title}\n", f"# {page.title}: {data}\n", 1)
-        name = f"{page.name}-run{order}"
-        (stage / "chapters" / f"{name}.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
-        added.append({"file": f"chapters/{name}"})
+        page = replace(page, name=f"{page.name}-run{order}", title=f"{page.title}: {data}")
+        file = stage / "chapters" / f"{page.name}.ipynb"
+        file.write_text(json.dumps(notebook), encoding="utf-8")
+        added.append(page)
     if added:
         toc = yaml.safe_load((stage / "_toc.yml").read_text(encoding="utf-8"))
-        toc["parts"].append({"caption": "Runs on other data", "chapters": added})
+        files = [{"file": f"chapters/{page.name}"} for page in added]
+        toc["parts"].append({"caption": "Runs on other data", "chapters": files})
         (stage / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
+    return added
 
 
-def fill_scorecard(stage: Path, claims: Mapping[str, Claim]) -> None:
-    """Put the tables into ``scorecard.md`` of a staged book, from the notebooks staged with it."""
-    page = stage / "scorecard.md"
-    if not page.is_file():
+def fill_scorecard(stage: Path, claims: Mapping[str, Claim], pages: Sequence[Page]) -> None:
+    """Put the tables into ``scorecard.md`` of a staged book."""
+    file = stage / "scorecard.md"
+    if not file.is_file():
         return
-    found = (stage / "chapters").glob("*.ipynb")
-    pages = [read_page(path) for path in sorted(found, key=lambda path: path.stem)]
-    text = page.read_text(encoding="utf-8")
+    text = file.read_text(encoding="utf-8")
     for mark, html in (
         ("<!-- scorecard -->", scorecard(claims, pages)),
         ("<!-- uncheckable -->", uncheckable(claims)),
     ):
         text = text.replace(mark, f"```{{raw}} html\n{html}\n```")
-    page.write_text(text, encoding="utf-8")
+    file.write_text(text, encoding="utf-8")
 
 
-def scorecard(claims: Mapping[str, Claim], pages: Sequence[Page]) -> Html:
-    """Table of all claims that can be checked, with how many have which verdict.
+def judged(claims: Mapping[str, Claim], pages: Sequence[Page]) -> list[Judged]:
+    """Judge every claim that can be checked.
 
-    A claim measured on several pages shows the one that can test it best: real data before
-    simulated ones, and these before data that cannot test it. Each number links to its cell.
+    A claim measured on several pages is judged by the one that can test it best: real data before
+    simulated ones, and these before data that cannot test it.
     """
-    counts: Counter[str] = Counter()
-    drawn = 0
-    rows = []
+    best = []
     for claim in claims.values():
         if claim.reason:
             continue
-        found = [(page, page.measured[claim.id]) for page in pages if claim.id in page.measured]
-        found.sort(key=lambda both: (verdict(claim, both[1]) == UNTESTABLE, _drawn(both[1])))
-        page, measured = found[0] if found else (None, None)
-        status = verdict(claim, measured)
-        counts[status] += 1
-        drawn += status != UNTESTABLE and measured is not None and _drawn(measured)
-        rows.append(_row(claim, status, page, measured, pages))
-    # What this build can say comes first; both parts in the order of the paper.
-    rows.sort(key=lambda row: f'data-verdict="{UNTESTABLE}"' in row)
-    judged = sum(counts.values()) - counts[UNTESTABLE]
+        found = [
+            Judged(claim, verdict(claim, page.measured[claim.id]), page, page.measured[claim.id])
+            for page in pages
+            if claim.id in page.measured
+        ]
+        found.sort(key=lambda one: (one.status == UNTESTABLE, _drawn(one.measured)))
+        best.append(found[0] if found else Judged(claim, UNTESTABLE, None, None))
+    return best
+
+
+def count_verdicts(judgements: Sequence[Judged]) -> str:
+    """How many claims have which verdict, as HTML."""
+    counts = Counter(one.status for one in judgements)
     told = ", ".join(f"{counts[status]} {badge(status)}" for status in VERDICTS)
+    return f"{len(judgements)} claims: {told}."
+
+
+def scorecard(claims: Mapping[str, Claim], pages: Sequence[Page]) -> Html:
+    """Table of all claims that can be checked, each number with a link to its cell."""
+    # What this build can say comes first; both parts in the order of the paper.
+    found = sorted(judged(claims, pages), key=lambda one: one.status == UNTESTABLE)
+    tested = [one for one in found if one.status != UNTESTABLE]
+    drawn = sum(_drawn(one.measured) for one in tested)
     head = "".join(
         f'<th scope="col" role="columnheader">{name}</th>'
         for name in ("Claim", "Paper", "This build", "Verdict")
     )
+    rows = "".join(_row(one, pages) for one in found)
     return Html(
-        f"<p>{sum(counts.values())} claims: {told}. Of the {judged} with a verdict, {drawn} were "
+        f"<p>{count_verdicts(found)} Of the {len(tested)} with a verdict, {drawn} were "
         "judged on simulated data.</p>"
         '<table class="cpssl-table cpssl-claims cpssl-scorecard" id="scorecard" role="table">'
         f'<thead role="rowgroup"><tr role="row">{head}</tr></thead>'
-        f'<tbody role="rowgroup">{"".join(rows)}</tbody></table>'
+        f'<tbody role="rowgroup">{rows}</tbody></table>'
     )
 
 
-def _drawn(measured: Measured) -> bool:
-    return measured.data.startswith(SIMULATED)
+def _drawn(measured: Measured | None) -> bool:
+    return measured is not None and measured.data.startswith("simulated")
 
 
-def _row(
-    claim: Claim,
-    status: str,
-    page: Page | None,
-    measured: Measured | None,
-    pages: Sequence[Page],
-) -> str:
+def _row(one: Judged, pages: Sequence[Page]) -> str:
     """One claim; roles keep it a table for screen readers where the page shows it as a card."""
+    claim, status, page, measured = one
     home = next((p for p in pages if re.sub(r"^\d+_", "", p.name) == claim.chapter), None)
     where = cell(claim.where)
     if home:
@@ -133,7 +153,7 @@ def _row(
     marks = {
         "verdict": status,
         "chapter": home.title if home else "",
-        "data": ("simulated" if _drawn(measured) else measured.data) if measured else "none here",
+        "data": "simulated" if _drawn(measured) else measured.data if measured else "none here",
     }
     attributes = " ".join(f'data-{name}="{cell(text)}"' for name, text in marks.items())
     cells = "".join(

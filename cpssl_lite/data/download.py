@@ -6,9 +6,11 @@ import random
 import re
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import requests
 from filelock import FileLock, Timeout
@@ -196,6 +198,23 @@ class Downloader:
         if any(word in text for word in ("refused", "resolve", "unreachable")):
             return "the server cannot be reached"
         return text.split("\n")[0][:200]
+
+
+@contextmanager
+def downloads(
+    folder: str | Path, workers: int, **options: Any
+) -> Iterator[tuple[Downloader, ThreadPoolExecutor]]:
+    """A downloader, made with `options`, and threads to call it from.
+
+    However the block ends, Ctrl-C too, every thread leaves its part file and ends.
+    """
+    loader, pool = Downloader(folder, **options), ThreadPoolExecutor(workers)
+    try:
+        yield loader, pool
+    finally:
+        loader.stop.set()
+        pool.shutdown(cancel_futures=True)
+        loader.session.close()
 
 
 def place(folder: str | Path, path: str) -> Path:

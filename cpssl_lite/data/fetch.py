@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from cpssl_lite.data.archives import is_unpacked, unpack, unpacked
-from cpssl_lite.data.download import Absent, Downloader, Remote, is_there, place
+from cpssl_lite.data.download import Absent, Remote, downloads, is_there, place
 from cpssl_lite.data.manifests import FOLDER, base_url
 from cpssl_lite.errors import InputError, StepFailed
 from cpssl_lite.files import atomic_path
@@ -36,10 +36,10 @@ def index_of(manifest: dict[str, Any]) -> pd.DataFrame:
     name = manifest["name"]
     if "index" in manifest:
         file = FOLDER / manifest["index"]
-        reader = pd.read_parquet if file.suffix == ".parquet" else pd.read_csv
         if not file.is_file():
             raise InputError(f"{file}: the index of {name} is not there")
-        index = reader(file) if file.suffix == ".parquet" else reader(file, dtype=str)
+        parquet = file.suffix == ".parquet"
+        index = pd.read_parquet(file) if parquet else pd.read_csv(file, dtype=str)
     elif manifest.get("files"):
         index = pd.DataFrame(manifest["files"])
     elif "part_of" in manifest:
@@ -107,10 +107,8 @@ def fetch(
     folder: str | Path,
     *,
     workers: int = 8,
-    tries: int = 5,
-    pause: float = 1.0,
-    timeout: float = 30.0,
     skip_absent: bool = False,
+    **options: Any,
 ) -> Path:
     """Fetch the files of an index that are not there yet.
 
@@ -122,6 +120,8 @@ def fetch(
     ----------
     skip_absent
         Leave out fields of which the server does not have every image (JUMP has such gaps).
+    **options
+        For `Downloader`: tries, pause, timeout.
 
     Returns
     -------
@@ -144,9 +144,8 @@ def fetch(
         unit_scale=True,
         disable=not sys.stderr.isatty(),
     )
-    loader = Downloader(folder, tries, pause, timeout, lambda n: bar.update(n if total else 0))
-    pool = ThreadPoolExecutor(workers)
-    try:
+    options["on_bytes"] = lambda n: bar.update(n if total else 0)
+    with bar, downloads(folder, workers, **options) as (loader, pool):
         for start in range(0, len(todo), 10_000):  # a screen may have millions
             some = {pool.submit(loader.get, r): r.path for r in todo[start : start + 10_000]}
             for future in as_completed(some):
@@ -158,11 +157,6 @@ def fetch(
                     failures.append(str(error))
                 elif error:
                     raise error
-    finally:  # Ctrl-C too: every thread leaves its part file and ends
-        loader.stop.set()
-        pool.shutdown(wait=True, cancel_futures=True)
-        loader.session.close()
-        bar.close()
     if failures:
         more = f" (and {len(failures) - 1} more files)" if len(failures) > 1 else ""
         raise StepFailed(f"{failures[0]}{more}; the same command tries what is missing again")

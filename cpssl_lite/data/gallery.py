@@ -7,23 +7,21 @@ their labels come from the manifest's index, which `data_manifests/derive_jump.p
 import logging
 import zlib
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
 
-from cpssl_lite.data.download import Absent, Downloader, Remote
+from cpssl_lite.data.download import Absent, Downloader, Remote, downloads
 from cpssl_lite.data.manifests import FOLDER, base_url
 from cpssl_lite.errors import InputError
 from cpssl_lite.files import atomic_path
 from cpssl_lite.images.channels import CHANNELS, canonical_channel
-from cpssl_lite.images.table import canonical_metadata
+from cpssl_lite.images.table import PLATE, canonical_metadata
 
 log = logging.getLogger(__name__)
-
-PLATE = ["Metadata_Source", "Metadata_Batch", "Metadata_Plate"]
 
 
 def wells_of(manifest: Mapping[str, Any], plates: Sequence[str] = ()) -> pd.DataFrame:
@@ -67,7 +65,6 @@ def image_index(
     sites: Sequence[str] = (),
     illum: bool = False,
     workers: int = 8,
-    **options: Any,
 ) -> pd.DataFrame:
     """Files of the wanted wells: the same columns as `cpssl_lite.data.fetch.index_of` gives.
 
@@ -81,8 +78,6 @@ def image_index(
         Only these sites.
     illum
         The illumination functions of the plates as well (rows without a channel).
-    **options
-        For `Downloader`.
 
     Raises
     ------
@@ -94,14 +89,8 @@ def image_index(
     if illum and "illum" not in gallery:
         raise InputError(f"{manifest['name']}: its manifest names no illumination functions")
     plates = list(wells[PLATE].drop_duplicates().itertuples(index=False, name=None))
-    loader = Downloader(folder, **options)
-    pool = ThreadPoolExecutor(workers)
-    try:
+    with downloads(folder, workers) as (loader, pool):
         tables = list(pool.map(lambda p: _load_data(loader, gallery, base, p), plates))
-    finally:  # Ctrl-C too: nobody waits for the other plates
-        loader.stop.set()
-        pool.shutdown(wait=True, cancel_futures=True)
-        loader.session.close()
     images = pd.concat(tables, ignore_index=True)
     on = [*PLATE, "Metadata_Well"] if "Metadata_Well" in wells else PLATE
     if lost := len(wells) - len(wells.merge(images[on].drop_duplicates(), on=on)):
@@ -113,15 +102,12 @@ def image_index(
         raise InputError("no image is left by these plates, wells and sites")
     if illum:
         rows = [
-            dict(
-                zip(PLATE, plate, strict=True),
-                path=f"illum/{plate[2]}/{plate[2]}_Illum{channel}.npy",
-                url=f"{base}/{quote(_filled(gallery['illum'], plate, channel))}",
-            )
-            for plate in plates
-            for channel in CHANNELS
-        ]
-        images = pd.concat([images, pd.DataFrame(rows)], ignore_index=True)
+            (*plate, f"illum/{plate[2]}/{plate[2]}_Illum{channel}.npy",
+             f"{base}/{quote(_filled(gallery['illum'], plate, channel))}")
+            for plate, channel in product(plates, CHANNELS)
+        ]  # fmt: skip
+        functions = pd.DataFrame(rows, columns=[*PLATE, "path", "url"])
+        images = pd.concat([images, functions], ignore_index=True)
     return images.assign(bytes=None, sha256=None)
 
 
@@ -132,9 +118,9 @@ def profile_index(manifest: Mapping[str, Any], wells: pd.DataFrame) -> pd.DataFr
     rows = []
     for plate in wells[PLATE].drop_duplicates().itertuples(index=False, name=None):
         key = _filled(manifest["gallery"]["profiles"], plate)
-        url = f"{base_url(manifest)}/{quote(key)}"
-        rows.append(dict(zip(PLATE, plate, strict=True), path=key.partition("/")[2], url=url))
-    return pd.DataFrame(rows).assign(bytes=None, sha256=None)
+        rows.append((*plate, key.partition("/")[2], f"{base_url(manifest)}/{quote(key)}"))
+    index = pd.DataFrame(rows, columns=[*PLATE, "path", "url"])
+    return index.assign(bytes=None, sha256=None)
 
 
 def label_profiles(index: pd.DataFrame, wells: pd.DataFrame, folder: str | Path) -> Path:

@@ -7,9 +7,8 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -25,14 +24,11 @@ from cpssl_lite.files import atomic_path, check_writable, sha256
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.otsu import otsu_threshold
 from cpssl_lite.images.scale import scale_intensities, to_uint16
-from cpssl_lite.images.table import read_image_table
+from cpssl_lite.images.table import PLATE, read_image_table
 from cpssl_lite.images.tiff import read_header, read_merged, read_planes, write_merged
-from cpssl_lite.workers import end_with_parent
+from cpssl_lite.workers import side_by_side
 
 log = logging.getLogger(__name__)
-
-
-PLATE = ["Metadata_Source", "Metadata_Batch", "Metadata_Plate"]  # what tells plates apart
 
 
 class _Job(NamedTuple):
@@ -81,12 +77,14 @@ def prepare(
     ------
     InputError
         The table or a field cannot be used, fields differ in size, an illumination function is
-        missing or does not fit, or `out` cannot be written.
+        missing or does not fit, `out` cannot be written or holds the table itself.
         At the first bad field the run stops; fields that are done stay, the table is not written.
     """
     table, out = Path(table), Path(out)
     if "DNA" not in channels:
         raise InputError(f"channels must include DNA for Otsu's threshold, got {list(channels)}")
+    if table.resolve() == (out / "images.parquet").resolve():
+        raise InputError(f"{table}: would be overwritten; choose another folder than {out}")
     fields = read_image_table(table)
     check_writable(out / "images.parquet")
     jobs = _jobs(fields, out, channels, illum)
@@ -100,15 +98,9 @@ def prepare(
         | ({"illum": str(illum)} if illum else {}),
         "versions": {name: version(name) for name in ("numpy", "tifffile", "imagecodecs")},
     }
+    _check_sizes(jobs)
     _drop_other_table(out, provenance)
-    if workers > 1 and len(jobs) > 1:
-        pool = ProcessPoolExecutor(min(workers, len(jobs)), initializer=end_with_parent)
-        try:
-            _run(jobs, fields, make, pool.map)
-        finally:
-            pool.shutdown(cancel_futures=True)  # after a failure, do not work through the rest
-    else:
-        _run(jobs, fields, make, map)
+    _report(fields["Metadata_Plate"].tolist(), side_by_side(make, jobs, workers))
 
     made = fields[[c for c in fields if str(c).startswith("Metadata_")]].copy()
     made["FileName_Merged"] = [job.target.relative_to(out).as_posix() for job in jobs]
@@ -120,30 +112,17 @@ def prepare(
     return out / "images.parquet"
 
 
-def _run(
-    jobs: list[_Job],
-    fields: pd.DataFrame,
-    make: Callable[[_Job], bool],
-    apply: Callable[..., Iterator[Any]],  # map, or that of a pool: results in the order of jobs
-) -> None:
-    """Check all sizes, then make all fields; one log line a plate where there is no terminal."""
-    plates = fields["Metadata_Plate"].tolist()
-    left, made = Counter(plates), Counter[str]()
-    try:
-        _check_sizes(jobs, apply(_size, jobs))
-        # tqdm's own rule: no bar unless standard error is a terminal.
-        done = tqdm(apply(make, jobs), total=len(jobs), unit="field", disable=None)
-        for plate, new in zip(plates, done, strict=True):
-            left[plate] -= 1
-            made[plate] += new
-            if not left[plate] and not sys.stderr.isatty():
-                total = plates.count(plate)
-                log.info("plate %s: %d of %d fields made anew", plate, made[plate], total)
-    except BrokenProcessPool as error:
-        raise InputError(
-            "a worker process was ended from outside (out of memory?);"
-            " start again with fewer workers, finished fields are kept"
-        ) from error
+def _report(plates: list[str], results: Iterable[bool]) -> None:
+    """Wait for all fields with a bar on a terminal, else with one log line a plate."""
+    terminal = sys.stderr.isatty()
+    total = Counter(plates)
+    left, made = total.copy(), Counter[str]()
+    done = tqdm(results, total=len(plates), unit="field", disable=not terminal)
+    for plate, new in zip(plates, done, strict=True):
+        left[plate] -= 1
+        made[plate] += new
+        if not left[plate] and not terminal:
+            log.info("plate %s: %d of %d fields made anew", plate, made[plate], total[plate])
 
 
 def _jobs(
@@ -164,15 +143,13 @@ def _jobs(
         if (first := seen.setdefault(target, row)) != row:
             raise InputError(f"rows {first} and {row} would both be written to {target}")
     sources = fields[columns].itertuples(index=False, name=None)
-    jobs = [_Job(files, target) for files, target in zip(sources, targets, strict=True)]
     if illum is None:
-        return jobs
-    even = []
-    for job, plate in zip(jobs, map(_safe, fields["Metadata_Plate"]), strict=True):
-        home = Path(illum) / plate
-        functions = tuple(str(home / f"{plate}_Illum{name}.npy") for name in channels)
-        even.append(job._replace(illum=functions))
-    return even
+        return [_Job(*job) for job in zip(sources, targets, strict=True)]
+    functions = [
+        tuple(str(Path(illum) / plate / f"{plate}_Illum{name}.npy") for name in channels)
+        for plate in map(_safe, fields["Metadata_Plate"])
+    ]
+    return [_Job(*job) for job in zip(sources, targets, functions, strict=True)]
 
 
 def _plate_names(fields: pd.DataFrame) -> list[str]:
@@ -203,19 +180,16 @@ def _drop_other_table(out: Path, provenance: dict[str, Any]) -> None:
         (out / "images.parquet").unlink(missing_ok=True)
 
 
-def _size(job: _Job) -> tuple[int, ...]:
-    """(H, W) of a field from the header of its first file."""
-    return read_header(job.sources[0])[0][-2:]
-
-
-def _check_sizes(jobs: list[_Job], sizes: Iterator[tuple[int, ...]]) -> None:
-    first: tuple[int, ...] = ()
+def _check_sizes(jobs: list[_Job]) -> None:
+    """Compare the sizes that the fields' first files have by their headers."""
+    with ThreadPoolExecutor(8) as pool:  # waits for the disk rather than computes
+        sizes = list(pool.map(lambda job: read_header(job.sources[0])[0][-2:], jobs))
     for job, size in zip(jobs, sizes, strict=True):
-        first = first or size
-        if size != first:
+        if size != sizes[0]:
+            (h, w), (height, width) = sizes[0], size
             raise InputError(
-                f"fields of one table must have one size: {jobs[0].sources[0]} is"
-                f" {first[0]} x {first[1]} px, {job.sources[0]} is {size[0]} x {size[1]} px"
+                f"fields of one table must have one size: {jobs[0].sources[0]} is {h} x {w} px,"
+                f" {job.sources[0]} is {height} x {width} px"
             )
 
 

@@ -5,8 +5,7 @@ Thresholds are chosen to be looked at, not to drop fields by themselves: nothing
 
 import base64
 import io
-import string
-from concurrent.futures import ProcessPoolExecutor
+import re
 from html import escape
 from pathlib import Path
 
@@ -20,14 +19,14 @@ from cpssl_lite.errors import InputError
 from cpssl_lite.files import atomic_path, check_writable
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.otsu import otsu_threshold
-from cpssl_lite.images.table import read_image_table
+from cpssl_lite.images.table import PLATE, read_image_table
 from cpssl_lite.images.tiff import read_merged
-from cpssl_lite.workers import end_with_parent
+from cpssl_lite.workers import side_by_side
 
-PLATE = ["Metadata_Source", "Metadata_Batch", "Metadata_Plate"]
 EMPTY, FULL = 0.01, 0.6  # share of a field above 0.7 x Otsu; noise alone gives about 0.9
 BLUR = 1.0  # fall of the spectral slope; a Gaussian blur of one pixel lowers it by about 1.7
 THUMBNAIL = 44  # px
+MOST = 500  # flagged fields that the page lists
 SLOPES = [f"slope_{name}" for name in CHANNELS]
 
 
@@ -63,22 +62,16 @@ def quality(table: str | Path, out: str | Path, workers: int = 2) -> Path:
         raise InputError(f"{table}: has no merged fields; make them with cpssl data prepare")
     check_writable(out)
     files = images["FileName_Merged"].tolist()
-    with ProcessPoolExecutor(workers, initializer=end_with_parent) as pool:
-        found = list(tqdm(pool.map(_measure, files), total=len(files), unit="field", disable=None))
-    measures = images.drop(columns="FileName_Merged").join(
-        pd.DataFrame([measure for measure, _ in found])
-    )
+    # tqdm's own rule: no bar unless standard error is a terminal.
+    done = side_by_side(_measure, files, workers)
+    found = list(tqdm(done, total=len(files), unit="field", disable=None))
+    measures = images.drop(columns="FileName_Merged").join(pd.DataFrame([m for m, _ in found]))
     measures["flag"] = flags(measures)
     with atomic_path(out.with_suffix(".csv")) as scratch:
         measures.to_csv(scratch, index=False)
+    name = f"{table.resolve().parent.name}/{table.name}"
     with atomic_path(out) as scratch:
-        scratch.write_text(
-            _page(
-                f"{table.resolve().parent.name}/{table.name}",
-                measures,
-                [picture for _, picture in found],
-            )
-        )
+        scratch.write_text(_page(name, measures, [picture for _, picture in found]))
     return out
 
 
@@ -171,19 +164,14 @@ def _page(name: str, measures: pd.DataFrame, pictures: list[NDArray[np.uint8]]) 
     return "\n".join(parts) + "</html>\n"
 
 
-def _table(flagged: pd.DataFrame, most: int = 500) -> str:
+def _table(flagged: pd.DataFrame) -> str:
     columns = [*PLATE, "Metadata_Well", "Metadata_Site", "flag"]
-    names = [c.removeprefix("Metadata_") for c in columns]
-    head = "".join(f'<th scope="col">{escape(n)}</th>' for n in names)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(str(v))}</td>" for v in row) + "</tr>"
-        for row in flagged[columns].head(most).itertuples(index=False)
-    )
-    more = f"<p>The first {most} of {len(flagged)}.</p>" if len(flagged) > most else ""
-    return (
-        '<div class="scroll" tabindex="0" role="region" aria-label="flagged fields"><table>'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{more}"
-    )
+    shown = flagged[columns].head(MOST).rename(columns=lambda c: c.removeprefix("Metadata_"))
+    more = f"<p>The first {MOST} of {len(flagged)}.</p>" if len(flagged) > MOST else ""
+    with pd.option_context("display.max_colwidth", None):
+        table = shown.to_html(index=False, border=0, justify="left")
+    box = '<div class="scroll" tabindex="0" role="region" aria-label="flagged fields">'
+    return f"{box}{table}</div>{more}"
 
 
 def _montage(title: str, rows: pd.DataFrame, pictures: list[NDArray[np.uint8]]) -> str:
@@ -211,11 +199,8 @@ def _montage(title: str, rows: pd.DataFrame, pictures: list[NDArray[np.uint8]]) 
 
 def _place(well: str) -> tuple[int, int] | None:
     """Row and column of A01, B12, AA03; None for other names."""
-    letters = well.rstrip(string.digits)
-    if not letters or not well[len(letters) :] or set(letters) - set(string.ascii_uppercase):
-        return None
-    row = 26 * (len(letters) - 1) + ord(letters[-1]) - ord("A")
-    return row, int(well[len(letters) :]) - 1
+    found = re.fullmatch(r"(A?)([A-Z])0*(\d\d?)", well)
+    return found and (26 * len(found[1]) + ord(found[2]) - ord("A"), int(found[3]) - 1)
 
 
 def _histograms(measures: pd.DataFrame) -> str:

@@ -27,6 +27,9 @@ IMAGE_METADATA = tuple(
     for name in ("Source", "Batch", "Plate", "Well", "Site", "Perturbation", "Control")
 )
 
+PLATE = ["Metadata_Source", "Metadata_Batch", "Metadata_Plate"]
+"""What tells plates apart: two sources may both have a "Plate1"."""
+
 # Canonical name: accepted names in order of preference, lower case and without "Metadata_" and "_".
 _SYNONYMS = {
     "Metadata_Source": ("source",),

@@ -53,6 +53,8 @@ def refused(root: Path) -> str:
 def test_an_empty_book(root: Path) -> None:
     assert "cannot be read" in refused(root)
     contents(root)
+    assert "_toc.yml: cannot be read ('chapters' not a non-empty list" in refused(root)
+    (root / "book" / "_toc.yml").write_text("format: jb-book\nroot: index\n")
     assert "the book is empty" in refused(root)
     contents(root, "glossary")
     assert "no notebooks, the book would be empty" in refused(root)

@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 
 from cpssl_lite.book.build import build_chapter
-from cpssl_lite.book.explorer import align, explorer, page, sheet
+from cpssl_lite.book.explorer import align, explorer, sheet
 from cpssl_lite.book.figures import CHANNEL_COLORS
+from cpssl_lite.book.where import find_root
 from cpssl_lite.errors import InputError
 from tests.book.test_browser import QUIET, Visit, browser  # noqa: F401  (a fixture)
 
@@ -46,10 +47,23 @@ def make(n: int = 60, **changes: Any) -> str:
     return explorer(wells, maps, **(options | changes))
 
 
+def page(content: str) -> str:
+    """One HTML file with everything in it."""
+    static = find_root(Path(__file__)) / "book" / "_static"
+    css, script = ((static / f"explorer.{kind}").read_text("utf-8") for kind in ("css", "js"))
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>Wells</title><style>{css}</style></head>"
+        f'<body class="cx-page"><main><h1>Wells</h1>{content}</main>'
+        f"<script>{script}</script></body></html>"
+    )
+
+
 @pytest.fixture
 def visit(request: Any, browser: Any, tmp_path: Any) -> Iterator[Visit]:  # noqa: F811
     made = Visit(browser, getattr(request, "param", 1280))
-    (tmp_path / "one.html").write_text(page(make(), "Wells"), encoding="utf-8")
+    (tmp_path / "one.html").write_text(page(make()), encoding="utf-8")
     made.open(tmp_path / "one.html").wait_for_selector(".cx-ready")
     yield made
     made.context.close()
@@ -202,7 +216,7 @@ def test_no_violation_and_no_sideways_scroll(
     from axe_playwright_python.sync_playwright import Axe
 
     visit = Visit(browser, width, theme)
-    (tmp_path / "one.html").write_text(page(make(), "Wells"), encoding="utf-8")
+    (tmp_path / "one.html").write_text(page(make()), encoding="utf-8")
     shown = visit.open(tmp_path / "one.html")
     shown.wait_for_selector(".cx-ready")
     shown.mouse.click(*at(shown, 7))
@@ -219,7 +233,7 @@ def test_a_finger_shows_the_card(browser: Any, tmp_path: Any) -> None:  # noqa: 
         viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, offline=True
     )
     shown = context.new_page()
-    (tmp_path / "one.html").write_text(page(make(), "Wells"), encoding="utf-8")
+    (tmp_path / "one.html").write_text(page(make()), encoding="utf-8")
     shown.goto((tmp_path / "one.html").as_uri())
     shown.wait_for_selector(".cx-ready")
     well = far_well(shown)
@@ -234,7 +248,7 @@ def test_ten_thousand_points_are_drawn_in_a_frame(
     record_testsuite_property: Any,
 ) -> None:
     visit = Visit(browser)
-    (tmp_path / "big.html").write_text(page(make(10_000), "Wells"), encoding="utf-8")
+    (tmp_path / "big.html").write_text(page(make(10_000)), encoding="utf-8")
     shown = visit.open(tmp_path / "big.html")
     shown.wait_for_selector(".cx-ready")
     times = shown.evaluate(

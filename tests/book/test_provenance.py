@@ -45,13 +45,16 @@ def test_the_line_makes_the_same_run(run) -> None:
 def test_files_are_named_with_their_digest(run, tmp_path: Path) -> None:
     file = tmp_path / "dino.safetensors"
     file.write_bytes(b"weights")
-    facts = provenance.facts(
+    shown = provenance.show(
         data={"mine": tmp_path / "gone"}, checkpoint=file, seed=3, **{"Wells": 96}
     )
-    assert facts["Checkpoint"] == f"dino.safetensors, sha256 {sha256(file)}"
-    assert facts["Data: mine"].endswith("not there")
-    assert facts["Seed"] == "3" and facts["Wells"] == "96" and "python" in facts["Versions"]
-    assert facts["Run"].startswith("2026-01-02 03:04 UTC")
+    rows = dict(re.findall(r'<th scope="row">(.*?)</th><td>(.*?)</td>', shown))
+    assert rows["Checkpoint"] == f"dino.safetensors, sha256 {sha256(file)}"
+    assert rows["Data: mine"].endswith("not there")
+    assert rows["Seed"] == "3" and rows["Wells"] == "96" and "python" in rows["Versions"]
+    assert rows["Run"].startswith("2026-01-02 03:04 UTC")
+    [item] = shown.record["inputs"]
+    assert (item["file"], item["digest"]) == ("dino.safetensors", sha256(file))
 
 
 def test_outside_of_a_run_there_are_still_versions(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,8 @@ from cpssl_lite.book.runner import run_notebook
 from cpssl_lite.book.scorecard import read_page, scorecard
 from cpssl_lite.errors import InputError
 from cpssl_lite.evaluate import evaluate
-from cpssl_lite.features import load_features, name_genes
+from cpssl_lite.features import load_features
+from cpssl_lite.profiles.find import name_genes
 
 SETS = {"compound": "multisource", "edge": "singlesource", "orf": "ORF"}
 

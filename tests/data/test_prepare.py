@@ -209,6 +209,22 @@ def test_an_output_folder_that_cannot_be_written(screen, tmp_path):
         prepare(screen, tmp_path / "file/out")
 
 
+def test_the_folder_of_the_table_itself_is_refused(screen, tmp_path):
+    made = prepare(screen, tmp_path / "out", workers=1)
+    before = made.read_bytes(), times(tmp_path / "out")
+    with pytest.raises(InputError, match=r"images\.parquet: would be overwritten; choose another"):
+        prepare(made, tmp_path / "out", workers=1)
+    assert (made.read_bytes(), times(tmp_path / "out")) == before
+
+
+def test_a_table_that_cannot_be_used_leaves_the_one_of_an_earlier_run(screen, tmp_path):
+    made = prepare(screen, tmp_path / "out", workers=1)
+    tifffile.imwrite(tmp_path / "P2/A02-Mito.tiff", np.ones((60, 80), np.uint16))
+    with pytest.raises(InputError, match="one size"):
+        prepare(screen, tmp_path / "out", low=0.1, workers=1)
+    assert made.is_file()
+
+
 def test_percentiles_and_channels_are_checked(screen, tmp_path):
     with pytest.raises(InputError, match="percentiles"):
         prepare(screen, tmp_path / "out", low=99, high=1)

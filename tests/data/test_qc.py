@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from cpssl_lite.data.qc import _place, quality, spectral_slope
+from cpssl_lite.data.qc import PLATE, _place, _table, quality, spectral_slope
 from cpssl_lite.errors import InputError
 from cpssl_lite.images.otsu import otsu_threshold
 from cpssl_lite.images.scale import scale_intensities, to_uint16
@@ -85,7 +85,7 @@ def test_real_fields_are_sharp_and_a_blur_of_one_pixel_is_seen(real):
 
 def test_positions():
     assert [_place(w) for w in ("A01", "P24", "AA03")] == [(0, 0), (15, 23), (26, 2)]
-    assert [_place(w) for w in ("well 3", "x", "12", "")] == [None] * 4
+    assert [_place(w) for w in ("well 3", "x", "12", "", "A123456", "ZZ1")] == [None] * 6
 
 
 def test_raw_images_are_refused(tmp_path):
@@ -95,3 +95,12 @@ def test_raw_images_are_refused(tmp_path):
     pd.DataFrame([row | {"Metadata_Plate": "P", "Metadata_Well": "A01"}]).to_csv(table)
     with pytest.raises(InputError, match="no merged fields; make them with cpssl data prepare"):
         quality(table, tmp_path / "qc.html")
+
+
+def test_all_flagged_fields_are_listed_with_their_whole_names():
+    flagged = pd.DataFrame({c: ["P" * 80] * 300 for c in PLATE}).assign(
+        Metadata_Well="A01", Metadata_Site="1", flag="empty"
+    )
+    text = _table(flagged)
+    assert text.count("<tr") == 301 and text.count("P" * 80) == 900 and "The first" not in text
+    assert "The first 500 of 600" in _table(pd.concat([flagged, flagged]))

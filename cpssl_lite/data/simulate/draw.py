@@ -199,6 +199,3 @@ def _debris(stains: np.ndarray, phenotype: Phenotype, rng: np.random.Generator) 
         amount *= 0.4 + rng.random(5)
         shape = np.minimum(rng.random((3, 3)) + np.eye(3)[rng.permutation(3)] * 0.5, 1.0)
         stains[:, y : y + 3, x : x + 3] += (amount[:, None, None] * shape).astype(np.float32)
-
-
-__all__ = ["DEAD", "draw_field"]

@@ -1,6 +1,7 @@
 """Which well of which plate holds what: the parameters of a screen and its layout."""
 
 from dataclasses import asdict, dataclass, fields, replace
+from itertools import product
 from typing import Any
 
 from cpssl_lite.data.simulate.library import Perturbation, compounds, generator, genes
@@ -30,6 +31,11 @@ class Screen:
     phenotype_strength: float = 1.0
     raw_wells: int = 0  # so many wells a plate are also stored as raw single channels
 
+    @property
+    def sites(self) -> range:
+        """Numbers of a well's fields."""
+        return range(1, self.n_sites + 1)
+
 
 SCREENS = {
     "lite": Screen(),
@@ -51,14 +57,12 @@ class Well:
     row: int
     column: int
     perturbation: Perturbation | None  # None is DMSO
+    raw: bool  # also stored as raw single channels
 
     @property
     def name(self) -> str:
         """Row letter and two-digit column, A01 first."""
         return f"{'ABCDEFGHIJKLMNOP'[self.row]}{self.column + 1:02d}"
-
-
-LIMITS = {"size": (64, 2048), "rows": (1, 16), "columns": (1, 99), "raw_wells": (0, 1536)}
 
 
 def choose(name: str, seed: int, workers: int, overrides: dict[str, Any]) -> Screen:
@@ -71,13 +75,14 @@ def choose(name: str, seed: int, workers: int, overrides: dict[str, Any]) -> Scr
             f"screen {name}: no parameter {unknown[0]!r}; there are {', '.join(known)}"
         )
     for key, value, least in (("seed", seed, 0), ("workers", workers, 1)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        if type(value) is not int or value < least:
             raise InputError(
                 f"screen {name}: {key} must be an integer of {least} or more, got {value!r}"
             )
     overrides = {k: tuple(v) if isinstance(v, list) else v for k, v in overrides.items()}
     for key, value in overrides.items():
-        _check(name, key, value)
+        if wanted := _wanted(key, value):
+            raise InputError(f"screen {name}: {key} must be {wanted}, got {value!r}")
     screen = replace(SCREENS[name], **overrides)
     if screen.size % 4:
         raise InputError(f"screen {name}: size must be a multiple of 4, got {screen.size}")
@@ -89,24 +94,23 @@ def choose(name: str, seed: int, workers: int, overrides: dict[str, Any]) -> Scr
     return screen
 
 
-def _check(name: str, key: str, value: Any) -> None:
-    """Raise InputError unless a parameter has the right type and lies in its range."""
+LIMITS = {"size": (64, 2048), "rows": (1, 16), "columns": (1, 99), "raw_wells": (0, 1536)}
+
+
+def _wanted(key: str, value: Any) -> str:
+    """What a parameter has to be, where it is something else; "" where it is right."""
+    if key == "library":
+        return "" if isinstance(value, str) and value else "a word"
+    if key == "labelled":
+        return "" if isinstance(value, bool) else "true or false"
     if key in ("control_columns", "families"):
-        if not isinstance(value, tuple) or not all(type(v) is int and v > 0 for v in value):
-            raise InputError(f"screen {name}: {key} must be a list of numbers, got {value!r}")
-    elif key == "library":
-        if not isinstance(value, str) or not value:
-            raise InputError(f"screen {name}: library must be a word, got {value!r}")
-    elif key == "labelled":
-        if not isinstance(value, bool):
-            raise InputError(f"screen {name}: labelled must be true or false, got {value!r}")
-    else:
-        kind = (int, float) if key.endswith("_strength") else (int,)
-        if isinstance(value, bool) or not isinstance(value, kind):
-            raise InputError(f"screen {name}: {key} must be a number, got {value!r}")
-        low, high = LIMITS.get(key, (0, 10) if float in kind else (1, 1000))
-        if not low <= value <= high:
-            raise InputError(f"screen {name}: {key} must be {low} to {high}, got {value!r}")
+        numbers = isinstance(value, tuple) and all(type(v) is int and v > 0 for v in value)
+        return "" if numbers and (value or key != "families") else "a list of numbers"
+    kind = (int, float) if key.endswith("_strength") else (int,)
+    if isinstance(value, bool) or not isinstance(value, kind):
+        return "a number"
+    low, high = LIMITS.get(key, (0, 10) if float in kind else (1, 1000))
+    return "" if low <= value <= high else f"{low} to {high}"
 
 
 def plain(screen: Screen) -> dict[str, Any]:
@@ -133,10 +137,8 @@ def layout(screen: Screen, seed: int) -> list[Well]:
     fewer, compounds have several wells.
     """
     tested = library(screen, seed)
-    controls = {c - 1 for c in screen.control_columns}
-    treated = [
-        (r, c) for r in range(screen.rows) for c in range(screen.columns) if c not in controls
-    ]
+    places = list(product(range(screen.rows), range(screen.columns)))
+    treated = [(r, c) for r, c in places if c + 1 not in screen.control_columns]
     wells, number = [], 0
     for s in range(1, screen.n_sources + 1):
         for b in range(1, screen.n_batches + 1):
@@ -146,11 +148,10 @@ def layout(screen: Screen, seed: int) -> list[Well]:
                 first = number * len(treated)
                 number += 1
                 at = {treated[k]: tested[(first + i) % len(tested)] for i, k in enumerate(order)}
-                wells += [
-                    Well(source, batch, f"{batch}-P{p:02d}", r, c, at.get((r, c)))
-                    for r in range(screen.rows)
-                    for c in range(screen.columns)
-                ]
+                for i, (r, c) in enumerate(places):
+                    raw = i < screen.raw_wells
+                    plate = f"{batch}-P{p:02d}"
+                    wells.append(Well(source, batch, plate, r, c, at.get((r, c)), raw))
     return wells
 
 

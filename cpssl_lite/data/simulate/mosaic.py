@@ -10,17 +10,11 @@ from cpssl_lite.images.table import read_image_table
 from cpssl_lite.images.tiff import read_merged, write_merged
 
 FEW = {"n_sources": 1, "n_batches": 1, "n_plates": 1}  # 192 small fields
+CROP = 224  # px, side of the crops that are left empty
+PER_WELL = 4  # fields
 
 
-def mosaics(
-    folder: str | Path,
-    number: int,
-    size: int = 1080,
-    empty: float = 0.0,
-    crop: int = 224,
-    per_well: int = 4,
-    seed: int = 0,
-) -> pd.DataFrame:
+def mosaics(folder: str | Path, number: int, size: int = 1080, empty: float = 0.0) -> pd.DataFrame:
     """Write so many large fields and return their image table, of one plate.
 
     Parameters
@@ -31,17 +25,13 @@ def mosaics(
         How many fields, and their side in pixels.
     empty
         Share of the crops on the grid that is dark, as places without cells are.
-    crop
-        Side of those crops.
-    per_well
-        Fields of a well.
     """
     folder = Path(folder)
     table = read_image_table(simulate("lite-train", folder / "small", **FEW))
     small = [read_merged(path) for path in table["FileName_Merged"]]
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     side = -(-size // 256)
-    inside = range(0, size - crop + 1, crop)
+    inside = range(0, size - CROP + 1, CROP)
     rows = []
     for i in range(number):
         tiles = [small[j] for j in rng.choice(len(small), side * side)]
@@ -51,17 +41,17 @@ def mosaics(
         dark = np.percentile(pixels, 5, axis=(1, 2)).astype(np.uint16)[:, None, None]
         places = [(r, c) for r in inside for c in inside]
         for r, c in rng.permutation(places)[: round(empty * len(places))]:
-            pixels[:, r : r + crop, c : c + crop] = dark
+            pixels[:, r : r + CROP, c : c + CROP] = dark
         path = folder / f"field_{i:04d}.tiff"
+        row, column = divmod(i // PER_WELL, 24)
         write_merged(path, pixels, float(np.median([tile.otsu for tile in tiles])))
         rows.append(
             {
                 "Metadata_Source": "mosaic",
                 "Metadata_Batch": "1",
                 "Metadata_Plate": "1",
-                "Metadata_Well": f"{'ABCDEFGHIJKLMNOP'[i // per_well // 24 % 16]}"
-                f"{i // per_well % 24 + 1:02d}",
-                "Metadata_Site": str(i % per_well + 1),
+                "Metadata_Well": f"{'ABCDEFGHIJKLMNOP'[row % 16]}{column + 1:02d}",
+                "Metadata_Site": str(i % PER_WELL + 1),
                 "Metadata_Perturbation": "DMSO",
                 "Metadata_Origin": "simulated",
                 "FileName_Merged": str(path),

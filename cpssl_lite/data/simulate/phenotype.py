@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import cache
 
 import numpy as np
 
@@ -95,95 +94,56 @@ CONTROL = Phenotype()
 # are plausible caricatures, not measurements.
 MECHANISMS: dict[str, dict[str, float]] = {
     "microtubules": {
-        "nucleus_irregularity": 1.5,
-        "mitotic_share": 1.0,
-        "golgi_spread": 1.2,
-        "mito_spread": -1.0,
-        "cell_elongation": -1.0,
-        "cell_count": -0.4,
+        "nucleus_irregularity": 1.5, "mitotic_share": 1.0, "golgi_spread": 1.2,
+        "mito_spread": -1.0, "cell_elongation": -1.0, "cell_count": -0.4,
     },
     "actin polymerisation": {
-        "actin_fibres": -2.0,
-        "actin_edge": 1.0,
-        "cell_irregularity": 1.3,
-        "cell_size": -0.5,
+        "actin_fibres": -2.0, "actin_edge": 1.0, "cell_irregularity": 1.3, "cell_size": -0.5,
     },
     "DNA damage": {
-        "nucleus_size": 1.3,
-        "chromatin_contrast": -0.8,
-        "nucleolus_count": -1.0,
-        "cell_size": 0.8,
+        "nucleus_size": 1.3, "chromatin_contrast": -0.8, "nucleolus_count": -1.0, "cell_size": 0.8,
         "cell_count": -0.8,
     },
     "ER stress": {
-        "er_texture": 1.5,
-        "er_amount": 0.6,
-        "er_spread": -1.0,
-        "vacuoles": 0.6,
+        "er_texture": 1.5, "er_amount": 0.6, "er_spread": -1.0, "vacuoles": 0.6,
         "rna_amount": -0.4,
     },
     "mitochondrial uncoupling": {
-        "mito_fragmentation": 1.8,
-        "mito_spread": -0.8,
-        "mito_amount": -0.6,
+        "mito_fragmentation": 1.8, "mito_spread": -0.8, "mito_amount": -0.6,
     },
     "Golgi transport": {"golgi_spread": 2.0, "golgi_amount": -0.8, "er_amount": 0.5},
     "transcription": {
-        "nucleolus_count": -1.5,
-        "nucleolus_size": 0.8,
-        "nucleolus_rna": -1.0,
-        "rna_amount": -0.7,
+        "nucleolus_count": -1.5, "nucleolus_size": 0.8, "nucleolus_rna": -1.0, "rna_amount": -0.7,
         "chromatin_grain": 0.8,
     },
     "ribosome": {"rna_amount": -0.8, "nucleolus_size": 1.5, "rna_texture": 0.8},
     "histone deacetylation": {
-        "chromatin_contrast": -1.3,
-        "chromatin_grain": 1.0,
-        "nucleus_size": 0.7,
-        "cell_elongation": 1.0,
-        "actin_fibres": 0.8,
+        "chromatin_contrast": -1.3, "chromatin_grain": 1.0, "nucleus_size": 0.7,
+        "cell_elongation": 1.0, "actin_fibres": 0.8,
     },
     "cytokinesis": {
-        "binucleate_share": 2.0,
-        "nucleus_size": 0.8,
-        "cell_size": 1.2,
-        "cell_count": -0.8,
+        "binucleate_share": 2.0, "nucleus_size": 0.8, "cell_size": 1.2, "cell_count": -0.8,
     },
     "proteasome": {
-        "rna_texture": 1.4,
-        "golgi_spread": -1.2,
-        "nucleus_irregularity": 0.8,
-        "dead_share": 0.7,
+        "rna_texture": 1.4, "golgi_spread": -1.2, "nucleus_irregularity": 0.8, "dead_share": 0.7,
         "cell_count": -0.5,
     },
     "lysosome": {"vacuoles": 1.8, "er_texture": -0.6, "golgi_amount": 0.6},
     "Rho kinase": {
-        "actin_fibres": -1.4,
-        "cell_elongation": 1.5,
-        "cell_irregularity": 1.0,
-        "actin_edge": -0.7,
+        "actin_fibres": -1.4, "cell_elongation": 1.5, "cell_irregularity": 1.0, "actin_edge": -0.7,
     },
     "growth factor receptor": {
-        "cell_size": -0.8,
-        "rna_amount": -0.5,
-        "mito_spread": 1.0,
-        "golgi_amount": -0.7,
+        "cell_size": -0.8, "rna_amount": -0.5, "mito_spread": 1.0, "golgi_amount": -0.7,
         "cell_count": -0.5,
     },
     "lipid synthesis": {
-        "er_spread": 1.4,
-        "er_texture": -1.0,
-        "actin_edge": -0.8,
-        "agp_amount": 0.6,
+        "er_spread": 1.4, "er_texture": -1.0, "actin_edge": -0.8, "agp_amount": 0.6,
     },
     "mTOR": {
-        "cell_size": -0.7,
-        "nucleolus_size": -1.2,
-        "mito_fragmentation": -0.8,
-        "mito_amount": 0.7,
+        "cell_size": -0.7, "nucleolus_size": -1.2, "mito_fragmentation": -0.8, "mito_amount": 0.7,
         "nucleus_size": -0.5,
     },
-}
+}  # fmt: skip
 
 
 def random_direction(rng: np.random.Generator, n_parameters: int = 4) -> dict[str, float]:
@@ -201,12 +161,3 @@ def add(*directions: tuple[float, Mapping[str, float]]) -> dict[str, float]:
         for name, steps in direction.items():
             total[name] = total.get(name, 0.0) + weight * steps
     return {name: steps for name, steps in total.items() if steps != 0.0}
-
-
-@cache
-def description() -> list[dict[str, object]]:
-    """One record a parameter (name, control value, step, range), for manifests and the book."""
-    return [
-        {"name": f.name, "control": f.default, **{k: f.metadata[k] for k in ("ratio", "step")}}
-        for f in fields(Phenotype)
-    ]

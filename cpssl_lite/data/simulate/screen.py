@@ -2,11 +2,8 @@
 
 import logging
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from hashlib import sha256
-from itertools import repeat
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +33,7 @@ from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.otsu import otsu_threshold
 from cpssl_lite.images.scale import scale_intensities, to_uint16
 from cpssl_lite.images.tiff import read_header, write_merged
-from cpssl_lite.workers import end_with_parent
+from cpssl_lite.workers import side_by_side
 
 log = logging.getLogger(__name__)
 
@@ -101,11 +98,12 @@ def simulate(
     finished = _begin(out, identity)
     table = out / "images.parquet"
     wells = layout(screen, seed)
-    if finished and table.is_file() and all(_there(out, w, screen) for w in wells):
+    files = [merged_file(well, site) for well in wells for site in screen.sites]
+    if finished and table.is_file() and all((out / file).is_file() for file in files):
         return table
     cells = _draw_all(out, screen, seed, wells, workers)
     tables.write_all(out, screen, seed, wells, cells)
-    _finish(out, identity, screen, wells)
+    _finish(out, identity, files)
     return table
 
 
@@ -140,20 +138,18 @@ def _begin(out: Path, identity: dict[str, Any]) -> bool:
     return False
 
 
-def _finish(out: Path, identity: dict[str, Any], screen: Screen, wells: list[Well]) -> None:
+def _finish(out: Path, identity: dict[str, Any], files: list[str]) -> None:
     """Record what was made and with what; its presence says that the data set is whole."""
-    digest = sha256()
-    names = [merged_file(w, site) for w in wells for site in range(1, screen.n_sites + 1)]
-    size = 0
-    for name in names:
-        digest.update(f"{name} {file_sha256(out / name)}\n".encode())
-        size += (out / name).stat().st_size
+    digest, size = sha256(), 0
+    for file in files:
+        digest.update(f"{file} {file_sha256(out / file)}\n".encode())
+        size += (out / file).stat().st_size
     record = {
         **identity,
         "finished": True,
         "licence": "CC0-1.0",
         "note": "Simulated: shows how methods behave, not what cells do.",
-        "n_fields": len(names),
+        "n_fields": len(files),
         "megabytes": round(size / 1e6, 1),
         "made_with": {"cpssl_lite": __version__, "numpy": np.__version__},
         "tables_sha256": {t: file_sha256(out / t) for t in tables.NAMES if (out / t).is_file()},
@@ -163,58 +159,39 @@ def _finish(out: Path, identity: dict[str, Any], screen: Screen, wells: list[Wel
         scratch.write_text(yaml.safe_dump(record, sort_keys=False))
 
 
-def _there(out: Path, well: Well, screen: Screen) -> bool:
-    return all((out / merged_file(well, site)).is_file() for site in range(1, screen.n_sites + 1))
-
-
 def _draw_all(
     out: Path, screen: Screen, seed: int, wells: list[Well], workers: int
 ) -> list[list[int]]:
     """Draw all wells; return the living cells drawn in each field of each."""
-    raw = [well.name in _first(wells, well.plate, screen.raw_wells) for well in wells]
-    jobs = (repeat(out), repeat(screen), repeat(seed), wells, raw)
-    log.info("drawing %d fields in %s", len(wells) * screen.n_sites, out)
-    if workers == 1 or len(wells) * screen.n_sites <= SMALL:
-        return list(_shown(map(_draw_well, *jobs), len(wells)))
-    # Spawned, not forked: the caller may have threads (torch does), which a fork breaks.
-    spawn = get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=end_with_parent) as pool:
-        return list(_shown(pool.map(_draw_well, *jobs, chunksize=8), len(wells)))
+    n, fields = len(wells), len(wells) * screen.n_sites
+    log.info("drawing %d fields in %s", fields, out)
+    draw = partial(_draw_well, out, screen, seed)
+    results = side_by_side(draw, wells, workers if fields > SMALL else 1, chunk=8)
+    terminal = sys.stderr.isatty()
+    cells = []
+    for counts in tqdm(results, total=n, desc="wells", unit="well", disable=not terminal):
+        cells.append(counts)
+        if not terminal and len(cells) % max(n // 4, 1) == 0:
+            log.info("drew %d of %d wells", len(cells), n)
+    return cells
 
 
-def _shown(results: Iterator[list[int]], n: int) -> Iterator[list[int]]:
-    """Pass results on with a progress bar on a terminal, a line every quarter otherwise."""
-    if sys.stderr.isatty():
-        yield from tqdm(results, total=n, desc="wells", unit="well", leave=False)
-        return
-    for done, result in enumerate(results, 1):
-        if done % max(n // 4, 1) == 0:
-            log.info("drew %d of %d wells", done, n)
-        yield result
-
-
-def _first(wells: list[Well], plate: str, n: int) -> set[str]:
-    """Names of the first `n` wells of a plate."""
-    return set([well.name for well in wells if well.plate == plate][:n]) if n else set()
-
-
-def _draw_well(out: Path, screen: Screen, seed: int, well: Well, raw: bool) -> list[int]:
+def _draw_well(out: Path, screen: Screen, seed: int, well: Well) -> list[int]:
     """Draw what is missing of a well; return the cells drawn in each of its fields."""
     phenotype, optics = effects.of_well(screen, seed, well)
     counts = []
-    for site in range(1, screen.n_sites + 1):
+    for site in screen.sites:
         path = out / merged_file(well, site)
-        planes = [out / raw_file(well, site, c) for c in CHANNELS]
-        if path.is_file() and (not raw or all(plane.is_file() for plane in planes)):
+        planes = [out / raw_file(well, site, c) for c in CHANNELS if well.raw]
+        if path.is_file() and all(plane.is_file() for plane in planes):
             counts.append(int(read_header(path)[1]["cells"]))
             continue
         rng = generator(seed, "field", well.plate, well.name, site)
         stains, count = draw_field(phenotype, rng, screen.size)
         pixels = expose(stains, optics, rng)
-        if raw:
-            for plane, image in zip(planes, pixels, strict=True):
-                with atomic_path(plane) as scratch:
-                    tifffile.imwrite(scratch, image)
+        for plane, image in zip(planes, pixels, strict=False):
+            with atomic_path(plane) as scratch:
+                tifffile.imwrite(scratch, image)
         merged = to_uint16(scale_intensities(pixels))
         dna = merged[CHANNELS.index("DNA")]
         write_merged(path, merged, otsu_threshold(dna), notes={"cells": str(count)})

@@ -1,6 +1,7 @@
 """Tables of a simulated screen: image table, truth, perturbations, raw files."""
 
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -41,13 +42,9 @@ def write_all(
 def images(screen: Screen, wells: list[Well]) -> pd.DataFrame:
     """Image table: a row per field."""
     return pd.DataFrame(
-        {
-            **_metadata(well, screen, labelled=screen.labelled),
-            "Metadata_Site": str(site),
-            "FileName_Merged": merged_file(well, site),
-        }
+        {**_field(well, site, screen), "FileName_Merged": merged_file(well, site)}
         for well in wells
-        for site in range(1, screen.n_sites + 1)
+        for site in screen.sites
     )
 
 
@@ -79,27 +76,28 @@ def perturbations(screen: Screen, seed: int) -> pd.DataFrame:
 
 def load_data(screen: Screen, wells: list[Well]) -> pd.DataFrame:
     """Raw single-channel images in the form of JUMP's load_data.csv (paths relative to it)."""
-    rows, taken = [], dict.fromkeys((well.plate for well in wells), 0)
-    for well in wells:
-        taken[well.plate] += 1
-        if taken[well.plate] > screen.raw_wells:
-            continue
-        for site in range(1, screen.n_sites + 1):
-            paths = {c: Path(raw_file(well, site, c)) for c in CHANNELS}
-            rows.append(
-                {
-                    **_metadata(well, screen, labelled=screen.labelled),
-                    "Metadata_Site": str(site),
-                    **{f"FileName_Orig{c}": path.name for c, path in paths.items()},
-                    **{f"PathName_Orig{c}": str(path.parent) for c, path in paths.items()},
-                }
-            )
+    rows = []
+    for well, site in product((well for well in wells if well.raw), screen.sites):
+        paths = {c: Path(raw_file(well, site, c)) for c in CHANNELS}
+        rows.append(
+            {
+                **_field(well, site, screen),
+                **{f"FileName_Orig{c}": path.name for c, path in paths.items()},
+                **{f"PathName_Orig{c}": str(path.parent) for c, path in paths.items()},
+            }
+        )
     return pd.DataFrame(rows)
 
 
-def _metadata(well: Well, screen: Screen, labelled: bool = True) -> dict[str, str]:
+def _field(well: Well, site: int, screen: Screen) -> dict[str, str]:
+    """What an image table tells of a field: all labels, or their columns empty."""
+    known = _metadata(well, screen)
+    hidden = {} if screen.labelled else dict.fromkeys(_labels(well.perturbation, screen), "")
+    return {**known, **hidden, "Metadata_Site": str(site)}
+
+
+def _metadata(well: Well, screen: Screen) -> dict[str, str]:
     p = well.perturbation
-    labels = _labels(p, screen)
     return {
         "Metadata_Source": well.source,
         "Metadata_Batch": well.batch,
@@ -109,7 +107,7 @@ def _metadata(well: Well, screen: Screen, labelled: bool = True) -> dict[str, st
         "Metadata_Control": "" if p else "negcon",
         # Goes along into every table made from these, so that no figure can call them real.
         "Metadata_Origin": "simulated",
-        **{name: label if labelled else "" for name, label in labels.items()},
+        **_labels(p, screen),
     }
 
 
