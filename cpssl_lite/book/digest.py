@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from glob import glob
 from importlib.metadata import version
@@ -38,7 +39,8 @@ def inputs_named(parameters: Mapping[str, Any], root: Path) -> dict[str, Path]:
         if not text.strip("./") or "\n" in text or len(text) > 1000:
             continue
         named = (text, f"data/{text}", *sorted(glob(text, root_dir=root)))
-        found |= {name: root / name for name in named if (root / name).exists()}
+        # os.path, not Path: a text too long for a name is no error, there is just no such file.
+        found |= {name: root / name for name in named if os.path.exists(root / name)}
     return found
 
 

@@ -67,9 +67,15 @@ def read_percent(path: str | Path) -> nbformat.NotebookNode:
         The file is not there or is not valid Python in percent form.
     """
     try:
-        notebook = jupytext.read(str(path), fmt="py:percent")
+        text = Path(path).read_text(encoding="utf-8")
+        ast.parse(text)
     except OSError as error:
         raise InputError(f"{path}: notebook cannot be read ({error.strerror})") from error
+    except SyntaxError as error:
+        raise InputError(f"{path}: line {error.lineno} is not Python ({error.msg})") from error
+    except ValueError as error:
+        raise InputError(f"{path}: is not a text file ({error})") from error
+    notebook = jupytext.reads(text, fmt="py:percent")
     notebook.metadata["kernelspec"] = {
         "display_name": "Python 3",
         "language": "python",
@@ -152,31 +158,27 @@ def _fit(value: Any, default: Any, where: str) -> Any:
     if isinstance(default, str):
         if isinstance(value, str | Path):
             return str(value)
-        raise InputError(f"{where} must be text like {default!r}, got {value!r}")
-    if isinstance(value, str):
-        value = _parse(value, default, where)
-    if default is None or (isinstance(value, type(default)) and type(value) is not bool):
+    elif isinstance(value, str):
+        value = _parse(value)
+    boolean = isinstance(value, bool)
+    if default is None or (
+        isinstance(value, type(default)) and boolean == isinstance(default, bool)
+    ):
         return value
-    if isinstance(default, bool) and isinstance(value, bool):
-        return value
-    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(default, float) and isinstance(value, int) and not boolean:
         return float(value)
     if isinstance(default, tuple) and isinstance(value, list):
         return tuple(value)
-    kind = type(default).__name__
+    kind = "text" if isinstance(default, str) else type(default).__name__
     raise InputError(f"{where} must be {kind} like {default!r}, got {value!r}")
 
 
-def _parse(text: str, default: Any, where: str) -> Any:
+def _parse(text: str) -> Any:
     """Read command-line text as JSON, with Python's spelling of true, false and none."""
-    plain = {"true": True, "false": False, "none": None}.get(text.lower(), ...)
-    if plain is not ...:
-        return plain
+    plain = {"true": True, "false": False, "none": None}
+    if text.lower() in plain:
+        return plain[text.lower()]
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
-        if default is None:
-            return text
-        kind = type(default).__name__
-        wanted = "JSON" if isinstance(default, dict | list | tuple) else kind
-        raise InputError(f"{where} must be {wanted} like {default!r}, got {text!r}") from error
+    except json.JSONDecodeError:
+        return text

@@ -8,8 +8,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -141,7 +140,7 @@ def _execute(
 
     # Papermill's four lines a notebook would drown our one.
     logging.getLogger("papermill").setLevel(logging.WARNING)
-    with _private_kernel(run, threads):
+    with tempfile.TemporaryDirectory(prefix="cpssl-kernel-") as home:
         try:
             return papermill.execute_notebook(
                 notebook,
@@ -149,6 +148,7 @@ def _execute(
                 str(scratch).replace("{", "{{").replace("}", "}}"),
                 parameters=overrides,
                 kernel_name=KERNEL,
+                kernel_manager_class=_private_kernel(run, threads, home),
                 progress_bar=sys.stderr.isatty(),
                 cwd=str(root),
             )
@@ -164,33 +164,27 @@ def _execute(
             ) from error
 
 
-@contextmanager
-def _private_kernel(run: dict[str, Any], threads: int | None) -> Iterator[None]:
-    """Offer a kernel that is exactly this Python, whatever kernels the machine has."""
-    with tempfile.TemporaryDirectory(prefix="cpssl-kernel-") as folder:
-        spec = Path(folder) / "kernels" / KERNEL / "kernel.json"
-        spec.parent.mkdir(parents=True)
-        environment = {
-            "CPSSL_RUN": json.dumps(run, default=str),
-            # A reader's own start-up scripts and plot settings must not change a page.
-            "IPYTHONDIR": str(Path(folder) / "ipython"),
-            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-        }
-        if threads:
-            environment["OMP_NUM_THREADS"] = str(threads)
-        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        argv.append("--IPKernelApp.log_level=CRITICAL")
-        kernel = {"argv": argv, "display_name": "cpssl", "language": "python", "env": environment}
-        spec.write_text(json.dumps(kernel))
-        before = os.environ.get("JUPYTER_PATH")
-        os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [folder, before]))
-        try:
-            yield
-        finally:
-            if before is None:
-                del os.environ["JUPYTER_PATH"]
-            else:
-                os.environ["JUPYTER_PATH"] = before
+def _private_kernel(run: dict[str, Any], threads: int | None, home: str) -> type:
+    """A kernel that is exactly this Python, whatever kernels the machine has."""
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
+
+    environment = {
+        # Jupyter fills $NAME in these texts.
+        "CPSSL_RUN": json.dumps(run, default=str).replace("$", "$$"),
+        # A reader's own start-up scripts and plot settings must not change a page.
+        "IPYTHONDIR": home,
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    }
+    if threads:
+        environment["OMP_NUM_THREADS"] = str(threads)
+    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    command.append("--IPKernelApp.log_level=CRITICAL")
+
+    class Private(AsyncKernelManager):
+        kernel_spec = KernelSpec(argv=command, language="python", env=environment)
+
+    return Private
 
 
 def _digest_of(path: Path) -> list[str] | None:

@@ -31,6 +31,8 @@ def test_parameters_name_their_inputs(tmp_path: Path) -> None:
     assert set(inputs_named(values, tmp_path)) == {"data/lite", "a.csv"}
     assert set(inputs_named({"tables": ["*.csv"]}, tmp_path)) == {"a.csv"}
     assert set(inputs_named({"tables": "a.csv, lite"}, tmp_path)) == {"data/lite", "a.csv"}
+    plates = "a.csv," + ",".join(f"BR{number:08d}" for number in range(60))
+    assert set(inputs_named({"plates": plates}, tmp_path)) == {"a.csv"}, "too long for a name"
 
 
 def test_a_data_set_is_its_record_or_else_its_files(tmp_path: Path) -> None:

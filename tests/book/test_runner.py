@@ -1,7 +1,6 @@
 """Runner: parameters, skipping, failures."""
 
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -92,6 +91,21 @@ def test_a_default_that_is_computed_is_refused(source: Path, root: Path) -> None
         run_notebook("dice", root=root)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"# %%\nx = 1\n%matplotlib inline\n", "line 3 is not Python"),
+        (b"\xff\xfe", "not a text file"),
+    ],
+)
+def test_a_source_that_is_no_python_is_one_line(
+    source: Path, root: Path, text: bytes, words: str
+) -> None:
+    source.write_bytes(text)
+    with pytest.raises(InputError, match=rf"03_dice\.py: .*{words}"):
+        run_notebook("dice", root=root)
+
+
 def test_names_find_a_notebook(source: Path, root: Path) -> None:
     for name in ("dice", "03_dice", "notebooks/03_dice.py", str(source)):
         assert find_notebook(name, root) == source
@@ -172,7 +186,12 @@ def test_the_kernel_is_private(source: Path, root: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("MPLBACKEND", "Agg")
     source.write_text("# %%\nimport os\nprint(os.environ['MPLBACKEND'])\n")
     assert "inline" in printed(run_notebook("dice", root=root))
-    assert os.environ["JUPYTER_PATH"] == str(root / "nowhere")
+
+
+def test_a_kernel_is_told_its_parameters_to_the_letter(source: Path, root: Path) -> None:
+    extra = "from cpssl_lite.book.provenance import current_run\nprint(current_run()['parameters'])"
+    source.write_text(SOURCE.format(extra=extra))
+    assert "'label': '$HOME $$'" in printed(run_notebook("dice", {"label": "$HOME $$"}, root=root))
 
 
 def test_plain_papermill_reads_the_sources(
