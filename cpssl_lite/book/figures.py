@@ -12,29 +12,21 @@ from cpssl_lite.errors import InputError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, which stay apart in all common forms of colour blindness, for
-# methods that learn; greys of different lightness for those that cannot know anything.
-COLORS = {
-    "DINO": "#0072B2",
-    "MAE": "#E69F00",
-    "SimCLR": "#009E73",
-    "Transfer": "#CC79A7",
-    "CellProfiler": "#D55E00",
-    "Random weights": "#39424B",
-    "Random features": "#75808A",
-    "Shuffled labels": "#C3CAD1",
+# Colour and marker of each method. Okabe and Ito's colours, which stay apart in all common forms
+# of colour blindness, for methods that learn; greys of different lightness for those that cannot
+# know anything. Markers are the second cue, for print and for those who cannot tell the colours.
+METHODS = {
+    "DINO": ("#0072B2", "o"),
+    "MAE": ("#E69F00", "s"),
+    "SimCLR": ("#009E73", "^"),
+    "Transfer": ("#CC79A7", "D"),
+    "CellProfiler": ("#D55E00", "P"),
+    "Random weights": ("#39424B", "v"),
+    "Random features": ("#75808A", "X"),
+    "Shuffled labels": ("#C3CAD1", "*"),
 }
-# The second cue beside colour, for print and for those who cannot tell the colours.
-MARKERS = {
-    "DINO": "o",
-    "MAE": "s",
-    "SimCLR": "^",
-    "Transfer": "D",
-    "CellProfiler": "P",
-    "Random weights": "v",
-    "Random features": "X",
-    "Shuffled labels": "*",
-}
+COLORS = {name: color for name, (color, _) in METHODS.items()}
+MARKERS = {name: marker for name, (_, marker) in METHODS.items()}
 # Other names of a method's family, which share its colour.
 FAMILIES = {"ImageNet": "Transfer"}
 # What the features come from, by shape (as in the paper's Fig. 2); first match wins.

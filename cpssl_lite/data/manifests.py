@@ -10,7 +10,7 @@ import yaml
 
 from cpssl_lite.errors import InputError
 
-FOLDER = Path(os.environ.get("CPSSL_MANIFESTS", Path(__file__).parents[2] / "data_manifests"))
+FOLDER = Path(__file__).resolve().parents[2] / "data_manifests"
 
 
 def list_manifests() -> list[dict[str, Any]]:

@@ -107,13 +107,19 @@ def simulate(
     return table
 
 
-def _yaml(path: Path) -> Any:
+def _yaml(path: Path) -> dict[str, Any]:
     try:
-        return yaml.safe_load(path.read_text())
+        card = yaml.safe_load(path.read_text())
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise InputError(
             f"{path}: cannot be read as YAML ({error}); delete it or take another folder"
         ) from error
+    return card if isinstance(card, dict) else {}
+
+
+def _flat(card: dict[str, Any]) -> dict[str, Any]:
+    parameters = card.get("parameters")
+    return card | (parameters if isinstance(parameters, dict) else {}) | {"parameters": None}
 
 
 def _begin(out: Path, identity: dict[str, Any]) -> bool:
@@ -121,16 +127,12 @@ def _begin(out: Path, identity: dict[str, Any]) -> bool:
     card = out / "dataset.yaml"
     if card.exists():
         there = _yaml(card)
-        there = there if isinstance(there, dict) else {}
-        for key, wanted in identity.items():
-            if there.get(key) != wanted:
-                got = there.get(key)
-                if isinstance(wanted, dict) and isinstance(got, dict):
-                    key = next(k for k in {**wanted, **got} if wanted.get(k) != got.get(k))
-                    got, wanted = got.get(key), wanted.get(key)
+        got, asked = _flat(there), _flat(identity)
+        for key in asked:
+            if got.get(key) != asked[key]:
                 raise InputError(
-                    f"{out}: holds another data set ({key} is {got!r}, asked for {wanted!r});"
-                    " take another folder or delete this one"
+                    f"{out}: holds another data set ({key} is {got.get(key)!r}, asked for"
+                    f" {asked[key]!r}); take another folder or delete this one"
                 )
         return bool(there.get("finished"))
     with atomic_path(card) as scratch:
