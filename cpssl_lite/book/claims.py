@@ -1,7 +1,7 @@
 """The paper's claims: what it said, what this run measured, and a verdict by rule."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -183,32 +183,28 @@ def verdict(claim: Claim, measured: Measured | None) -> str:
 
 
 def show_claims(
-    ids: Sequence[str] | None = None,
+    chapter: str = "",
     claims: Mapping[str, Claim] | None = None,
     measured: Mapping[str, Measured] | None = None,
-    chapter: str = "",
 ) -> Html:
     """Table of the paper's number beside this run's, for a chapter.
 
     Parameters
     ----------
-    ids
-        Claims to show, in this order; by default those recorded in this kernel.
+    chapter
+        All claims of this chapter (a notebook's name without its number) that can be checked; by
+        default those recorded in this kernel.
     claims, measured
         Other than ``book/claims.yml`` and what this kernel recorded.
-    chapter
-        In the place of ids: all claims of this chapter (a notebook's name without its number)
-        that can be checked.
     """
     known = load_claims() if claims is None else claims
     have = _recorded if measured is None else measured
+    shown = [known[id] for id in have]
     if chapter:
-        ids = [c.id for c in known.values() if c.chapter == chapter and not c.reason]
+        shown = [c for c in known.values() if c.chapter == chapter and not c.reason]
     rows = []
-    for id in ids or list(have):
-        if id not in known:
-            raise InputError(f"claims.yml: no claim {id}. There are: {', '.join(known)}")
-        claim, got = known[id], have.get(id)
+    for claim in shown:
+        got = have.get(claim.id)
         run: object = "not measured"
         if got is not None:
             run = Html(f"{cell(number(got.value, claim))} <small>{cell(got.data)}</small>")

@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -196,7 +196,6 @@ def _digest_of(path: Path) -> list[str] | None:
 
 
 def run_all(
-    names: Sequence[str] | None = None,
     workers: int = 1,
     force: bool = False,
     root: str | Path | None = None,
@@ -208,8 +207,6 @@ def run_all(
 
     Parameters
     ----------
-    names
-        Notebooks to run, by default all.
     workers
         Notebooks at a time, each in a process with its share of the cores. One with a cell tagged
         ``alone`` runs after the others, by itself.
@@ -221,8 +218,7 @@ def run_all(
         Values by notebook stem; the page in the book is made with these.
     """
     root = find_root(root)
-    sources = [find_notebook(n, root) for n in names] if names else list_notebooks(root)
-    given = parameters or {}
+    sources, given = list_notebooks(root), parameters or {}
     alone = [s for s in sources if workers == 1 or len(sources) < 2 or _wants_all_cores(s)]
     shared = [s for s in sources if s not in alone]
     # Processes, not threads: papermill and the kernel's environment are per process.

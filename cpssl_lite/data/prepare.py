@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.metadata import version
@@ -45,7 +45,6 @@ def prepare(
     low: float = 0.01,
     high: float = 99.9,
     workers: int = 2,
-    channels: Sequence[str] = CHANNELS,
     illum: str | Path | None = None,
 ) -> Path:
     """Make a merged image of every field of an image table.
@@ -81,25 +80,22 @@ def prepare(
         At the first bad field the run stops; fields that are done stay, the table is not written.
     """
     table, out = Path(table), Path(out)
-    if "DNA" not in channels:
-        raise InputError(f"channels must include DNA for Otsu's threshold, got {list(channels)}")
     if table.resolve() == (out / "images.parquet").resolve():
         raise InputError(f"{table}: would be overwritten; choose another folder than {out}")
     fields = read_image_table(table)
     check_writable(out / "images.parquet")
-    jobs = _jobs(fields, out, channels, illum)
-    make = partial(_make, low=float(low), high=float(high), channels=tuple(channels))
+    jobs = _jobs(fields, out, illum)
+    make = partial(_make, listed=out / "images.parquet", low=float(low), high=float(high))
     provenance = {
         "made_by": f"cpssl_lite {version('cpssl_lite')} prepare",
         "table": table.name,
         "table_sha256": sha256(table),
         "fields": len(fields),
-        "parameters": {"low": low, "high": high, "channels": list(channels)}
+        "parameters": {"low": low, "high": high, "channels": list(CHANNELS)}
         | ({"illum": str(illum)} if illum else {}),
         "versions": {name: version(name) for name in ("numpy", "tifffile", "imagecodecs")},
     }
     _check_sizes(jobs)
-    _drop_other_table(out, provenance)
     _report(fields["Metadata_Plate"].tolist(), side_by_side(make, jobs, workers))
 
     made = fields[[c for c in fields if str(c).startswith("Metadata_")]].copy()
@@ -125,13 +121,11 @@ def _report(plates: list[str], results: Iterable[bool]) -> None:
             log.info("plate %s: %d of %d fields made anew", plate, made[plate], total[plate])
 
 
-def _jobs(
-    fields: pd.DataFrame, out: Path, channels: Sequence[str], illum: str | Path | None
-) -> list[_Job]:
+def _jobs(fields: pd.DataFrame, out: Path, illum: str | Path | None) -> list[_Job]:
     merged = "FileName_Merged" in fields
     if merged and illum:
         raise InputError("illumination functions are for raw images; this table has merged ones")
-    columns = ["FileName_Merged"] if merged else [f"FileName_{name}" for name in channels]
+    columns = ["FileName_Merged"] if merged else [f"FileName_{name}" for name in CHANNELS]
     plates = _plate_names(fields)
     names = fields[["Metadata_Well", "Metadata_Site"]].map(_safe)
     targets = [
@@ -146,7 +140,7 @@ def _jobs(
     if illum is None:
         return [_Job(*job) for job in zip(sources, targets, strict=True)]
     functions = [
-        tuple(str(Path(illum) / plate / f"{plate}_Illum{name}.npy") for name in channels)
+        tuple(str(Path(illum) / plate / f"{plate}_Illum{name}.npy") for name in CHANNELS)
         for plate in map(_safe, fields["Metadata_Plate"])
     ]
     return [_Job(*job) for job in zip(sources, targets, functions, strict=True)]
@@ -170,16 +164,6 @@ def _safe(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]", "_", name).lstrip(".") or "_"
 
 
-def _drop_other_table(out: Path, provenance: dict[str, Any]) -> None:
-    """Remove the table of an earlier run that was made otherwise: its images change under it."""
-    try:
-        same = json.loads((out / "images.json").read_text()) == provenance
-    except (OSError, ValueError):
-        same = False
-    if not same:
-        (out / "images.parquet").unlink(missing_ok=True)
-
-
 def _check_sizes(jobs: list[_Job]) -> None:
     """Compare the sizes that the fields' first files have by their headers."""
     with ThreadPoolExecutor(8) as pool:  # waits for the disk rather than computes
@@ -193,9 +177,9 @@ def _check_sizes(jobs: list[_Job]) -> None:
             )
 
 
-def _make(job: _Job, low: float, high: float, channels: tuple[str, ...]) -> bool:
+def _make(job: _Job, listed: Path, low: float, high: float) -> bool:
     """Make one merged image; False if it was there already."""
-    recipe = _recipe(job, low, high, channels)
+    recipe = _recipe(job, low, high, CHANNELS)
     if job.target.is_file():
         try:
             if read_header(job.target)[1].get("recipe") == recipe:
@@ -203,14 +187,15 @@ def _make(job: _Job, low: float, high: float, channels: tuple[str, ...]) -> bool
         except InputError:
             pass  # damaged since: make it again
     if len(job.sources) == 1:
-        raw = read_merged(job.sources[0], channels).pixels
+        raw = read_merged(job.sources[0]).pixels
     else:
         raw = read_planes(job.sources)
     even = _evened(job, raw) if job.illum else raw
     pixels = to_uint16(scale_intensities(even, low, high))
     # From the stored grey levels, so that anybody can find it again from the file.
-    otsu = otsu_threshold(pixels[channels.index("DNA")])
-    write_merged(job.target, pixels, otsu, channels, {"recipe": recipe})
+    otsu = otsu_threshold(pixels[CHANNELS.index("DNA")])
+    listed.unlink(missing_ok=True)  # the table of an earlier run: its images change under it
+    write_merged(job.target, pixels, otsu, notes={"recipe": recipe})
     return True
 
 

@@ -48,7 +48,7 @@ def test_a_direction_without_a_number(known) -> None:
     below = claims.Claim("x", "", "", "", "below", rule, ("any",))
     assert verdict(below, Measured("x", 0.5, "mine")) == "direction holds"
     assert verdict(below, Measured("x", 1.5, "mine")) == "differs"
-    shown = show_claims(["x"], {"x": below}, {"x": Measured("x", 0.5, "mine")})
+    shown = show_claims(claims={"x": below}, measured={"x": Measured("x", 0.5, "mine")})
     assert "<td>below 1</td>" in shown and "<td>0.5 <small>mine</small></td>" in shown
 
 
@@ -115,8 +115,9 @@ def test_what_cannot_be_recorded(known) -> None:
 
 
 def test_sentences_are_escaped(known) -> None:
-    bad = claims.Claim("x", "<i>", "<script>alert(1)</script>", "m", 1, {}, ())
-    shown = show_claims(["x"], {"x": bad}, {})
+    bad = claims.Claim("x", "<i>", "<script>alert(1)</script>", "m", 1, {}, (), chapter="c")
+    shown = show_claims("c", {"x": bad}, {})
+    assert "not measured" in shown
     assert "<script>" not in shown and "&lt;script&gt;" in shown and "<i>" not in shown
 
 

@@ -219,23 +219,17 @@ def test_the_folder_of_the_table_itself_is_refused(screen, tmp_path):
 
 def test_a_table_that_cannot_be_used_leaves_the_one_of_an_earlier_run(screen, tmp_path):
     made = prepare(screen, tmp_path / "out", workers=1)
+    with pytest.raises(InputError, match="percentiles"):
+        prepare(screen, tmp_path / "out", low=99, high=1, workers=1)
     tifffile.imwrite(tmp_path / "P2/A02-Mito.tiff", np.ones((60, 80), np.uint16))
     with pytest.raises(InputError, match="one size"):
         prepare(screen, tmp_path / "out", low=0.1, workers=1)
     assert made.is_file()
 
 
-def test_percentiles_and_channels_are_checked(screen, tmp_path):
+def test_percentiles_are_checked(screen, tmp_path):
     with pytest.raises(InputError, match="percentiles"):
         prepare(screen, tmp_path / "out", low=99, high=1)
-    with pytest.raises(InputError, match="must include DNA"):
-        prepare(screen, tmp_path / "out", channels=("Mito", "ER"))
-
-
-def test_some_channels_only(screen, tmp_path):
-    path = prepare(screen, tmp_path / "out", channels=("DNA", "ER"), workers=1)
-    field = read_merged(read_image_table(path)["FileName_Merged"][0], ("ER", "DNA"))
-    assert field.pixels.shape == (2, 60, 90)
 
 
 @pytest.mark.parametrize("plate", ["../../up", "/etc/x", "..", "a b/c", ".hidden", "Ä"])
