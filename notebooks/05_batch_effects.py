@@ -89,6 +89,7 @@ from cpssl_lite.metrics.nearest import nearest_neighbours, standardise
 from cpssl_lite.metrics.similarity import encode
 from cpssl_lite.metrics.variance import variance_explained
 from cpssl_lite.profiles.maps import umap_map
+from cpssl_lite.profiles.normalize import normalize
 from cpssl_lite.profiles.table import profile_matrix
 
 style()
@@ -203,7 +204,7 @@ maps = {name: umap_map(matrix, seed) for name, matrix in values.items()}
 # mean F1 over the feature types. The text does not name the classifier; here it is the nearest
 # neighbour of another batch and another compound ({term}`NSBP <NN, NSB, NSP, NSBP>`).
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-umap-target", "caption": "The paper's Fig. 4 on this run's data: UMAP of well profiles. Coloured are the 20 labels that are classified best; wells with other labels are hollow grey points, controls small grey dots."}, "image": {"alt": "UMAP scatter plots of wells for up to two feature types, with twenty labels in different colours and markers."}}
 column = label_column(tables[first], label or None)
 
 
@@ -237,12 +238,11 @@ PALETTE = [*list(COLORS.values())[:5], *SPARE_COLORS]
 SHAPES = "osD^v"
 
 
-def dots(axis, at, groups, names, size=9):
+def dots(axis, at, groups, names, size):
     """One colour and marker per group."""
     for number, name in enumerate(names):
-        here = at[groups == name]
         axis.scatter(
-            *here.T,
+            *at[groups == name].T,
             s=size,
             color=PALETTE[number % len(PALETTE)],
             marker=SHAPES[(number // len(PALETTE) + number) % len(SHAPES)],
@@ -252,126 +252,72 @@ def dots(axis, at, groups, names, size=9):
         )
 
 
-def bare(axis, name):
-    axis.set(xticks=[], yticks=[], title=name)
-    axis.set(xlabel="UMAP 1", ylabel="UMAP 2")
+def bare(axis, title=""):
+    axis.set(xticks=[], yticks=[], title=title)
     axis.grid(False)
 
 
-def panels(height=3.2, **kwargs):
-    figure, axes = plt.subplots(
-        1, len(shown), figsize=(WIDTH, height), squeeze=False, **kwargs
-    )
-    return figure, axes[0]
-
-
-def legend(figure, axis, columns):
-    handles, names = axis.get_legend_handles_labels()
-    figure.legend(
-        handles,
-        names,
-        loc="outside upper center",
-        ncols=columns,
-        markerscale=2.2,
-        handletextpad=0.2,
-        columnspacing=1.0,
-    )
-
-
-def by_count(axis, at, cells):
-    low, high = np.nanpercentile(cells, (1, 99))
-    return axis.scatter(*at.T, c=cells, s=9, vmin=low, vmax=high, linewidths=0)
-
-
-def by_group(factor, columns=4):
-    """Maps of the two feature types, coloured by a factor."""
-    figure, axes = panels(3.5)
-    for axis, name in zip(axes, shown, strict=True):
-        groups = heads[name][factor].to_numpy()
-        dots(axis, maps[name], groups, np.unique(groups))
-        bare(axis, name)
-    if len(np.unique(groups)) <= 24:
-        legend(figure, axes[0], columns)
-    tag(figure, data_kind)
-
-
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-umap-target", "caption": "The paper's Fig. 4 on this run's data: UMAP of well profiles. Coloured are the 20 labels that are classified best; wells with other labels are hollow grey points, controls small grey dots."}, "image": {"alt": "UMAP scatter plots of wells for up to two feature types, with twenty labels in different colours and markers."}}
-figure, axes = panels(4.8)
-for axis, name in zip(axes, shown, strict=True):
+figure, axes = plt.subplots(1, len(shown), figsize=(WIDTH, 4.8), squeeze=False)
+for axis, name in zip(axes[0], shown, strict=True):
     wells = matrices[name][0]
     labels = wells[column].to_numpy(dtype=str) if column else np.array([""])
     controls = heads[name]["negcon"].to_numpy()
     rest = ~controls & ~np.isin(labels, chosen)
     axis.scatter(*maps[name][controls].T, s=2, color="#C3CAD1", linewidths=0)
-    axis.scatter(
-        *maps[name][rest].T,
-        s=8,
-        facecolors="none",
-        edgecolors="#A4AEB8",
-        linewidths=0.5,
-    )
-    if chosen:
-        dots(axis, maps[name], labels, chosen, size=16)
+    hollow = {"facecolors": "none", "edgecolors": "#A4AEB8", "linewidths": 0.5}
+    axis.scatter(*maps[name][rest].T, s=8, **hollow)
+    dots(axis, maps[name], labels, chosen, size=16)
     bare(axis, name)
+    axis.set(xlabel="UMAP 1", ylabel="UMAP 2")
 if chosen:
-    legend(figure, axes[0], 4)
+    figure.legend(
+        *axes[0, 0].get_legend_handles_labels(),
+        loc="outside upper center",
+        ncols=4,
+        markerscale=2,
+        handletextpad=0.2,
+    )
 tag(figure, data_kind)
 
 # %% [markdown]
 # ## The same map, by what should not matter
 #
 # If the features held only the effect of the treatment, the colours below would be mixed
-# everywhere (except for the controls, which are a treatment of their own).
+# everywhere (except for the controls, which are a treatment of their own). Normalisation takes
+# away a part of the effect before it reaches the maps, so the raw profiles of the first feature type
+# stand beside them.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-umap-control", "caption": "The same maps, coloured by control status (Supplementary Fig. 9a)."}, "image": {"alt": "UMAP scatter plots with negative controls and treated wells in two colours."}}
-for known in heads.values():
-    known["status"] = np.where(known["negcon"], "negative control", "treated")
-by_group("status")
-
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-umap-batch", "caption": "The same maps, coloured by batch (Supplementary Fig. 9b)."}, "image": {"alt": "UMAP scatter plots with one colour per batch."}}
-by_group("batch")
-
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-umap-source", "caption": "The same maps, coloured by source (Supplementary Fig. 9c)."}, "image": {"alt": "UMAP scatter plots with one colour per source."}}
-if "source" in groupings:
-    by_group("source")
-else:
-    print("One source only: the figure by source is left out.")
-
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-umap-cells", "caption": "The same maps, coloured by the number of cells in the well (Supplementary Fig. 9d)."}, "image": {"alt": "UMAP scatter plots with wells coloured by cell count on a continuous scale."}}
-if not counted:
-    print(f"No cell counts (no column {cell_count}): the figure is left out.")
-else:
-    figure, axes = panels(3.3)
-    for axis, name in zip(axes, shown, strict=True):
-        picture = by_count(axis, maps[name], heads[name]["cells"])
-        bare(axis, name)
-    figure.colorbar(picture, ax=axes, label="cells in the well", shrink=0.8)
-    tag(figure, data_kind)
-
-# %% [markdown]
-# Normalisation has taken away a part of the effect before it reaches these maps. The raw profiles of
-# the first feature type (every feature scaled to variance 1) show what was there:
-
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-umap-raw", "caption": "The first feature type before normalisation, by batch and, where it is known, by cell count."}, "image": {"alt": "UMAP scatter plots of raw profiles, wells coloured by batch and by cell count."}}
-if as_given:
-    print("Nothing was normalised here: the maps above are these.")
-else:
-    raw_head = facts(unprocessed[first][0])
-    raw_map = umap_map(standardise(unprocessed[first][1]), seed)
-    figure, axes = plt.subplots(1, 1 + counted, figsize=(WIDTH, 3.5))
-    axes = np.atleast_1d(axes)
-    groups = raw_head["batch"].to_numpy()
-    dots(axes[0], raw_map, groups, np.unique(groups))
-    bare(axes[0], f"{first}, raw")
-    if len(np.unique(groups)) <= 24:
-        legend(figure, axes[0], 4)
-    if counted:
-        picture = by_count(axes[1], raw_map, raw_head["cells"])
-        bare(axes[1], f"{first}, raw")
-        figure.colorbar(
-            picture, ax=axes[1], label="cells in the well", shrink=0.8
-        )
-    tag(figure, data_kind)
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-umap-technical", "caption": "The maps coloured by control status, batch and, where they are known, source and number of cells (the paper's Supplementary Fig. 9a to d). Last column, if profiles are normalised here: the first feature type before that, every feature scaled to variance 1."}, "image": {"alt": "A grid of UMAP scatter plots: one row for each of control status, batch, source and cell count, one column per feature type and one for raw profiles."}}
+columns = {name: (maps[name], heads[name]) for name in shown}
+if not as_given:
+    wells, matrix = unprocessed[first]
+    columns[f"{first}, raw"] = umap_map(standardise(matrix), seed), facts(wells)
+rows = {"status": "control or not"} | {name: name for name in groupings}
+if counted:
+    rows["cells"] = "cells in the well"
+figure, axes = plt.subplots(
+    len(rows), len(columns), figsize=(WIDTH, 0.6 + 1.8 * len(rows))
+)
+axes = np.reshape(axes, (len(rows), len(columns)))
+for row, (factor, words) in zip(axes, rows.items(), strict=True):
+    for axis, (name, (at, known)) in zip(row, columns.items(), strict=True):
+        bare(axis, name if axis in axes[0] else "")
+        known["status"] = np.where(known["negcon"], "control", "treated")
+        if factor == "cells":
+            cells = known["cells"]
+            low, high = np.nanpercentile(cells, (1, 99))
+            shade = {"c": cells, "vmin": low, "vmax": high}
+            picture = axis.scatter(*at.T, s=5, linewidths=0, **shade)
+        else:
+            groups = known[factor].to_numpy()
+            dots(axis, at, groups, np.unique(groups), size=5)
+    row[0].set_ylabel(words)
+    if factor == "cells":
+        figure.colorbar(picture, ax=row[-1], aspect=12)
+    elif len(np.unique(groups)) <= 12:
+        place = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}
+        row[-1].legend(markerscale=2, handletextpad=0, fontsize=8, **place)
+tag(figure, data_kind)
 
 # %% [markdown]
 # ## Supplementary Figure 10: measured on the features
@@ -389,7 +335,7 @@ cosine = {
 }
 
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-batch-metrics", "caption": "The paper's Supplementary Fig. 10 on this run's data, by batch and, where there are several, by source. High connectivity, low LISI and high silhouettes mean a strong effect. Boxes of silhouettes hold the middle half of the wells, whiskers 90%."}, "image": {"alt": "Three rows of panels, by batch and by source: graph connectivity against k, LISI against k, and box plots of silhouettes, one line or box per feature type and baseline."}}
 def effects(matrix, graph, groups):
     """Silhouettes of all wells, connectivity by k, mean LISI by k."""
     have = graph.neighbours.shape[1]
@@ -444,7 +390,6 @@ def look(name):
     return color(name), marker(name), "-"
 
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-batch-metrics", "caption": "The paper's Supplementary Fig. 10 on this run's data, by batch and, where there are several, by source. High connectivity, low LISI and high silhouettes mean a strong effect. Boxes of silhouettes hold the middle half of the wells, whiskers 90%."}, "image": {"alt": "Three rows of panels, by batch and by source: graph connectivity against k, LISI against k, and box plots of silhouettes, one line or box per feature type and baseline."}}
 if not groupings:
     print("One batch only: there is nothing to compare.")
 else:
@@ -584,7 +529,7 @@ html_table(
 # components and with the map's axes. Since the axes of a map may be turned at will, the last
 # column takes both together (multiple correlation).
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-cell-count", "caption": "Correlation of cell count with the first five principal components and the axes of the map (Supplementary Fig. 9d), for all wells and for controls alone. The last column is the multiple correlation with both axes of the map."}, "image": {"alt": "Heat map of correlations, one row per feature type for all wells and for controls, one column per component or map axis."}}
 AXES = ["PC 1", "PC 2", "PC 3", "PC 4", "PC 5", "UMAP 1", "UMAP 2", "UMAP"]
 
 
@@ -624,7 +569,6 @@ for name, known in heads.items():
     for status, part in (("all", controls | True), ("controls", controls)):
         with_count[name, status] = count_correlation(name, part)
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-cell-count", "caption": "Correlation of cell count with the first five principal components and the axes of the map (Supplementary Fig. 9d), for all wells and for controls alone. The last column is the multiple correlation with both axes of the map."}, "image": {"alt": "Heat map of correlations, one row per feature type for all wells and for controls, one column per component or map axis."}}
 if not counted:
     print(f"No cell counts (no column {cell_count}): this figure is left out.")
 else:
@@ -649,7 +593,7 @@ else:
 # line, all others as groups. Factors overlap (a plate lies in one batch and one source, a layout
 # puts a compound at one position), so the shares do not add up.
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-variance", "caption": "Variance explained by each factor alone, in percent, adjusted for the number of groups; before and, where profiles are normalised here, after normalisation. A dash: the factor does not vary or is not known."}, "image": {"alt": "Heat maps with one row per factor and one column per feature type, with the percentage of variance explained written in each cell, for raw and for normalised profiles."}}
 FACTORS = {
     "source": "source",
     "batch": "batch",
@@ -681,7 +625,6 @@ audits = {
     for stage, every in stages.items()
 }
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-variance", "caption": "Variance explained by each factor alone, in percent, adjusted for the number of groups; before and, where profiles are normalised here, after normalisation. A dash: the factor does not vary or is not known."}, "image": {"alt": "Heat maps with one row per factor and one column per feature type, with the percentage of variance explained written in each cell, for raw and for normalised profiles."}}
 figure, axes = plt.subplots(
     len(audits),
     1,
@@ -695,7 +638,10 @@ for axis, (stage, grid) in zip(axes[:, 0], audits.items(), strict=True):
         axis, grid.round(1).to_numpy() + 0.0, "{:.1f}", grid.to_numpy() > 35
     )
     axis.set_title(stage.capitalize() + " (%)")
-    axis.set_xticks(range(grid.shape[1]), grid.columns)
+    axis.set_xticks(
+        range(grid.shape[1]),
+        [name.replace(" ", "\n").replace("-", "-\n") for name in grid],
+    )
     axis.set_yticks(range(len(grid)), grid.index)
     axis.grid(False)
 tag(figure, data_kind)
@@ -761,7 +707,7 @@ def harmony(profiles, batches):
     return parts, np.asarray(fit.Z_corr)
 
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-harmony", "caption": "What Harmony buys and what it costs. Arrows go from before to after: right is better mixed batches (LISI of 15 neighbours), up is better matches. Open markers: raw profiles, full ones: normalised."}, "image": {"alt": "Two panels with an arrow per feature type: mixing of batches on the horizontal axis, perturbation mAP and label mAP on the vertical axes."}}
 def outcome(known, wells, parts):
     """Batch effect of components, and how well they still find what matches."""
     groups = known["batch"].to_numpy()
@@ -793,7 +739,6 @@ if "batch" in groupings:
                 for parts in harmony(matrix, known["batch"].to_numpy())
             ]
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-harmony", "caption": "What Harmony buys and what it costs. Arrows go from before to after: right is better mixed batches (LISI of 15 neighbours), up is better matches. Open markers: raw profiles, full ones: normalised."}, "image": {"alt": "Two panels with an arrow per feature type: mixing of batches on the horizontal axis, perturbation mAP and label mAP on the vertical axes."}}
 if not corrected:
     print("One batch only: there is nothing to correct.")
 else:
@@ -838,30 +783,26 @@ else:
     tag(figure, data_kind)
 
 # %% tags=["hide-input"]
+COLUMNS = {
+    "silhouette": ("Silhouette", "{:+.3f}"),
+    "lisi": ("LISI, k = 15", "{:.2f}"),
+    "perturbation_map": ("Perturbation mAP", "{:.3f}"),
+    "perturbation_acc_nsb": ("Perturbation NSB", "{:.3f}"),
+    "label_map": ("Label mAP", "{:.3f}"),
+}
 html_table(
-    (
-        "Features",
-        "Harmony",
-        "Silhouette",
-        "LISI, k = 15",
-        "Perturbation mAP",
-        "Perturbation NSB",
-        "Label mAP",
-    ),
+    ("Features", *(title for title, _ in COLUMNS.values())),
     [
         (
             f"{name}, {stage}",
-            when,
-            f"{row['silhouette']:+.3f}",
-            f"{row['lisi']:.2f}",
-            f"{row['perturbation_map']:.3f}",
-            f"{row['perturbation_acc_nsb']:.3f}",
-            f"{row['label_map']:.3f}",
+            *(
+                " → ".join(form.format(row[metric]) for row in pair)
+                for metric, (_, form) in COLUMNS.items()
+            ),
         )
         for (name, stage), pair in corrected.items()
-        for when, row in zip(("before", "after"), pair, strict=True)
     ],
-    caption="Harmony before and after",
+    caption="Before → after Harmony",
 )
 
 # %% [markdown]
@@ -977,16 +918,19 @@ claims.show_claims(chapter="batch_effects")
 #
 # 1. Which step of the normalisation removes the batch, sphering or MAD robustize? Say first what
 #    you expect.
-#
-# ```{admonition} Solution
-# :class: dropdown
-# Run the chapter with `-p method=sphere` and with `-p method=mad_robustize` and compare the heat
-# maps of variance. Either step alone leaves less than one percent for source, batch and plate:
-# MAD robustize because it centres every plate, sphering because batches differ along directions
-# in which the controls vary too, and these are shrunk. They differ in what is left for the
-# perturbation.
-# ```
-#
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution"}
+if not as_given:
+    shares = {
+        way: audit(normalize(raw[first], way))
+        for way in ("none", "sphere", "mad_robustize")
+    }
+    print(f"{first}: percent of variance that goes along with each factor")
+    print(pd.DataFrame(shares).round(1).to_string())
+    print("MAD robustize centres every plate. Sphering shrinks directions in")
+    print("which the controls vary, and batches lie along these.")
+
+# %% [markdown]
 # 2. How strong must a batch effect be before each metric sees it?
 #
 # ```{admonition} Solution
@@ -999,7 +943,7 @@ claims.show_claims(chapter="batch_effects")
 #
 # 3. What does the silhouette by batch become when batches are shuffled among the wells?
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution"}
 batches, x = heads[first]["batch"].to_numpy(), matrices[first][1]
 moved = np.random.default_rng(seed).permutation(batches)
 for what, labels in (("as they are", batches), ("shuffled", moved)):
