@@ -97,7 +97,9 @@ def extract(
     from cpssl_lite.models.checkpoints import DEFAULT, load_encoder, random_like
     from cpssl_lite.models.transfer import load_transfer
     from cpssl_lite.profiles.extract import extract as run_extraction
+    from cpssl_lite.profiles.table import check_output
 
+    check_output(out, [image_table])
     images = read_image_table(image_table)
     if transfer:
         encoder = load_transfer(transfer, checkpoint)

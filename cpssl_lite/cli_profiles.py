@@ -43,7 +43,9 @@ def measure(image_table: Path, out: Path, workers: int) -> None:
     """
     from cpssl_lite.images.table import read_image_table
     from cpssl_lite.profiles.cellprofiler_style import cellprofiler_style
+    from cpssl_lite.profiles.table import check_output
 
+    check_output(out, [image_table])
     click.echo(cellprofiler_style(read_image_table(image_table), out, workers=workers))
 
 
@@ -77,7 +79,7 @@ def normalize(
     )
     from cpssl_lite.provenance import provenance
 
-    check_output(out)
+    check_output(out, profiles)
     with _about(profiles):
         table = assign_roles(read_profiles(profiles), **names)
         normalized = run_normalize(table, method, epsilon=epsilon)
@@ -117,7 +119,7 @@ def select(
     from cpssl_lite.profiles.table import check_output, read_profiles, write_profiles
     from cpssl_lite.provenance import provenance
 
-    check_output(out)
+    check_output(out, profiles)
     chosen = [] if rules == "none" else [name.strip() for name in rules.split(",")]
     lists = {"keep": keep, "block": blocklist}
     names = {key: read_feature_list(path) for key, path in lists.items() if path}
@@ -155,9 +157,10 @@ def evaluate(
     from cpssl_lite.files import atomic_path, check_writable
     from cpssl_lite.profiles.table import assign_roles, read_profiles
 
-    check_writable(out)
+    named = _named(profiles)
+    check_writable(out, named.values())
     results: dict[str, dict[str, float | None]] = {}
-    for name, path in _named(profiles).items():
+    for name, path in named.items():
         with _about([path]):
             table = assign_roles(read_profiles(path), label=label, **names)
             numbers = run_evaluate(table, label=label, convention=convention)

@@ -5,7 +5,7 @@ import hashlib
 import os
 import platform
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -53,15 +53,17 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             scratch.unlink(missing_ok=True)
 
 
-def check_writable(path: str | Path) -> None:
+def check_writable(path: str | Path, inputs: Iterable[str | Path] = ()) -> None:
     """Fail now, not after hours of work, when `path` cannot be written.
 
     Raises
     ------
     InputError
-        The folder cannot be created or written, or `path` is a folder.
+        The folder cannot be created or written; `path` is a folder or one of `inputs`.
     """
     path = Path(path)
+    if any(path.resolve() == Path(given).resolve() for given in inputs):
+        raise InputError(f"{path}: is read as well; give another name to write to")
     if path.is_dir():
         raise InputError(f"{path}: is a folder; give the name of a file to write")
     trial = _scratch(path)

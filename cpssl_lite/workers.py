@@ -1,6 +1,7 @@
 """Work shared by processes that do not outlive the command that started them."""
 
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -50,11 +51,12 @@ def side_by_side(
 
 
 def end_with_parent() -> None:
-    """End this process when its parent has ended, however it ended.
+    """End this process when its parent has ended, however it ended, and leave Ctrl-C to it.
 
     For ``ProcessPoolExecutor(initializer=...)``: the workers of a killed command would otherwise
-    wait for work for ever.
+    wait for work for ever, and those of an interrupted one each print a traceback.
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_watch, daemon=True).start()
 
 

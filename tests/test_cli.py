@@ -276,6 +276,21 @@ def test_bad_arguments(refused, screen, tmp_path):
     assert blocked.read_bytes() == b""
 
 
+def test_no_command_writes_over_what_it_reads(refused, screen, tmp_path):
+    mine = profiles(tmp_path / "mine.csv")
+    table, images = tmp_path / "mine.parquet", tmp_path / "images.parquet"
+    pd.read_csv(mine).to_parquet(table)
+    pd.read_csv(screen).to_parquet(images)
+    for given, words in (
+        (table, ["normalize", mine, table]), (table, ["select", table]),
+        (table, ["evaluate", f"Mine={table}"]), (images, ["extract", images]),
+        (images, ["measure", images]),
+    ):  # fmt: skip
+        before = given.read_bytes()
+        assert "is read as well" in refused(*words, "-o", given)
+        assert given.read_bytes() == before
+
+
 def test_errors_about_a_table_name_its_file(refused, tmp_path):
     good, bad = profiles(tmp_path / "good.csv"), profiles(tmp_path / "bad.csv", Metadata_Batch="")
     out = tmp_path / "m.json"

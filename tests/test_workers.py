@@ -59,6 +59,35 @@ def test_workers_end_with_a_killed_command(tmp_path, start):
     assert not left
 
 
+INTERRUPTED = """
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from cpssl_lite.workers import end_with_parent
+if __name__ == "__main__":
+    try:
+        with ProcessPoolExecutor(2, get_context("spawn"), end_with_parent) as pool:
+            for _ in pool.map(time.sleep, [0.01] * 4 + [1.5]):
+                print(flush=True)
+    except KeyboardInterrupt:
+        print("stopped")
+"""
+
+
+def test_ctrl_c_is_answered_once_and_soon(tmp_path):
+    script = tmp_path / "command.py"
+    script.write_text(INTERRUPTED)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(
+        [sys.executable, script], text=True, start_new_session=True, **streams
+    ) as run:
+        for _ in range(4):
+            run.stdout.readline()
+        os.killpg(run.pid, signal.SIGINT)  # as a terminal does: to all of them
+        printed, error = run.communicate(timeout=20)
+    assert printed.split() == ["stopped"] and not error
+
+
 def alive(stat: str) -> bool:
     try:
         return Path(stat).read_text().rpartition(")")[2].split()[0] != "Z"

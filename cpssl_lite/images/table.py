@@ -169,7 +169,8 @@ def readable(path: Path) -> Iterator[None]:
 
 def _read(path: Path) -> pd.DataFrame:
     if not path.is_file():
-        raise InputError(f"{path}: no such image table")
+        what = "is a folder, not a table" if path.is_dir() else "no such image table"
+        raise InputError(f"{path}: {what}")
     name = path.name.lower()
     with readable(path):
         if name.endswith((".parquet", ".pq")):

@@ -110,7 +110,11 @@ def train(
         objective.set_input(mean, sd)
         data = loader(CropBatches(fields, crops, seed), sampler, recipe["workers"])
         last = out / "last.ckpt"
-        trainer.fit(objective, data, ckpt_path=last if last.is_file() else None, weights_only=True)
+        resume = last if last.is_file() else None
+        try:
+            trainer.fit(objective, data, ckpt_path=resume, weights_only=True)
+        except SystemExit as stop:  # what Lightning makes of Ctrl-C
+            raise KeyboardInterrupt from stop
     if trainer.global_step < recipe["epochs"] * len(sampler):  # Ctrl-C ends fit quietly
         raise InputError(f"{out}: training was stopped early; the same command resumes it")
     if trainer.is_global_zero:

@@ -104,7 +104,8 @@ def read_profiles(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
 def _read_one(file: Path) -> pd.DataFrame:
     """One table with canonical metadata; features numeric, everything else as text."""
     if not file.is_file():
-        raise InputError(f"{file}: no such profile table")
+        what = "is a folder, not a table" if file.is_dir() else "no such profile table"
+        raise InputError(f"{file}: {what}")
     with readable(file):
         if file.suffix in (".parquet", ".pq"):
             stored = pq.ParquetFile(file).read()
@@ -133,8 +134,8 @@ def _read_one(file: Path) -> pd.DataFrame:
         names = [name for name in table.columns if not str(name).startswith("Metadata_")]
         raise InputError(
             f"{file}: no features found; expected columns such as emb_0000, emb0, Cells_..., "
-            f"Nuclei_..., Cytoplasm_... and commas between them, "
-            f"got {some(names or table.columns)}; rename yours"
+            f"Nuclei_..., Cytoplasm_..., got {some(names or table.columns)}; "
+            f"{'put commas between them' if len(table.columns) == 1 else 'rename yours'}"
         )
     if table.empty:
         raise InputError(f"{file}: has no rows")
@@ -197,17 +198,18 @@ def profile_matrix(table: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
     return head, values
 
 
-def check_output(path: str | Path) -> None:
+def check_output(path: str | Path, inputs: Iterable[str | Path] = ()) -> None:
     """Fail before the work, not after it, when a profile table cannot be written to `path`.
 
     Raises
     ------
     InputError
-        It asks for another format than Parquet, is a folder, or cannot be written.
+        It asks for another format than Parquet, is a folder or one of `inputs`, or cannot be
+        written.
     """
     if Path(path).suffix not in (".parquet", ".pq"):
         raise InputError(f"{path}: profile tables are written as .parquet; choose such a name")
-    check_writable(path)
+    check_writable(path, inputs)
 
 
 def write_profiles(table: pd.DataFrame, path: str | Path, provenance: dict[str, Any]) -> None:

@@ -1,3 +1,4 @@
+import signal
 import subprocess
 import sys
 
@@ -110,6 +111,21 @@ def test_a_stopped_run_resumes_to_the_same_weights(table, tmp_path, method, monk
     assert all(torch.equal(first[name], second[name]) for name in first)
     curves = [pd.read_csv(tmp_path / run / "metrics.csv") for run in ("whole", "parts")]
     pd.testing.assert_frame_equal(*curves)
+
+
+def test_ctrl_c_is_passed_on(table, tmp_path, monkeypatch):
+    """Lightning takes it for itself and exits with status 1, without a word."""
+
+    def pressed(self, batch, batch_idx):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Objective, "training_step", pressed)
+    answer = signal.getsignal(signal.SIGINT)  # Lightning turns it off
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            training.train("mae", table, tmp_path / "run", config=config(tmp_path, "mae"))
+    finally:
+        signal.signal(signal.SIGINT, answer)
 
 
 def test_bf16_keeps_the_weights_in_fp32(table, tmp_path):
