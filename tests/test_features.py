@@ -9,7 +9,7 @@ import pytest
 from cpssl_lite.data.simulate.screen import simulate
 from cpssl_lite.errors import InputError
 from cpssl_lite.features import load_features, random_features
-from cpssl_lite.images.table import canonical_metadata
+from cpssl_lite.images.metadata import canonical_metadata
 from cpssl_lite.profiles.find import find_tables, release_tables
 from cpssl_lite.profiles.table import feature_columns
 

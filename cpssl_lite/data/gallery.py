@@ -19,7 +19,7 @@ from cpssl_lite.data.manifests import FOLDER, base_url
 from cpssl_lite.errors import InputError
 from cpssl_lite.files import atomic_path
 from cpssl_lite.images.channels import CHANNELS, canonical_channel
-from cpssl_lite.images.table import PLATE, canonical_metadata
+from cpssl_lite.images.metadata import PLATE, canonical_metadata
 
 log = logging.getLogger(__name__)
 

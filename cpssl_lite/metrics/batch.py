@@ -5,11 +5,11 @@ mean a strong effect. Labels may not be missing; every function takes one label 
 """
 
 import numpy as np
-from scipy.spatial.distance import cdist
+from sklearn.metrics import silhouette_samples
 
 from cpssl_lite.errors import InputError
 from cpssl_lite.metrics.graph import Graph
-from cpssl_lite.metrics.similarity import BLOCK_BYTES, compiled, encode, in_threads, unit_rows
+from cpssl_lite.metrics.similarity import compiled, encode, in_threads, unit_rows
 
 CONNECTIVITY_K = (1, 2, 3, 5, 10, 15)
 LISI_K = (15, 30, 60, 90)
@@ -24,7 +24,7 @@ def silhouette(profiles: np.ndarray, labels: np.ndarray, distance: str = "cosine
     labels : (n,)
     distance : {"cosine", "correlation", "euclidean"}
         The mean cosine distance to a batch is 1 minus the product with the batch's mean unit
-        vector, so the first two never look at pairs. Euclidean does, in blocks.
+        vector, so the first two never look at pairs. Euclidean is scikit-learn's, in blocks.
 
     Returns
     -------
@@ -36,17 +36,13 @@ def silhouette(profiles: np.ndarray, labels: np.ndarray, distance: str = "cosine
     codes, size = _codes(labels)
     if len(size) < 2:
         return np.full(len(codes), np.nan)
-    member = (codes[:, None] == np.arange(len(size))).astype(np.float64)
     if distance == "euclidean":
-        values = np.asarray(profiles, dtype=np.float64)
-        height = max(int(BLOCK_BYTES / (8 * len(values))), 1)
-        starts = range(0, len(values), height)
-        total = np.vstack([cdist(values[i : i + height], values) @ member for i in starts])
-        itself = np.zeros(len(values))
-    else:
-        rows = unit_rows(profiles, distance)
-        total = size - rows @ (member.T @ rows).T
-        itself = 1 - np.einsum("ij,ij->i", rows, rows)  # 1 for a profile of length zero
+        alone = len(size) == len(codes)  # which scikit-learn refuses
+        return np.zeros(len(codes)) if alone else silhouette_samples(profiles, codes)
+    rows = unit_rows(profiles, distance)
+    member = (codes[:, None] == np.arange(len(size))).astype(np.float64)
+    total = size - rows @ (member.T @ rows).T
+    itself = 1 - np.einsum("ij,ij->i", rows, rows)  # 1 for a profile of length zero
     here = np.arange(len(codes))
     others = size[codes] - 1
     within = (total[here, codes] - itself) / np.maximum(others, 1)

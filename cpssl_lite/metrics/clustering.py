@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.cluster.hierarchy import cut_tree, linkage
+from scipy.spatial.distance import pdist
 from sklearn.metrics.cluster import expected_mutual_information
 
 from cpssl_lite.errors import InputError
@@ -91,7 +92,7 @@ def correlation_tree(profiles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         raise InputError(f"a tree needs two genes or more, got {len(profiles)}")
     rows = unit_rows(profiles, "correlation")
     correlation = np.clip(rows @ rows.T, -1, 1)
-    return correlation, linkage(correlation, "complete", metric="euclidean")
+    return correlation, linkage(pdist(correlation), "complete")
 
 
 def ami_curve(tree: np.ndarray, families: np.ndarray, ks: Sequence[int]) -> np.ndarray:

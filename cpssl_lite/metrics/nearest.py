@@ -162,7 +162,7 @@ def nearest_accuracies(
     if not whole:
         # The released standardisation is over the wells that are compared.
         part = profiles[labelled]
-        part = standardise(part) if convention == "released" and len(part) else part
+        part = standardise(part) if convention == "released" else part
         found += nearest_neighbours(part, [[c[labelled] for c in rule] for rule in second])
     names = ("perturbation_nn", "perturbation_nsb", "label_nsp", "label_nsbp")
     truths = (treated, treated, group[labelled], group[labelled])
@@ -185,6 +185,8 @@ def accuracy(codes: np.ndarray, neighbour: np.ndarray, convention: str = "paper"
 def standardise(profiles: np.ndarray) -> np.ndarray:
     """Every feature to mean 0 and sd 1 (over n) over all rows; constant ones become 0."""
     values = np.asarray(profiles, dtype=np.float64)
+    if not len(values):
+        return values
     values = values - values.mean(axis=0)
     scale = values.std(axis=0)
     scale[scale <= 1e-14 * np.abs(profiles).max(axis=0, initial=0.0)] = np.inf

@@ -277,8 +277,8 @@ def _curve(
         recall = np.where(size[:, None] > 0, hits / size[:, None], np.nan)
     codes = encode(labels)
     order, start = groups(codes)
-    means = [
-        np.stack([_mean(part[order[a:b]]) for a, b in pairwise(start)])  # (labels, K)
+    means = [  # (labels, K) each, of no label too
+        np.array([_mean(part[order[a:b]]) for a, b in pairwise(start)]).reshape(-1, len(at))
         for part in (precision, recall)
     ]
     p, r = (np.nan_to_num(_mean(part)) for part in (precision, recall))

@@ -97,12 +97,10 @@ class Fields:
         total.update(self[0][0].tobytes())
         return total.hexdigest()
 
-    def statistics(
-        self, size: int, seed: int, fields: int = 256
-    ) -> tuple[list[float], list[float]]:
-        """Mean and sd of each channel over one random crop of up to `fields` fields, 0..1."""
+    def statistics(self, size: int, seed: int) -> tuple[list[float], list[float]]:
+        """Mean and sd of each channel over one random crop of up to 256 fields, 0..1."""
         rng = np.random.default_rng([seed, 0])
-        chosen = rng.permutation(len(self))[:fields]
+        chosen = rng.permutation(len(self))[:256]
         crops = [random_crop(*self[i], size, rng).astype(np.float64) / 65535 for i in chosen]
         means = np.mean([crop.mean(axis=(1, 2)) for crop in crops], axis=0)
         squares = np.mean([np.square(crop).mean(axis=(1, 2)) for crop in crops], axis=0)

@@ -84,13 +84,19 @@ def dino_loss(
     return -(pairs.sum() - same_view) / (2 * views - 2)
 
 
+def of_all_processes(rows: torch.Tensor) -> torch.Tensor:
+    """Rows (n, K) of every process, one after the other; equally many of each."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return rows
+    parts = [torch.empty_like(rows) for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather(parts, rows)
+    return torch.cat(parts)
+
+
 def moved_center(center: torch.Tensor, teacher: torch.Tensor, momentum: float) -> torch.Tensor:
     """Running mean (1, K) moved towards the mean of the teacher's scores over all processes."""
-    mean = teacher.flatten(0, -2).mean(dim=0, keepdim=True)  # (1, K)
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.all_reduce(mean)
-        mean = mean / torch.distributed.get_world_size()
-    return center * momentum + mean * (1 - momentum)
+    mean = of_all_processes(teacher.flatten(0, -2).mean(dim=0, keepdim=True))
+    return center * momentum + mean.mean(dim=0, keepdim=True) * (1 - momentum)
 
 
 def balanced_center(teacher: torch.Tensor, temperature: float, rounds: int) -> torch.Tensor:
@@ -103,11 +109,7 @@ def balanced_center(teacher: torch.Tensor, temperature: float, rounds: int) -> t
     ----------
     Caron et al. 2020 (SwAV); in DINO's place of the running mean: Oquab et al. 2023 (DINOv2).
     """
-    scores = teacher.flatten(0, -2) / temperature  # (n, K)
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        parts = [torch.empty_like(scores) for _ in range(torch.distributed.get_world_size())]
-        torch.distributed.all_gather(parts, scores)
-        scores = torch.cat(parts)
+    scores = of_all_processes(teacher.flatten(0, -2) / temperature)  # (n, K)
     center = torch.zeros_like(scores[:1])
     for _ in range(rounds):
         each = torch.logsumexp(scores - center, dim=1, keepdim=True)  # (n, 1)

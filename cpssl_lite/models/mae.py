@@ -12,7 +12,7 @@ from timm.models.vision_transformer import Block
 from torch import nn
 
 from cpssl_lite.models.objective import Objective
-from cpssl_lite.models.vit import Pooling, ViT, build_vit
+from cpssl_lite.models.vit import Pooling, build_vit
 
 NORM = partial(nn.LayerNorm, eps=1e-6)  # as in the encoder
 
@@ -127,11 +127,6 @@ class MAE(Objective):
             self.backbone.pos_embed.copy_(sincos_positions(shape.width, side))  # type: ignore[union-attr]
             nn.init.normal_(self.backbone.cls_token, std=0.02)  # type: ignore[arg-type]
         self.backbone.pos_embed.requires_grad_(False)  # type: ignore[union-attr]
-
-    @property
-    def encoder(self) -> ViT:
-        """The encoder, for whole images."""
-        return self.backbone
 
     def encode_visible(self, images: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
         """Class token and visible patches (n, 1 + kept, d), after the final norm."""

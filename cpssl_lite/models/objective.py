@@ -20,9 +20,10 @@ COLLAPSED = 1e-3
 class Objective(lightning.LightningModule):
     """A Lightning module whose learning rate and weight decay follow a recipe.
 
-    Subclasses define `encoder`, `loss(views)` and, where needed, `after_step(step)`.
+    Subclasses define `backbone`, `loss(views)` and, where needed, `after_step(step)`.
     """
 
+    backbone: ViT
     mean: torch.Tensor
     sd: torch.Tensor
     pooling: Pooling = "cls"  # of the features that are used afterwards
@@ -49,8 +50,8 @@ class Objective(lightning.LightningModule):
 
     @property
     def encoder(self) -> ViT:
-        """The network whose features are used afterwards."""
-        raise NotImplementedError
+        """The network whose features are used afterwards; the rest is dropped."""
+        return self.backbone
 
     def loss(self, views: list[torch.Tensor]) -> torch.Tensor:
         """Loss of one batch; each item of `views` is (views, images, C, s, s), normalised."""
@@ -118,21 +119,15 @@ class Objective(lightning.LightningModule):
         return loss
 
     def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
+        self, optimizer: torch.optim.Optimizer, *_: Any, **__: Any
     ) -> None:
-        """Clip to a norm of `clip_norm`, each tensor by itself or all together."""
+        """Clip to a norm of `clip_norm` (0: not at all), each tensor by itself or all together."""
         limit = self.recipe["clip_norm"]
         parameters = [p for p in self.parameters() if p.grad is not None]
-        if not limit:
-            return
-        if self.recipe["clip_by"] == "global":
-            nn.utils.clip_grad_norm_(parameters, limit)
-            return
-        for p in parameters:
-            nn.utils.clip_grad_norm_(p, limit)
+        together = self.recipe["clip_by"] == "global"
+        for group in [parameters] if together else [[p] for p in parameters]:
+            if limit:
+                nn.utils.clip_grad_norm_(group, limit)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Let the objective follow, after the optimiser has stepped."""

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from cpssl_lite.models.objective import Objective
-from cpssl_lite.models.vit import ViT, build_vit
+from cpssl_lite.models.vit import build_vit
 
 
 def nt_xent(first: torch.Tensor, second: torch.Tensor, temperature: float = 0.2) -> torch.Tensor:
@@ -45,11 +45,6 @@ class SimCLR(Objective):
         self.mlp = nn.Sequential(
             nn.Linear(self.backbone.embed_dim, hidden), nn.ReLU(), nn.Linear(hidden, out)
         )
-
-    @property
-    def encoder(self) -> ViT:
-        """The backbone; the projection is dropped."""
-        return self.backbone
 
     def loss(self, views: list[torch.Tensor]) -> torch.Tensor:
         """One group of two views, (2, n, C, s, s)."""

@@ -62,7 +62,7 @@ def embed_fields(
     Raises
     ------
     InputError
-        A field cannot be read, is smaller than a crop or not of `shape`; the network gives NaN.
+        A field cannot be read or is not of `shape`; the network gives NaN.
     """
     sums = torch.zeros((len(rows), encoder.n_features), dtype=torch.float64, device=device)
     counts = np.zeros(len(rows), dtype=int)
@@ -127,7 +127,12 @@ def _read_ahead(
 
     def crops_of(record: dict[Any, Any]) -> torch.Tensor:
         field = read_field(record, encoder.channels, low)
-        _check_size(file_of(record), field, shape, encoder)
+        height, width = field.pixels.shape[1:]
+        if (height, width) != tuple(shape):
+            raise InputError(
+                f"{file_of(record)}: {height} x {width} px, but the first field of this table is "
+                f"{shape[0]} x {shape[1]}; extract each size as its own table"
+            )
         crops = torch.from_numpy(crops_with_cells(field, encoder.crop_size, len(encoder.channels)))
         return crops.pin_memory() if pin else crops
 
@@ -153,17 +158,3 @@ def crops_with_cells(field: Field, size: int, channels: int) -> np.ndarray:
     assert field.otsu is not None  # read_field finds one
     share = foreground_share(dna, field.otsu, corners, size)
     return cut(field.pixels[:channels], corners[select(share)], size)
-
-
-def _check_size(file: str, field: Field, shape: tuple[int, ...], encoder: Encoder) -> None:
-    height, width = field.pixels.shape[1:]
-    if min(height, width) < encoder.crop_size:
-        raise InputError(
-            f"{file}: {height} x {width} px is smaller than the network's crops of "
-            f"{encoder.crop_size} px ({encoder.card.get('file', 'checkpoint')})"
-        )
-    if shape != (height, width):
-        raise InputError(
-            f"{file}: {height} x {width} px, but the first field of this table is "
-            f"{shape[0]} x {shape[1]}; extract each size as its own table"
-        )

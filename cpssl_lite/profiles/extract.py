@@ -138,7 +138,13 @@ def _extract_plates(
     parts = out.with_name(out.name + ".plates")
     plates = plates_of(images, parts, settings)
     # Of the first field, not of the first one embedded: a resumed run must judge alike.
-    shape = read_header(file_of(images.iloc[0]))[0][-2:]
+    first = file_of(images.iloc[0])
+    shape = read_header(first)[0][-2:]
+    if min(shape) < encoder.crop_size:
+        raise InputError(
+            f"{first}: {shape[0]} x {shape[1]} px is smaller than the network's crops of "
+            f"{encoder.crop_size} px ({encoder.card.get('file', 'checkpoint')})"
+        )
     mine = [i for i in range(len(plates)) if team.takes(i) and not plates[i].file.is_file()]
     start, fields_left = perf_counter(), sum(len(plates[i].rows) for i in mine)
     fields_done = 0

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cpssl_lite.errors import InputError
+from cpssl_lite.images.metadata import PLATE
 from cpssl_lite.profiles.roles import WELL_KEY
 from cpssl_lite.profiles.table import read_provenance
 
@@ -25,7 +26,7 @@ class Plate(NamedTuple):
 def plates_of(images: pd.DataFrame, folder: Path, settings: dict[str, Any]) -> list[Plate]:
     """The plates of an image table in sorted order; `settings` are what wells depend on besides."""
     plates = []
-    for key, rows in images.groupby([c for c in WELL_KEY[:-1] if c in images]):
+    for key, rows in images.groupby([c for c in PLATE if c in images]):
         name = "_".join(str(part) for part in key if part)
         safe = re.sub(r"[^A-Za-z0-9._-]", "-", name)[:100]
         digest = images_digest(rows, settings)

@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 
 from cpssl_lite.errors import InputError
-from cpssl_lite.images.table import canonical_metadata
+from cpssl_lite.images.metadata import canonical_metadata, text_of
 
-_LABEL = "the label"
 ROLES = ("source", "batch", "plate", "well", "perturbation")
 # Columns that tell one well from another; tables differ in how many of them they have.
 WELL_KEY = ("Metadata_Source", "Metadata_Batch", "Metadata_Plate", "Metadata_Well")
@@ -53,12 +52,11 @@ def assign_roles(
     found = {f"Metadata_{role.title()}": find_column(table, n) for role, n in names.items() if n}
     # Read all columns before any is written: batch and plate may be swapped, for instance.
     columns = {role: table[column] for role, column in found.items()}
-    if label:
-        columns[f"Metadata_{_LABEL}"] = table[find_column(table, label)]
     new = dict(canonical_metadata(pd.DataFrame(columns, index=table.index)))
     dmso = new.pop("Metadata_Control")  # by the name of the perturbation
     if label:
-        new[find_column(table, label)] = new.pop(f"Metadata_{_LABEL}")
+        label = find_column(table, label)
+        new[label] = text_of(table[label])
     known = table["Metadata_Control"] if "Metadata_Control" in table else dmso.replace("negcon", "")
     if control:
         name, _, value = control.partition("=")

@@ -1,7 +1,7 @@
 """Feature selection, as compared in Supplementary Fig. 3: variance, correlation, lists."""
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
@@ -105,7 +105,7 @@ def drop_correlated(table: pd.DataFrame, threshold: float = 0.9) -> pd.DataFrame
     return _only(table, kept)
 
 
-RULES = {
+RULES: dict[str, Callable[..., pd.DataFrame]] = {
     "missing": drop_missing,
     "variance": drop_constant,
     "frequency": drop_rare,
@@ -152,10 +152,8 @@ def select_features(
     table = drop_features(table, block) if block else table
     for name in rules:
         n = len(feature_columns(table))
-        if name == "correlation":
-            table = drop_correlated(table, correlation)
-        else:
-            table = RULES[name](table)
+        rule = RULES[name]
+        table = rule(table, correlation) if name == "correlation" else rule(table)
         log.info("%s: %d of %d features stay", name, len(feature_columns(table)), n)
     return table
 

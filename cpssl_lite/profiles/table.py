@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 
 from cpssl_lite.errors import InputError
 from cpssl_lite.files import atomic_path, check_writable
-from cpssl_lite.images.table import canonical_metadata, readable
+from cpssl_lite.images.metadata import canonical_metadata
+from cpssl_lite.images.table import readable
 from cpssl_lite.profiles.roles import assign_roles as assign_roles
 from cpssl_lite.profiles.roles import check_wells, name_controls, some, well_name
 from cpssl_lite.profiles.roles import find_column as find_column

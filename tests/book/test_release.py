@@ -123,7 +123,7 @@ def test_genes_and_controls_are_joined_by_the_perturbation(parity, bare, tmp_pat
 
 
 def test_jump_controls_are_known_by_their_ids_without_any_table() -> None:
-    from cpssl_lite.images.table import canonical_metadata
+    from cpssl_lite.images.metadata import canonical_metadata
 
     ids = ["JCP2022_915128", "JCP2022_915131", "JCP2022_915132", "JCP2022_900002"]
     wells = canonical_metadata(pd.DataFrame({"perturbation_id": ids}))

@@ -4,7 +4,8 @@ import pytest
 
 from cpssl_lite.errors import InputError
 from cpssl_lite.images.channels import CHANNELS
-from cpssl_lite.images.table import IMAGE_METADATA, canonical_metadata, read_image_table
+from cpssl_lite.images.metadata import IMAGE_METADATA, canonical_metadata
+from cpssl_lite.images.table import read_image_table
 
 
 def ours(n: int = 4, **columns) -> pd.DataFrame:

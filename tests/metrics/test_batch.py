@@ -27,7 +27,6 @@ def wells():
 def small_blocks(monkeypatch):
     monkeypatch.setattr(similarity, "BLOCK_BYTES", 4 * 300 * 7)
     monkeypatch.setattr(similarity, "BLOCK_ROWS", 1)
-    monkeypatch.setattr("cpssl_lite.metrics.batch.BLOCK_BYTES", 8 * 300 * 7)
 
 
 def brute_neighbours(profiles, k):

@@ -215,3 +215,11 @@ def test_k_beyond_the_number_of_profiles():
 
 def test_paper_thresholds_are_a_hundred_from_0_to_1():
     assert len(PAPER_THRESHOLDS) == 100 and PAPER_THRESHOLDS[[0, -1]].tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("n", [0, 5])
+def test_curves_without_any_label_are_zero(n):
+    profiles = np.random.default_rng(0).normal(size=(n, 3))
+    for curve in (precision_recall_at_k, precision_recall_at_distance):
+        found = curve(profiles, np.full(n, ""), [0.5, 1])
+        assert not np.any(found[1:]) and found.macro_f1.shape == (2,)

@@ -123,13 +123,13 @@ def fit(
     return model
 
 
-def predict(network: nn.Module, inputs: np.ndarray, batch_size: int = 128) -> np.ndarray:
+def predict(network: nn.Module, inputs: np.ndarray) -> np.ndarray:
     """Probabilities of activity (n, A) of profiles (n, D) or images (n, C, H, W)."""
     network.eval()
     with torch.inference_mode():
         parts = [
-            _probability(network(to_tensor(inputs[start : start + batch_size])))
-            for start in range(0, len(inputs), batch_size)
+            _probability(network(to_tensor(inputs[start : start + 128])))
+            for start in range(0, len(inputs), 128)
         ]
     return torch.cat(parts).numpy()
 

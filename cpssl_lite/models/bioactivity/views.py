@@ -53,10 +53,10 @@ def read_cells(
     return np.concatenate(fields).astype(np.uint8), rows
 
 
-def find_nuclei(field: Field, width: int, least: int = 30) -> np.ndarray:
+def find_nuclei(field: Field, width: int) -> np.ndarray:
     """Centres (n, 2) of nuclei that have room for a crop of `width` px, largest first.
 
-    A nucleus is a connected piece of at least `least` pixels above Otsu's threshold of the
+    A nucleus is a connected piece of at least 30 pixels above Otsu's threshold of the
     smoothed DNA channel; touching nuclei stay one piece.
     """
     assert field.otsu is not None
@@ -67,7 +67,7 @@ def find_nuclei(field: Field, width: int, least: int = 30) -> np.ndarray:
     area = np.bincount(pieces.ravel())[1:]
     centre = np.array(ndimage.center_of_mass(pieces > 0, pieces, range(1, n + 1))).round()
     half, shape = width // 2, np.array(dna.shape)
-    inside = ((centre >= half) & (centre <= shape - half)).all(axis=1) & (area >= least)
+    inside = ((centre >= half) & (centre <= shape - half)).all(axis=1) & (area >= 30)
     order = np.argsort(-area[inside], kind="stable")
     return centre[inside][order].astype(int)
 

@@ -1,0 +1,133 @@
+"""Names and values of metadata columns, whoever wrote the table: of fields or of wells."""
+
+import re
+
+import pandas as pd
+
+NEGATIVE_CONTROLS = frozenset(
+    ["DMSO", "JCP2022_033924"]  # compound screens; the second is DMSO in JUMP
+    + [f"JCP2022_91512{n}" for n in (8, 9)]  # ORF: BFP, HcRed
+    + [f"JCP2022_91513{n}" for n in (0, 1)]  # ORF: LUCIFERASE, LacZ
+    + [f"JCP2022_80000{n}" for n in (1, 2)]  # CRISPR: no guide, non-targeting
+)
+"""Perturbations that are negative controls whatever else the table says."""
+
+IMAGE_METADATA = tuple(
+    f"Metadata_{name}"
+    for name in ("Source", "Batch", "Plate", "Well", "Site", "Perturbation", "Control")
+)
+
+PLATE = ["Metadata_Source", "Metadata_Batch", "Metadata_Plate"]
+"""What tells plates apart: two sources may both have a "Plate1"."""
+
+# Canonical name: accepted names in order of preference, lower case and without "Metadata_" and "_".
+_SYNONYMS = {
+    "Metadata_Source": ("source",),
+    "Metadata_Batch": ("batch",),
+    "Metadata_Plate": ("plate",),
+    "Metadata_Well": ("well",),
+    "Metadata_Site": ("site", "field"),
+    "Metadata_Perturbation": (
+        "perturbation", "perturbationid", "jcp2022", "broadsample", "pertiname",
+    ),
+    "Metadata_Control": ("control", "controltype", "perttype"),
+    "Metadata_Target": ("target",),
+    "Metadata_GeneGroup": ("genegroup",),
+    "Metadata_Gene": ("gene",),
+}  # fmt: skip
+# Columns that count as metadata without a "Metadata_" in front, in any case: the authors' names.
+_BARE = frozenset(
+    "batch plate well field site source perturbation perturbation_id target gene gene_group"
+    " control_type".split()
+)
+_MISSING = frozenset(("nan", "NaN", "None", "<NA>", "NaT"))
+
+
+def canonical_metadata(df: pd.DataFrame) -> pd.DataFrame:
+    """Rename the metadata columns of an image or profile table to this project's names.
+
+    Known from any of the authors' tables (``batch``, ``plate``, ``well``, ``field``, ...), JUMP's
+    (``Metadata_JCP2022``, ...) and this project's, in any case; the other ``Metadata_*`` columns
+    and all columns that are not metadata stay as they are. Where two columns mean the same, the
+    first one that is filled counts, row by row (CPJUMP1: ``broad_sample``, then ``pert_iname``,
+    which stays as well).
+
+    Every metadata value becomes text and a missing one ``""``. Well positions ``a1``, ``A1`` and
+    ``r01c01`` become ``A01``; a name that is no such position is kept.
+
+    ``Metadata_Control`` is always there: ``negcon`` and ``poscon`` from a control column
+    (``negcon*``, ``poscon*``), ``negcon`` also for the perturbations in `NEGATIVE_CONTROLS`,
+    ``""`` for the rest.
+
+    Returns
+    -------
+    A new table, metadata first.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"plate": [7], "well": ["b2"], "perturbation_id": ["DMSO"]})
+    >>> canonical_metadata(table).iloc[0].tolist()
+    ['7', 'B02', 'DMSO', 'negcon']
+    """
+    by_key: dict[str, list[str]] = {}
+    for column in sorted(map(str, df.columns), key=_bare):  # "Metadata_*" first
+        if _bare(column) or column.lower().startswith("metadata_"):
+            key = column.lower().removeprefix("metadata_").replace("_", "")
+            by_key.setdefault(key, []).append(column)
+    meta: dict[str, pd.Series] = {}
+    for name, keys in _SYNONYMS.items():
+        for column in (column for key in keys for column in by_key.pop(key, [])):
+            values = text_of(df[column])
+            if name in meta:
+                meta[name] = meta[name].where(meta[name] != "", values)
+                meta |= {column: values} if column.startswith("Metadata_") else {}
+            else:
+                meta[name] = values
+    for column in (column for columns in by_key.values() for column in columns):
+        meta[column] = text_of(df[column])
+    if "Metadata_Well" in meta:
+        meta["Metadata_Well"] = meta["Metadata_Well"].map(_well)
+    meta["Metadata_Control"] = _control(meta, df.index)
+    order = [name for name in IMAGE_METADATA if name in meta]
+    order += [name for name in meta if name not in order]
+    used = {column for column in map(str, df.columns) if _bare(column)}
+    rest = [c for c in df if str(c) not in used and not str(c).lower().startswith("metadata_")]
+    return pd.concat([pd.DataFrame({name: meta[name] for name in order}), df[rest]], axis=1)
+
+
+def text_of(values: pd.Series) -> pd.Series:
+    """Text of each value; whole floats lose their ``.0``, missing values become ``""``."""
+    known = values.dropna()
+    if (
+        pd.api.types.is_float_dtype(values)
+        and (known % 1 == 0).all()
+        and (known.abs() < 2**53).all()
+    ):
+        values = values.astype("Int64")
+    text = values.astype(object).where(values.notna(), "").astype(str).str.strip()
+    return text.where(~text.isin(_MISSING), "")
+
+
+def _well(name: str) -> str:
+    if match := re.fullmatch(r"([A-Za-z]{1,2})0*([1-9]\d?)", name):
+        return f"{match[1].upper()}{int(match[2]):02d}"
+    if match := re.fullmatch(r"[Rr](\d{1,2})[Cc](\d{1,2})", name):
+        row, column = int(match[1]), int(match[2])
+        if 1 <= row <= 52:  # AA follows Z on plates of 1,536 wells
+            return "A" * (row > 26) + chr(65 + (row - 1) % 26) + f"{column:02d}"
+    return name
+
+
+def _bare(column: str) -> bool:
+    return column.lower() in _BARE
+
+
+def _control(meta: dict[str, pd.Series], index: pd.Index) -> pd.Series:
+    said = meta.get("Metadata_Control", pd.Series("", index=index, dtype=object)).str.lower()
+    control = pd.Series("", index=index, dtype=object)
+    control[said.str.startswith("poscon")] = "poscon"
+    control[said.str.startswith("negcon")] = "negcon"
+    if "Metadata_Perturbation" in meta:
+        named = meta["Metadata_Perturbation"].str.upper().isin(NEGATIVE_CONTROLS)
+        control[named & (control == "")] = "negcon"
+    return control
