@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from cpssl_lite.errors import InputError
-from cpssl_lite.images.metadata import canonical_metadata, text_of
+from cpssl_lite.images.metadata import PLATE, canonical_metadata, text_of
 
 ROLES = ("source", "batch", "plate", "well", "perturbation")
 # Columns that tell one well from another; tables differ in how many of them they have.
-WELL_KEY = ("Metadata_Source", "Metadata_Batch", "Metadata_Plate", "Metadata_Well")
+WELL_KEY = (*PLATE, "Metadata_Well")
 
 
 def assign_roles(
