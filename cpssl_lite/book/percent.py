@@ -149,7 +149,9 @@ def check_parameters(
                 f"{notebook}: no parameter named {name}{hint} "
                 f"Allowed: {', '.join(allowed) or 'none'}"
             )
-        checked[name] = _fit(value, allowed[name].default, f"{notebook}: parameter {name}")
+        known = allowed[name]
+        what = f"{notebook}: parameter {name}" + (f" ({known.help})" if known.help else "")
+        checked[name] = _fit(value, known.default, what)
     return checked
 
 
@@ -169,8 +171,18 @@ def _fit(value: Any, default: Any, where: str) -> Any:
         return float(value)
     if isinstance(default, tuple) and isinstance(value, list):
         return tuple(value)
-    kind = "text" if isinstance(default, str) else type(default).__name__
-    raise InputError(f"{where} must be {kind} like {default!r}, got {value!r}")
+    kind = _KINDS.get(type(default), type(default).__name__)
+    raise InputError(f"{where} must be {kind}, got {value!r}")
+
+
+_KINDS = {
+    str: "text",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    list: "a list as JSON",
+    dict: "a dictionary as JSON",
+}
 
 
 def _parse(text: str) -> Any:

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import logging
 import random
 import re
 import threading
@@ -35,6 +36,9 @@ class Remote:
 
 class Absent(InputError):
     """The server has no such file (or, as S3 does for strangers, will not say)."""
+
+
+log = logging.getLogger(__name__)
 
 
 class Stopped(Exception):
@@ -76,6 +80,7 @@ class Downloader:
         self.folder, self.tries, self.pause = Path(folder), tries, pause
         self.timeout, self.on_bytes = timeout, on_bytes
         self.session = requests.Session()
+        self.told = False  # that something has to be tried again
         self.stop = threading.Event()  # when set, downloads end with Stopped and can go on later
 
     def get(self, remote: Remote) -> Path:
@@ -136,6 +141,9 @@ class Downloader:
                 return
             except (_Again, requests.RequestException) as error:
                 reason = str(error) if isinstance(error, _Again) else self._plain(error)
+                if not self.told:  # once, not for every file
+                    self.told = True
+                    log.warning("%s: %s; trying again", target.name, reason)
         raise InputError(
             f"{target}: not fetched in {self.tries} tries ({reason}) from {remote.url}"
         )
