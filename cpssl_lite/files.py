@@ -66,11 +66,10 @@ def check_writable(path: str | Path, inputs: Iterable[str | Path] = ()) -> None:
         raise InputError(f"{path}: is read as well; give another name to write to")
     if path.is_dir():
         raise InputError(f"{path}: is a folder; give the name of a file to write")
-    trial = _scratch(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        trial.touch()
-        trial.unlink()
+        # A name of its own: another thread may be writing `path` at this moment.
+        tempfile.NamedTemporaryFile(dir=path.parent, prefix=_scratch(path).name).close()
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
 

@@ -60,3 +60,11 @@ def test_unwritable_places_are_named(tmp_path):
 def test_sha256(tmp_path):
     (tmp_path / "abc").write_bytes(b"abc")
     assert sha256(tmp_path / "abc").startswith("ba7816bf8f01cfea414140de5dae2223")
+
+
+def test_the_check_leaves_the_scratch_file_of_a_writer_alone(tmp_path):
+    with atomic_path(tmp_path / "a.txt") as scratch:
+        scratch.write_text("half")
+        check_writable(tmp_path / "a.txt")
+        assert scratch.read_text() == "half"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
