@@ -13,7 +13,7 @@ import torch
 
 from cpssl_lite.errors import InputError
 from cpssl_lite.metrics.activity import roc_auc
-from cpssl_lite.models.bioactivity.presets import PRESETS, build
+from cpssl_lite.models.bioactivity.presets import PRESETS, Preset, build
 from cpssl_lite.models.bioactivity.train import fit, predict
 from cpssl_lite.profiles.labels import PARTS
 from cpssl_lite.profiles.table import read_provenance, write_profiles
@@ -64,12 +64,7 @@ def cross_validate(
     InputError
         An unknown method or preset, or test compounds without any input.
     """
-    if preset not in PRESETS or method not in PRESETS[preset]:
-        raise InputError(
-            f"method {method!r} with preset {preset!r}: methods are "
-            f"{', '.join(PRESETS['full'])}, presets {', '.join(PRESETS)}"
-        )
-    settings = PRESETS[preset][method]
+    settings = _settings(method, preset)
     log.info("%s: training, %d splits", method, splits.shape[1])
     code = labels.index.get_indexer(pd.Index(np.asarray(compounds, dtype=str)))  # -1: no labels
     empty = labels.index[np.bincount(code[code >= 0], minlength=len(labels)) == 0]
@@ -126,7 +121,7 @@ def describe(
     """Everything that a run of `cross_validate` depends on; `data` is the inputs' digest."""
     text = labels.to_csv() + splits.loc[labels.index].to_csv()
     digest = hashlib.sha256(text.encode()).hexdigest()
-    settings = PRESETS[preset][method]
+    settings = _settings(method, preset)
     return {
         "method": method,
         "data": data,
@@ -135,6 +130,15 @@ def describe(
         "share": share,
         "seed": seed,
     }
+
+
+def _settings(method: str, preset: str) -> Preset:
+    if preset not in PRESETS or method not in PRESETS[preset]:
+        raise InputError(
+            f"method {method!r} with preset {preset!r}: methods are "
+            f"{', '.join(PRESETS['full'])}, presets {', '.join(PRESETS)}"
+        )
+    return PRESETS[preset][method]
 
 
 def keep(

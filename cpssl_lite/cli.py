@@ -4,8 +4,9 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import click
 
@@ -33,17 +34,21 @@ for command in (data, measure, normalize, select, evaluate):
     cli.add_command(command)
 
 
+def machines(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of the steps that can be spread over processes and machines."""
+    command = click.option("--nodes", default=1, show_default=True, help="Machines.")(command)
+    help = "Processes (GPUs) a machine."
+    return click.option("--devices", default=1, show_default=True, help=help)(command)
+
+
 @cli.command()
 @click.argument("method", type=click.Choice(["dino", "mae", "simclr"]))
 @click.argument("table", type=OUT)
 @click.option("-o", "--out", type=OUT, required=True, help="Folder for checkpoints and curves.")
 @click.option("--config", type=OUT, help="YAML with recipe values to change, or a recipe's name.")
 @click.option("--seed", default=0, show_default=True, help="Of weights, views and order.")
-@click.option("--devices", default=1, show_default=True, help="Processes (GPUs) a machine.")
-@click.option("--nodes", default=1, show_default=True, help="Machines.")
-def train(
-    method: str, table: Path, out: Path, config: Path | None, seed: int, devices: int, nodes: int
-) -> None:
+@machines
+def train(method: str, table: Path, out: Path, devices: int, nodes: int, **options: Any) -> None:
     """Train a self-supervised network on an image table. The same command resumes.
 
     \b
@@ -52,9 +57,8 @@ def train(
     """
     from cpssl_lite.models.train import train as run_training
 
-    path = run_training(method, table, out, config=config, seed=seed, devices=devices, nodes=nodes)
-    if devices * nodes == 1 or _first_of_all():
-        click.echo(path)
+    path = run_training(method, table, out, devices=devices, nodes=nodes, **options)
+    _tell(path, devices * nodes)
 
 
 @cli.command()
@@ -68,8 +72,7 @@ def train(
 @click.option("--convention", type=CONVENTION, help="paper: mean of field means. released: theirs.")
 @click.option("--batch-size", type=int, help="Crops per batch [default: 16, on a GPU 512].")
 @click.option("--device", help="cpu or cuda [default: cuda where there is one].")
-@click.option("--devices", default=1, show_default=True, help="Processes (GPUs) a machine.")
-@click.option("--nodes", default=1, show_default=True, help="Machines.")
+@machines
 def extract(
     image_table: Path,
     out: Path,
@@ -77,12 +80,10 @@ def extract(
     transfer: str | None,
     random_weights: bool,
     seed: int,
-    precision: str,
     convention: Literal["paper", "released"] | None,
-    batch_size: int | None,
-    device: str | None,
     devices: int,
     nodes: int,
+    **options: Any,
 ) -> None:
     """Write raw well profiles. The same command resumes with the first missing plate.
 
@@ -109,25 +110,16 @@ def extract(
         click.echo(f"{encoder.card['file']}: {note}", err=True)
     if random_weights:
         encoder = random_like(encoder, seed)
-    run_extraction(
-        images,
-        encoder,
-        out,
-        convention=convention,
-        precision=precision,
-        batch_size=batch_size,
-        device=device,
-        devices=devices,
-        nodes=nodes,
-    )
-    if devices * nodes == 1 or _first_of_all():
-        click.echo(out)
+    options |= {"convention": convention, "devices": devices, "nodes": nodes}
+    run_extraction(images, encoder, out, **options)
+    _tell(out, devices * nodes)
 
 
-def _first_of_all() -> bool:
-    """Whether this is the first of the processes that torchrun, SLURM or Lightning started."""
+def _tell(path: Path, processes: int) -> None:
+    """Say where the result is, once: torchrun, SLURM and Lightning start many of us."""
     ranks = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
-    return not any(int(os.environ.get(name, 0)) for name in ranks)
+    if processes == 1 or not any(int(os.environ.get(name, 0)) for name in ranks):
+        click.echo(path)
 
 
 @cli.command()

@@ -141,9 +141,7 @@ def data_fetch(
 @click.option("--illum", type=OUT, help="Folder of illumination functions to divide by.")
 @click.option("--qc", is_flag=True, help="Write OUT/qc.html as well: plates, focus, empty fields.")
 @click.option("--workers", default=2, show_default=True, help="Processes.")
-def data_prepare(
-    table: Path, out: Path, low: float, high: float, illum: Path | None, qc: bool, workers: int
-) -> None:
+def data_prepare(table: Path, out: Path, qc: bool, workers: int, **options: Any) -> None:
     """Merge channels into scaled TIFFs, with their Otsu threshold.
 
     TABLE is a load_data table or another image table, or the name of a data set that
@@ -156,7 +154,7 @@ def data_prepare(
     from cpssl_lite.data.prepare import prepare
     from cpssl_lite.data.qc import quality
 
-    made = prepare(_fetched(table), out, low=low, high=high, workers=workers, illum=illum)
+    made = prepare(_fetched(table), out, workers=workers, **options)
     click.echo(made)
     if qc:
         click.echo(quality(made, out / "qc.html", workers=workers))

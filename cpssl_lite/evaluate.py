@@ -82,7 +82,7 @@ def evaluate(
     if convention == "released":
         require(wells, "Metadata_Well")
     accuracies = nearest_accuracies(profiles, treatment, labels, batch, well, convention)
-    sources = _names(head, "Metadata_Source")
+    sources = set(head.get("Metadata_Source", ())) - {""}
     result: dict[str, float] = {
         "n_wells": len(head),
         "n_features": profiles.shape[1],
@@ -239,10 +239,6 @@ def _batches(head: pd.DataFrame) -> np.ndarray:
     if "Metadata_Source" not in head:
         return head["Metadata_Batch"].to_numpy(dtype=str)
     return (head["Metadata_Source"] + "/" + head["Metadata_Batch"]).to_numpy(dtype=str)
-
-
-def _names(head: pd.DataFrame, column: str) -> set[str]:
-    return set(head[column]) - {""} if column in head else set()
 
 
 def _field_level(head: pd.DataFrame) -> np.ndarray:

@@ -94,6 +94,8 @@ def test_bad_input():
     profiles, compounds, labels, splits = screen(n=60)
     with pytest.raises(InputError, match="methods are FNN, ResNet"):
         cross_validate("VGG", profiles, compounds, labels, splits)
+    with pytest.raises(InputError, match=r"preset 'huge'.* presets full, small"):
+        describe("FNN", "d", labels, splits, preset="huge")
     with pytest.raises(InputError, match=r"1 labelled compounds have no input \(c0"):
         cross_validate("FNN", profiles[2:], compounds[2:], labels, splits)
 
