@@ -11,7 +11,7 @@ from typing import Any, Literal
 import click
 
 from cpssl_lite import __version__
-from cpssl_lite.cli_data import OUT, data, pairs
+from cpssl_lite.cli_data import COUNT, OUT, data, pairs
 from cpssl_lite.cli_profiles import CONVENTION, evaluate, measure, normalize, select
 from cpssl_lite.errors import InputError, StepFailed
 
@@ -36,9 +36,10 @@ for command in (data, measure, normalize, select, evaluate):
 
 def machines(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options of the steps that can be spread over processes and machines."""
-    command = click.option("--nodes", default=1, show_default=True, help="Machines.")(command)
-    help = "Processes (GPUs) a machine."
-    return click.option("--devices", default=1, show_default=True, help=help)(command)
+    for name, what in (("nodes", "Machines."), ("devices", "Processes (GPUs) a machine.")):
+        option = click.option(f"--{name}", type=COUNT, default=1, show_default=True, help=what)
+        command = option(command)
+    return command
 
 
 @cli.command()
@@ -70,7 +71,7 @@ def train(method: str, table: Path, out: Path, devices: int, nodes: int, **optio
 @click.option("--seed", default=0, show_default=True, help="Seed of --random-weights.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
 @click.option("--convention", type=CONVENTION, help="paper: mean of field means. released: theirs.")
-@click.option("--batch-size", type=int, help="Crops per batch [default: 16, on a GPU 512].")
+@click.option("--batch-size", type=COUNT, help="Crops per batch [default: 16, on a GPU 512].")
 @click.option("--device", help="cpu or cuda [default: cuda where there is one].")
 @machines
 def extract(

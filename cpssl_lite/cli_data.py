@@ -10,6 +10,7 @@ import click
 from cpssl_lite.errors import InputError
 
 OUT = click.Path(path_type=Path)
+COUNT = click.IntRange(min=1)
 
 
 @click.group()
@@ -35,7 +36,7 @@ def data_list() -> None:
 @click.argument("dataset", default="lite")
 @click.option("-o", "--out", type=OUT, help="Folder to write [default: data/DATASET].")
 @click.option("--seed", default=0, show_default=True)
-@click.option("--workers", default=2, show_default=True, help="Processes.")
+@click.option("--workers", type=COUNT, default=2, show_default=True, help="Processes.")
 @click.option("-p", "parameters", multiple=True, metavar="NAME=VALUE", help="Screen parameter.")
 def data_simulate(
     dataset: str, out: Path | None, seed: int, workers: int, parameters: tuple[str, ...]
@@ -49,6 +50,8 @@ def data_simulate(
     from cpssl_lite.data.simulate.screen import simulate
 
     values = {name: _number(value) for name, value in pairs(parameters).items()}
+    if taken := sorted({"name", "out", "seed", "workers"} & set(values)):
+        raise InputError(f"-p {taken[0]}: is an argument or option of its own, see --help")
     table = simulate(dataset, out or Path("data") / dataset, seed=seed, workers=workers, **values)
     click.echo(table)
 
@@ -69,7 +72,7 @@ def data_simulate(
 @click.option("--max-gb", default=5.0, show_default=True, help="Ask before fetching more.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Say what would be fetched, and how much.")
-@click.option("--workers", default=8, show_default=True, help="Files at a time.")
+@click.option("--workers", type=COUNT, default=8, show_default=True, help="Files at a time.")
 def data_fetch(
     dataset: str,
     out: Path | None,
@@ -140,7 +143,7 @@ def data_fetch(
 @click.option("--high", default=99.9, show_default=True, help="High percentile.")
 @click.option("--illum", type=OUT, help="Folder of illumination functions to divide by.")
 @click.option("--qc", is_flag=True, help="Write OUT/qc.html as well: plates, focus, empty fields.")
-@click.option("--workers", default=2, show_default=True, help="Processes.")
+@click.option("--workers", type=COUNT, default=2, show_default=True, help="Processes.")
 def data_prepare(table: Path, out: Path, qc: bool, workers: int, **options: Any) -> None:
     """Merge channels into scaled TIFFs, with their Otsu threshold.
 
@@ -163,7 +166,7 @@ def data_prepare(table: Path, out: Path, qc: bool, workers: int, **options: Any)
 @data.command("qc")
 @click.argument("table", type=OUT)
 @click.option("-o", "--out", type=OUT, required=True, help="Page to write (.html).")
-@click.option("--workers", default=2, show_default=True, help="Processes.")
+@click.option("--workers", type=COUNT, default=2, show_default=True, help="Processes.")
 def data_qc(table: Path, out: Path, workers: int) -> None:
     """Look at merged images: plates, what is out of focus, what is empty.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from cpssl_lite.cli_data import OUT
+from cpssl_lite.cli_data import COUNT, OUT
 from cpssl_lite.errors import InputError
 
 CONVENTION = click.Choice(["paper", "released"])
@@ -31,7 +31,7 @@ def roles(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.command()
 @click.argument("image_table", type=OUT)
 @click.option("-o", "--out", type=OUT, required=True, help="Profile table to write (Parquet).")
-@click.option("--workers", default=2, show_default=True, help="Processes.")
+@click.option("--workers", type=COUNT, default=2, show_default=True, help="Processes.")
 def measure(image_table: Path, out: Path, workers: int) -> None:
     """Segment cells and measure them as CellProfiler does.
 

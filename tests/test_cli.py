@@ -291,6 +291,18 @@ def test_no_command_writes_over_what_it_reads(refused, screen, tmp_path):
         assert given.read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["name", "out", "seed", "workers"])
+def test_a_screen_parameter_that_is_an_option(refused, tmp_path, name):
+    words = "data", "simulate", "tiny", "-o", tmp_path / "x", "-p", f"{name}=3"
+    assert f"-p {name}: is an argument or option of its own" in refused(*words)
+
+
+@pytest.mark.parametrize("step", ["fetch", "prepare", "qc"])
+def test_no_workers_at_all(refused, tmp_path, step):
+    words = "data", step, "cpjump1_examples", "-o", tmp_path / "x", "--workers", 0
+    assert "'--workers': 0 is not in the range x>=1" in refused(*words)
+
+
 def test_errors_about_a_table_name_its_file(refused, tmp_path):
     good, bad = profiles(tmp_path / "good.csv"), profiles(tmp_path / "bad.csv", Metadata_Batch="")
     out = tmp_path / "m.json"

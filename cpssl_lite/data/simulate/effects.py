@@ -50,9 +50,10 @@ def position(screen: Screen, seed: int, well: Well) -> tuple[dict[str, float], f
     gradient along the columns and a plate that is not level one of focus along the rows.
     Slopes belong to the batch (same robot, same day) and a little to the plate.
     """
-    slope, tilt, focus = 0.55 * generator(seed, "gradient", well.batch).standard_normal(
-        3
-    ) + 0.25 * generator(seed, "gradient", well.plate).standard_normal(3)
+    by_batch, by_plate = (
+        generator(seed, "gradient", name).standard_normal(3) for name in (well.batch, well.plate)
+    )
+    slope, tilt, focus = 0.55 * by_batch + 0.25 * by_plate
     strength = screen.batch_strength
     # From the middle of the plate, -0.5 to 0.5, and how many of its edges the well touches.
     down, across = (well.row + 0.5) / screen.rows - 0.5, (well.column + 0.5) / screen.columns - 0.5
