@@ -48,11 +48,16 @@ def make_book(out: str | Path, force: bool = False, runs: Sequence[str | Path] =
 
     Raises
     ------
+    InputError
+        Claims that cannot be judged, or runs that are no executed notebooks.
     BookError
         A notebook failed, or the book did not pass its checks.
     """
     root, workers = find_root(), min(2, os.cpu_count() or 1)
-    load_claims(root / "book" / "claims.yml")  # not after minutes, in a chapter's last cell
+    # Not after minutes, in a chapter's last cell or when all have run.
+    load_claims(root / "book" / "claims.yml")
+    if problems := _unfit({str(run): Path(run) for run in runs}):
+        raise InputError(problems[0])
     # Before notebooks that need it run side by side; a finished one is left as it is.
     simulate("lite", root / "data" / "lite", workers=workers)
     results = run_all(workers=workers, force=force, root=root, parameters=_real_images(root))
@@ -91,10 +96,7 @@ def build(out: str | Path, root: str | Path | None = None, runs: Sequence[str | 
     sources = [path.stem for path in list_notebooks(root)]
     problems = _check_contents(contents, sources, root)
     executed = {name: root / "book" / "executed" / f"{name}.ipynb" for name in sources}
-    shown = executed | {str(run): Path(run) for run in runs}
-    for name, path in shown.items():
-        problems += check_executed(path) if path.is_file() else [f"{name}: not executed yet"]
-    _raise(problems)
+    _raise(problems + _unfit(executed | {str(run): Path(run) for run in runs}))
     in_order = [executed[Path(page).name] for page in contents if page.startswith(CHAPTERS)]
     claims = load_claims(root / "book" / "claims.yml")
     out = Path(out).resolve()
@@ -179,6 +181,14 @@ def _check_contents(pages: list[str], notebooks: list[str], root: Path) -> list[
                 problems.append(f"book/_toc.yml: no notebook {page}")
         elif not (root / "book" / f"{page}.md").is_file():
             problems.append(f"book/_toc.yml: no page {page}.md")
+    return problems
+
+
+def _unfit(notebooks: dict[str, Path]) -> list[str]:
+    """What keeps executed notebooks from being shown."""
+    problems = []
+    for name, path in notebooks.items():
+        problems += check_executed(path) if path.is_file() else [f"{name}: not executed yet"]
     return problems
 
 

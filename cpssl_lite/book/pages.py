@@ -13,11 +13,13 @@ MADE = {"search.html", "genindex.html", "py-modindex.html"}
 
 def check_executed(path: Path) -> list[str]:
     """Errors among a notebook's outputs, and images without a caption or alternative text."""
-    notebook = json.loads(path.read_text(encoding="utf-8"))
     name = path.stem
-    problems = []
-    if "cpssl" not in notebook["metadata"]:
-        problems.append(f"{name}: was not executed by cpssl run")
+    try:
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        executed = "cpssl" in notebook["metadata"]
+    except (ValueError, KeyError, TypeError):
+        return [f"{path}: is not a notebook"]
+    problems = [] if executed else [f"{name}: was not executed by cpssl run"]
     for number, cell in enumerate(notebook["cells"]):
         outputs = cell.get("outputs", [])
         if any(output["output_type"] == "error" for output in outputs):

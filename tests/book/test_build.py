@@ -15,6 +15,7 @@ from cpssl_lite.book.build import BookError, build, build_chapter, check_html
 from cpssl_lite.book.claims import load_claims
 from cpssl_lite.book.percent import read_parameters, read_percent
 from cpssl_lite.book.where import list_notebooks
+from cpssl_lite.errors import InputError
 
 GOOD = {"mystnb": {"figure": {"name": "fig-x", "caption": "A."}, "image": {"alt": "Points"}}}
 PIXEL = (
@@ -74,6 +75,23 @@ def test_a_notebook_not_executed_or_failed(root: Path) -> None:
     assert "01_x: cell 1 failed" in refused(root)
     (root / "book" / "executed" / "01_x.ipynb").unlink()
     assert "01_x: not executed yet" in refused(root)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("hi", "is not a notebook"), ("[]", "is not a notebook"), (None, "not executed yet"),
+     ('{"metadata": {}, "cells": []}', "was not executed by cpssl run")],
+)  # fmt: skip
+def test_a_run_that_is_none_is_refused_before_anything_runs(
+    root: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, words: str
+) -> None:
+    monkeypatch.chdir(root)
+    monkeypatch.setattr(building, "simulate", lambda *_, **__: pytest.fail("too late"))
+    run = root / "run.ipynb"
+    if text:
+        run.write_text(text)
+    with pytest.raises(InputError, match=words):
+        building.make_book(root / "html", runs=[run])
 
 
 @pytest.mark.parametrize(
