@@ -46,6 +46,11 @@ def side_by_side(
             "a worker process was ended from outside (out of memory?);"
             " start again with fewer workers, what is finished is kept"
         ) from error
+    except (KeyboardInterrupt, GeneratorExit):  # here, or where the results are used
+        # Processes leave Ctrl-C to us; nobody waits for a notebook of minutes to end.
+        for process in list(pool._processes.values()):
+            process.terminate()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 

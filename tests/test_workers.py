@@ -61,14 +61,11 @@ def test_workers_end_with_a_killed_command(tmp_path, start):
 
 INTERRUPTED = """
 import time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
-from cpssl_lite.workers import end_with_parent
+from cpssl_lite.workers import side_by_side
 if __name__ == "__main__":
     try:
-        with ProcessPoolExecutor(2, get_context("spawn"), end_with_parent) as pool:
-            for _ in pool.map(time.sleep, [0.01] * 4 + [1.5]):
-                print(flush=True)
+        for _ in side_by_side(time.sleep, [0.01] * 4 + [90] * 2, workers=2):
+            print(flush=True)
     except KeyboardInterrupt:
         print("stopped")
 """

@@ -81,10 +81,8 @@ def prepare(
         At the first bad field the run stops; fields that are done stay, the table is not written.
     """
     table, out = Path(table), Path(out)
-    if table.resolve() == (out / "images.parquet").resolve():
-        raise InputError(f"{table}: would be overwritten; choose another folder than {out}")
+    check_writable(out / "images.parquet", [table])
     fields = read_image_table(table)
-    check_writable(out / "images.parquet")
     jobs = _jobs(fields, out, illum)
     make = partial(_make, listed=out / "images.parquet", low=float(low), high=float(high))
     provenance = {
