@@ -2,9 +2,7 @@
 
 import logging
 import shutil
-import sys
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from cpssl_lite.profiles.plates import check_images, images_digest, is_current, 
 from cpssl_lite.profiles.table import check_output, write_profiles
 from cpssl_lite.provenance import provenance
 from cpssl_lite.sources import behaviour_digest
-from cpssl_lite.workers import end_with_parent
+from cpssl_lite.workers import side_by_side
 
 log = logging.getLogger(__name__)
 
@@ -86,24 +84,19 @@ def _measure_plates(
     versions = {"cp_measure": cells.measure_version()}
     parts = out.with_name(out.name + ".plates")
     plates = plates_of(images, parts, settings)
-    with (  # forked children of parents with threads may hang
-        ProcessPoolExecutor(workers, get_context("spawn"), end_with_parent) as pool,
-        tqdm(total=len(images), unit="field", disable=not sys.stderr.isatty()) as progress,
-    ):
-        for position, (name, rows, file) in enumerate(plates, start=1):
-            if file.is_file():
-                continue
-            fields = []
-            records: list[dict[Any, Any]] = rows.to_dict("records")
-            for measured in pool.map(cells.measure_row, records, chunksize=4):
-                fields.append(measured)
-                progress.update()
-            record = provenance("cellprofiler_style", plate=name, **settings)
-            write_profiles(_average(name, rows, fields), file, record)
-            log.info(
-                "plate %s (%d of %d): %d cells in %d fields",
-                *(name, position, len(plates), sum(map(len, fields)), len(fields)),
-            )
+    todo = [plate for plate in plates if not plate.file.is_file()]
+    records: list[dict[Any, Any]] = [row for plate in todo for row in plate.rows.to_dict("records")]
+    results = side_by_side(cells.measure_row, records, workers, chunk=4)
+    # tqdm's own rule: no bar unless standard error is a terminal.
+    measured = iter(tqdm(results, total=len(records), unit="field", disable=None))
+    for position, (name, rows, file) in enumerate(todo, start=len(plates) - len(todo) + 1):
+        fields = list(islice(measured, len(rows)))
+        record = provenance("cellprofiler_style", plate=name, **settings)
+        write_profiles(_average(name, rows, fields), file, record)
+        log.info(
+            "plate %s (%d of %d): %d cells in %d fields",
+            *(name, position, len(plates), sum(map(len, fields)), len(fields)),
+        )
     table = pd.concat([pd.read_parquet(plate.file) for plate in plates], ignore_index=True)
     table = _complete(table)
     record = provenance("cellprofiler_style", digest=whole, **settings, **versions)
