@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset, Sampler
 
 from cpssl_lite.errors import InputError
 from cpssl_lite.images.augment import Resize, resize_crop
@@ -67,8 +67,6 @@ class Fields:
                 "training reads merged images: the table has no FileName_Merged (make them with "
                 "`cpssl data prepare`)"
             )
-        if table.empty:
-            raise InputError("the image table has no rows to train on")
         self.paths = [Path(p) for p in table["FileName_Merged"]]
         first = read_merged(self.paths[0]).pixels
         self.cached: list[tuple[NDArray[np.uint16], float]] | None = None
@@ -196,15 +194,3 @@ class EpochBatches(Sampler):
         for step in range(len(self)):
             first = step * self.batch_size + self.rank * self.share
             yield self.epoch, order[first : first + self.share].tolist()
-
-
-def loader(data: CropBatches, sampler: EpochBatches, workers: int) -> DataLoader:
-    """Data loader over whole batches; `workers` 0 cuts crops in the training process."""
-    return DataLoader(
-        data,
-        sampler=sampler,
-        batch_size=None,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        pin_memory=torch.cuda.is_available(),
-    )

@@ -15,12 +15,13 @@ import lightning
 import pandas as pd
 import torch
 import yaml
+from torch.utils.data import DataLoader
 
 from cpssl_lite.errors import InputError
 from cpssl_lite.files import atomic_path
 from cpssl_lite.images.table import read_image_table
 from cpssl_lite.models.checkpoints import input_rules, save_encoder
-from cpssl_lite.models.crops_data import CropBatches, EpochBatches, Fields, crop_specs, loader
+from cpssl_lite.models.crops_data import CropBatches, EpochBatches, Fields, crop_specs
 from cpssl_lite.models.curves import draw_curves
 from cpssl_lite.models.dino import DINO
 from cpssl_lite.models.mae import MAE
@@ -108,7 +109,14 @@ def train(
         torch.manual_seed(seed)  # first weights
         objective = METHODS[method](recipe, len(sampler))
         objective.set_input(mean, sd)
-        data = loader(CropBatches(fields, crops, seed), sampler, recipe["workers"])
+        data = DataLoader(
+            CropBatches(fields, crops, seed),
+            sampler=sampler,
+            batch_size=None,  # they are whole batches already
+            num_workers=recipe["workers"],
+            persistent_workers=recipe["workers"] > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
         last = out / "last.ckpt"
         resume = last if last.is_file() else None
         try:

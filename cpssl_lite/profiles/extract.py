@@ -140,9 +140,9 @@ def _extract_plates(
     # Of the first field, not of the first one embedded: a resumed run must judge alike.
     first = file_of(images.iloc[0])
     shape = read_header(first)[0][-2:]
-    if min(shape) < encoder.crop_size:
+    if min(shape, default=0) < encoder.crop_size:
         raise InputError(
-            f"{first}: {shape[0]} x {shape[1]} px is smaller than the network's crops of "
+            f"{first}: {' x '.join(map(str, shape))} px is smaller than the network's crops of "
             f"{encoder.crop_size} px ({encoder.card.get('file', 'checkpoint')})"
         )
     mine = [i for i in range(len(plates)) if team.takes(i) and not plates[i].file.is_file()]
