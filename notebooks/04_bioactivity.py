@@ -79,6 +79,7 @@ from cpssl_lite.metrics import activity
 from cpssl_lite.metrics.uncertainty import (
     bootstrap_difference,
     bootstrap_mean,
+    known_mean,
     wilcoxon_paired,
 )
 from cpssl_lite.models.bioactivity.presets import CNNS, PRESETS
@@ -308,7 +309,7 @@ def split_scores(name, convention=rule, predicted=None):
 
 def assay_scores(*what, **how):
     """AUC and F1 of each assay, means over splits."""
-    return [activity.over_splits(v) for v in split_scores(*what, **how)]
+    return [known_mean(v) for v in split_scores(*what, **how)]
 
 
 scores = {name: assay_scores(name) for name in predictions}

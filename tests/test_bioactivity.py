@@ -11,7 +11,8 @@ from cpssl_lite.bioactivity import cross_validate, describe, keep
 from cpssl_lite.data.simulate.layout import choose, plain
 from cpssl_lite.data.simulate.screen import REVISION
 from cpssl_lite.errors import InputError
-from cpssl_lite.metrics.activity import over_splits, score_assays
+from cpssl_lite.metrics.activity import score_assays
+from cpssl_lite.metrics.uncertainty import known_mean
 from cpssl_lite.models.bioactivity import presets
 from cpssl_lite.profiles.labels import COMPOUND, draw_splits
 from cpssl_lite.profiles.table import read_provenance
@@ -38,7 +39,7 @@ def aucs(predictions, labels, splits):
     for name in splits:
         part = predictions[predictions["split"] == name].set_index(COMPOUND)[labels.columns]
         found.append(score_assays(part.to_numpy(), labels.loc[part.index].to_numpy())[0])
-    return over_splits(np.array(found))
+    return known_mean(np.array(found))
 
 
 def test_a_noise_free_assay_is_learned():

@@ -81,20 +81,13 @@ def score_assays(
     return auc, f1
 
 
-def over_splits(values: np.ndarray) -> np.ndarray:
-    """Mean of each assay over its splits: (splits, assays) -> (assays,); NaN where none has one."""
-    known = ~np.isnan(values)
-    with np.errstate(invalid="ignore"):
-        return np.where(known, values, 0.0).sum(axis=0) / known.sum(axis=0)
-
-
 def summarise(auc: np.ndarray, f1: np.ndarray) -> Summary:
     """Summarise assays as Table 1 does; assays without a value are left out.
 
     Parameters
     ----------
     auc, f1 : (assays,)
-        Means over splits. The SD over assays divides by their number.
+        Means over splits (`uncertainty.known_mean`). The SD over assays divides by their number.
     """
     auc, f1 = auc[~np.isnan(auc)], f1[~np.isnan(f1)]
     if not len(auc):

@@ -22,6 +22,7 @@ from cpssl_lite.metrics.similarity import (
     rank,
     unit_rows,
 )
+from cpssl_lite.metrics.uncertainty import known_mean
 
 # "uniformly sampled between 0 and 1 at 100 increments": the text's thresholds.
 PAPER_THRESHOLDS = np.linspace(0.0, 1.0, 100)
@@ -278,19 +279,12 @@ def _curve(
     codes = encode(labels)
     order, start = groups(codes)
     means = [  # (labels, K) each, of no label too
-        np.array([_mean(part[order[a:b]]) for a, b in pairwise(start)]).reshape(-1, len(at))
+        np.array([known_mean(part[order[a:b]]) for a, b in pairwise(start)]).reshape(-1, len(at))
         for part in (precision, recall)
     ]
-    p, r = (np.nan_to_num(_mean(part)) for part in (precision, recall))
-    macro_p, macro_r = (np.nan_to_num(_mean(part)) for part in means)
+    p, r = (np.nan_to_num(known_mean(part)) for part in (precision, recall))
+    macro_p, macro_r = (np.nan_to_num(known_mean(part)) for part in means)
     return Curve(at, p, r, _f1(p, r), macro_p, macro_r, _f1(macro_p, macro_r))
-
-
-def _mean(values: np.ndarray) -> np.ndarray:
-    """Mean down the columns of the values that are defined; NaN where none is."""
-    known = ~np.isnan(values)
-    with np.errstate(invalid="ignore"):
-        return np.where(known, values, 0.0).sum(axis=0) / known.sum(axis=0)
 
 
 def _f1(precision: np.ndarray, recall: np.ndarray) -> np.ndarray:

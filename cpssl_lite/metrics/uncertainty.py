@@ -58,6 +58,16 @@ def wilcoxon_paired(a: np.ndarray, b: np.ndarray) -> float:
     return float(wilcoxon(difference).pvalue)
 
 
+def known_mean(values: np.ndarray) -> np.ndarray:
+    """Mean of the first axis's values that are not NaN, (n, k) -> (k,); NaN where none is known.
+
+    `np.nanmean` without its warning.
+    """
+    known = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        return np.where(known, values, 0.0).sum(axis=0) / known.sum(axis=0)
+
+
 def mean_by(values: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """Mean of the values of each group (codes 0..g-1), NaN left out: one per perturbation."""
     known = ~np.isnan(values)

@@ -5,11 +5,11 @@ from sklearn import metrics
 from cpssl_lite.metrics.activity import (
     calibration,
     f1_score,
-    over_splits,
     roc_auc,
     score_assays,
     summarise,
 )
+from cpssl_lite.metrics.uncertainty import known_mean
 
 rng = np.random.default_rng(0)
 
@@ -52,7 +52,7 @@ def test_one_class_by_both_conventions():
 
 
 def test_splits_are_averaged_before_assays():
-    auc = over_splits(np.array([[0.9, np.nan, np.nan], [0.7, 0.9, np.nan]]))
+    auc = known_mean(np.array([[0.9, np.nan, np.nan], [0.7, 0.9, np.nan]]))
     assert auc[:2].tolist() == pytest.approx([0.8, 0.9]) and np.isnan(auc[2])
     row = summarise(auc, auc)
     assert row.auc == pytest.approx(0.85) and row.auc_sd == pytest.approx(0.05)
