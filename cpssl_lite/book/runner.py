@@ -19,7 +19,7 @@ import nbformat
 
 from cpssl_lite.book.digest import code_digest, input_digest
 from cpssl_lite.book.percent import check_parameters, read_parameters, read_percent
-from cpssl_lite.book.where import find_notebook, find_root, list_notebooks, output_path
+from cpssl_lite.book.where import find_notebook, find_root, from_here, list_notebooks, output_path
 from cpssl_lite.errors import InputError, StepFailed
 from cpssl_lite.files import atomic_path
 from cpssl_lite.workers import side_by_side
@@ -92,7 +92,7 @@ def _run(
     source = find_notebook(name, root)
     notebook = read_percent(source)
     allowed = read_parameters(notebook, source.name)
-    given = check_parameters(parameters, allowed, source.name)
+    given = from_here(check_parameters(parameters, allowed, source.name), root)
     overrides = {k: v for k, v in given.items() if v != allowed[k].default}
     values = {k: p.default for k, p in allowed.items()} | overrides
     target = Path(out).resolve() if out else output_path(source, overrides, root)

@@ -3,10 +3,12 @@
 import json
 import re
 from collections.abc import Mapping
+from glob import glob
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from cpssl_lite.data.simulate.layout import SCREENS
 from cpssl_lite.errors import InputError
 from cpssl_lite.sources import PACKAGE
 
@@ -24,6 +26,24 @@ def find_root(start: str | Path | None = None) -> Path:
         if (folder / "notebooks").is_dir() and (folder / "book").is_dir():
             return folder
     raise InputError(f"{here}: no notebooks/ and book/ here; run this in a clone of the repository")
+
+
+def from_here(value: Any, root: Path) -> Any:
+    """Make the paths in a parameter absolute: they are meant from here, chapters run in `root`.
+
+    A text is a path if something here has its name or, with ``*``, fits it; texts in lists and
+    dictionaries as well. Nothing changes in `root` itself.
+    """
+    here = Path.cwd().resolve()
+    if here == Path(root).resolve():
+        return value
+    if isinstance(value, dict):
+        return {key: from_here(part, root) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(from_here(part, root) for part in value)
+    if isinstance(value, str) and value not in SCREENS and glob(value):
+        return str(here / value)
+    return value
 
 
 def list_notebooks(root: Path) -> list[Path]:

@@ -10,7 +10,7 @@ import pytest
 from cpssl_lite.book import digest, runner
 from cpssl_lite.book.percent import check_parameters, read_parameters, read_percent
 from cpssl_lite.book.runner import NotebookFailed, run_all, run_notebook
-from cpssl_lite.book.where import find_notebook, find_root
+from cpssl_lite.book.where import find_notebook, find_root, from_here
 from cpssl_lite.errors import InputError
 
 SOURCE = """
@@ -47,6 +47,27 @@ def test_parameters_are_read_with_defaults_and_help(source: Path) -> None:
     assert list(found) == ["seed", "share", "label", "flag", "items", "names", "table"]
     assert (found["seed"].default, found["seed"].help) == (7, "of the dice")
     assert found["label"].default == "02"
+
+
+def test_paths_are_meant_from_the_folder_where_they_are_typed(
+    root: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    for folder in (root, elsewhere):
+        (folder / "mine.parquet").touch()
+    given = {
+        "table": "mine.parquet", "names": {"Mine": ["m*.parquet", "no.csv"]}, "seed": 1,
+        "data": "lite", "label": "gene",
+    }  # fmt: skip
+    (elsewhere / "lite").mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert from_here(given, root) == {
+        **given,
+        "table": f"{elsewhere}/mine.parquet",
+        "names": {"Mine": [f"{elsewhere}/m*.parquet", "no.csv"]},
+    }
+    monkeypatch.chdir(root)
+    assert from_here(given, root) == given
 
 
 @pytest.mark.parametrize(
