@@ -58,6 +58,8 @@ def make_book(out: str | Path, force: bool = False, runs: Sequence[str | Path] =
     load_claims(root / "book" / "claims.yml")
     if problems := _unfit({str(run): Path(run) for run in runs}):
         raise InputError(problems[0])
+    sources = [path.stem for path in list_notebooks(root)]
+    _raise(_check_contents(_contents(root / "book" / "_toc.yml"), sources, root))
     # Before notebooks that need it run side by side; a finished one is left as it is.
     simulate("lite", root / "data" / "lite", workers=workers)
     results = run_all(workers=workers, force=force, root=root, parameters=_real_images(root))
@@ -171,7 +173,7 @@ def _check_contents(pages: list[str], notebooks: list[str], root: Path) -> list[
     if not notebooks:
         return [f"{root / 'notebooks'}: no notebooks, the book would be empty"]
     problems = [
-        f"notebooks/{name}.py is not in book/_toc.yml"
+        f"notebooks/{name}.py is not in book/_toc.yml; add {CHAPTERS}{name} there"
         for name in notebooks
         if f"{CHAPTERS}{name}" not in pages
     ]

@@ -61,12 +61,18 @@ def test_an_empty_book(root: Path) -> None:
     assert "no notebooks, the book would be empty" in refused(root)
 
 
-def test_a_notebook_missing_from_the_contents_or_not_there(root: Path) -> None:
+def test_a_notebook_missing_from_the_contents_or_not_there(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     executed(root, **GOOD)
     contents(root, "chapters/02_gone", "nothing")
     told = refused(root)
     assert "notebooks/01_x.py is not in book/_toc.yml" in told
     assert "no notebook chapters/02_gone" in told and "no page nothing.md" in told
+    monkeypatch.chdir(root)
+    monkeypatch.setattr(building, "simulate", lambda *_, **__: pytest.fail("too late"))
+    with pytest.raises(BookError, match=r"01_x\.py is not in book/_toc\.yml"):
+        building.make_book(root / "html")
 
 
 def test_a_notebook_not_executed_or_failed(root: Path) -> None:
