@@ -92,7 +92,7 @@ from cpssl_lite.metrics.similarity import encode
 from cpssl_lite.models.checkpoints import SHIPPED, load_encoder
 from cpssl_lite.models.encoder import RELEASED_MEAN, RELEASED_SD
 from cpssl_lite.models.recipes import load_recipe
-from cpssl_lite.models.schedules import linear_then_constant, warmup_cosine
+from cpssl_lite.models.schedules import warmup_cosine
 from cpssl_lite.models.simclr import nt_xent
 from cpssl_lite.profiles.aggregate import aggregate
 from cpssl_lite.profiles.embed import embed_fields
@@ -678,10 +678,10 @@ tag(figure)
 
 # %% tags=["hide-input"]
 epochs = 200
-linear = linear_then_constant(epochs, 0.04, 0.4, epochs)
+linear = np.linspace(0.04, 0.4, epochs)
 cosine = warmup_cosine(epochs, 0.04, 0.4)
 at = int(np.abs(linear - cosine).argmax())
-warm = [linear_then_constant(epochs, 0.01, 0.04, n)[14] for n in (30, 20)]
+warm = [warmup_cosine(epochs, 0.04, 0.04, n, start=0.01)[14] for n in (30, 20)]
 z = torch.randn(2, 256, 128, generator=torch.Generator().manual_seed(seed))
 loss = [float(nt_xent(z[0, :n], z[1, :n])) for n in (256, 128)]
 

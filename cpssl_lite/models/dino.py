@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from cpssl_lite.models.objective import Objective
-from cpssl_lite.models.schedules import linear_then_constant, warmup_cosine
+from cpssl_lite.models.schedules import warmup_cosine
 from cpssl_lite.models.vit import ViT, build_vit
 
 
@@ -136,12 +136,9 @@ class DINO(Objective):
         self.register_buffer("center", torch.zeros(1, head["out"]))
         steps = r["epochs"] * steps_per_epoch
         self.momenta = warmup_cosine(steps, r["teacher_momentum"], 1.0)
-        self.temperatures = linear_then_constant(
-            r["epochs"],
-            r["teacher_temperature_start"],
-            r["teacher_temperature"],
-            r["teacher_temperature_warmup_epochs"],
-        )
+        final = r["teacher_temperature"]  # reached linearly, then constant
+        warmup, start = r["teacher_temperature_warmup_epochs"], r["teacher_temperature_start"]
+        self.temperatures = warmup_cosine(r["epochs"], final, final, warmup, start)
 
     @property
     def encoder(self) -> ViT:

@@ -12,7 +12,7 @@ def warmup_cosine(
     start: float = 0.0,
     reach_peak: bool = True,
 ) -> NDArray[np.float64]:
-    """Linear warm-up from `start` to `peak`, then half a cosine to `final`.
+    """Linear warm-up from `start` to `peak`, then half a cosine to `final` (constant if equal).
 
     The released code has one for each method. DINO steps per batch (start 0), SimCLR per epoch
     (start 1e-6, so the whole first epoch runs at that); in both the warm-up's last step is at
@@ -36,15 +36,3 @@ def warmup_cosine(
     rise = np.linspace(start, peak, warmup, endpoint=reach_peak)
     progress = np.arange(steps - warmup) / max(steps - warmup, 1)
     return np.concatenate([rise, final + 0.5 * (peak - final) * (1 + np.cos(np.pi * progress))])
-
-
-def linear_then_constant(
-    steps: int, start: float, final: float, warmup: int
-) -> NDArray[np.float64]:
-    """From `start` to `final` in `warmup` equal steps, then constant (teacher temperature).
-
-    >>> linear_then_constant(4, 0.01, 0.04, warmup=2).tolist()
-    [0.01, 0.04, 0.04, 0.04]
-    """
-    warmup = min(warmup, steps)
-    return np.concatenate([np.linspace(start, final, warmup), np.full(steps - warmup, final)])
