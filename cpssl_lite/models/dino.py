@@ -117,6 +117,12 @@ def balanced_center(teacher: torch.Tensor, temperature: float, rounds: int) -> t
     return center * temperature
 
 
+def undecided(scores: torch.Tensor) -> float:
+    """Mean entropy of scores (..., K), 0..1: near 1 they say nothing, near 0 they are certain."""
+    entropy = torch.special.entr(F.softmax(scores, dim=-1)).sum(dim=-1).mean()
+    return float(entropy) / math.log(scores.shape[-1])
+
+
 class DINO(Objective):
     """Student, teacher and their schedules."""
 
@@ -147,24 +153,19 @@ class DINO(Objective):
 
     def loss(self, views: list[torch.Tensor]) -> torch.Tensor:
         """Views of equal size are stacked: [(2, n, C, s, s) global, (L, n, C, t, t) local]."""
-        epoch = min(self.current_epoch, len(self.temperatures) - 1)
+        temperature = float(self.temperatures[min(self.current_epoch, len(self.temperatures) - 1)])
         with torch.no_grad():
             teacher_features = self.teacher(views[0].flatten(0, 1))
             teacher = self.teacher_head(teacher_features).unflatten(0, (2, -1)).float()
         rounds = self.recipe["sinkhorn_rounds"]
         if rounds:
-            self.center = balanced_center(teacher, float(self.temperatures[epoch]), rounds)
+            self.center = balanced_center(teacher, temperature, rounds)
         features = torch.cat([self.backbone(group.flatten(0, 1)) for group in views])
         student = self.head(features).unflatten(0, (-1, views[0].shape[1])).float()
-        loss = dino_loss(
-            student,
-            teacher,
-            self.center,
-            float(self.temperatures[epoch]),
-            self.recipe["student_temperature"],
-        )
+        temperatures = temperature, self.recipe["student_temperature"]
+        loss = dino_loss(student, teacher, self.center, *temperatures)
         self.watch(teacher_features)
-        self.notes = {"teacher_entropy": self.entropy(teacher, epoch)}
+        self.notes = {"teacher_entropy": undecided((teacher - self.center) / temperature)}
         if not rounds:
             self.center = moved_center(self.center, teacher, self.recipe["center_momentum"])
         return loss
@@ -181,9 +182,3 @@ class DINO(Objective):
             for slow, fast in ((self.teacher, self.backbone), (self.teacher_head, self.head)):
                 for mine, theirs in zip(slow.parameters(), fast.parameters(), strict=True):
                     mine.lerp_(theirs, 1 - keep)
-
-    def entropy(self, teacher: torch.Tensor, epoch: int) -> float:
-        """How undecided the teacher is, 0..1: near 1 it says nothing, near 0 it is certain."""
-        p = F.softmax((teacher - self.center) / float(self.temperatures[epoch]), dim=-1)
-        bits = torch.special.entr(p).sum(dim=-1).mean()
-        return float(bits) / math.log(teacher.shape[-1])
