@@ -36,10 +36,25 @@ for command in (data, measure, normalize, select, evaluate):
 
 def machines(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options of the steps that can be spread over processes and machines."""
-    for name, what in (("nodes", "Machines."), ("devices", "Processes (GPUs) a machine.")):
-        option = click.option(f"--{name}", type=COUNT, default=1, show_default=True, help=what)
-        command = option(command)
+    for name, what, check in (
+        ("nodes", "Machines.", _launched),
+        ("devices", "Processes (GPUs) a machine.", None),
+    ):
+        command = click.option(
+            f"--{name}", type=COUNT, default=1, show_default=True, help=what, callback=check
+        )(command)
     return command
+
+
+def _launched(context: click.Context, option: click.Parameter, nodes: int) -> int:
+    """Refuse to wait, for days, for machines on which nobody starts anything."""
+    known = ("MASTER_ADDR", "SLURM_NTASKS", "LSB_JOBID", "OMPI_COMM_WORLD_SIZE")
+    if nodes > 1 and not any(name in os.environ for name in known):
+        raise InputError(
+            f"--nodes {nodes}: srun or torchrun has to start the command on every machine; "
+            "book/cluster.md shows how"
+        )
+    return nodes
 
 
 @cli.command()

@@ -262,6 +262,9 @@ def test_bad_arguments(refused, screen, tmp_path):
     assert "lite" in refused("data", "simulate", "light", "-o", tmp_path / "light")
     refused("extract", screen, "-o", out, "--precision", "fp16")
 
+    for words in (["extract", screen], ["train", "dino", screen]):
+        assert "srun or torchrun" in refused(*words, "-o", out, "--nodes", 2)
+
     blocked = tmp_path / "file"
     blocked.touch()
     mine = profiles(tmp_path / "mine.csv")

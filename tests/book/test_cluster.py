@@ -34,7 +34,9 @@ def options(text):
     command = cli
     while hasattr(command, "commands"):
         command = command.commands[words.pop(0)]
-    return command.make_context("cpssl", words).params
+    with pytest.MonkeyPatch.context() as launcher:
+        launcher.setenv("MASTER_ADDR", "first-machine")
+        return command.make_context("cpssl", words).params
 
 
 def header(script):
