@@ -43,7 +43,7 @@ def side_by_side(
         yield from pool.map(work, jobs, chunksize=chunk)
     except BrokenProcessPool as error:
         raise InputError(
-            "a worker process was ended from outside (out of memory?);"
+            'a worker process ended (out of memory? a script without if __name__ == "__main__"?);'
             " start again with fewer workers, what is finished is kept"
         ) from error
     except (KeyboardInterrupt, GeneratorExit):  # here, or where the results are used
