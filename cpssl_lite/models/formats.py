@@ -18,6 +18,7 @@ Tensors = dict[str, torch.Tensor]
 ORDER_ASSUMED = "the order of the channels is not in the file; assumed: this project's"
 TRAINED_ELSEWHERE = "features use the released inference's constants; training used others"
 STATED = {"channels": ORDER_ASSUMED, "mean": TRAINED_ELSEWHERE}
+HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16}  # by width: ViT-Ti, -S, -B, -L, -H
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
@@ -67,8 +68,8 @@ def split(
 def infer_shape(tensors: Tensors, source: str, heads: int | None = None) -> Shape:
     """Read width, depth, patch, image size and channels off the tensors of a ViT.
 
-    The number of heads leaves no trace in the tensors. Unless given, it is one per 64 of width
-    (ViT-Ti, -S, -B, -L) and 3 for a width that 64 does not divide.
+    The number of heads leaves no trace in the tensors. Unless given, it is that of the usual ViT
+    of this width, else one per 64 of width, else 3.
 
     Raises
     ------
@@ -91,7 +92,7 @@ def infer_shape(tensors: Tensors, source: str, heads: int | None = None) -> Shap
         raise InputError(f"{source}: pos_embed has {positions.shape[1]} positions, not 1 + n x n")
     # Counted: a file that names a block number 1,000,000 does not get a network of that depth.
     blocks = {m[1] for name in tensors if (m := re.match(r"blocks\.(\d+)\.", name))}
-    heads = heads or (width // 64 if width % 64 == 0 else 3)
+    heads = heads or HEADS.get(width) or (width // 64 if width % 64 == 0 else 3)
     if width % heads:
         raise InputError(f"{source}: {heads} heads do not divide the width {width}")
     register = tensors.get("reg_token")

@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 
 from cpssl_lite.errors import InputError
 from cpssl_lite.models.checkpoints import load_encoder, random_like
+from cpssl_lite.models.formats import infer_shape
 from cpssl_lite.models.vit import Shape, build_vit
 
 SMALL = Shape(width=48, depth=3, heads=3, patch=16, image_size=64)
@@ -211,10 +212,23 @@ def test_four_channels_need_their_names(tmp_path):
         load_encoder(tmp_path / "v.pth")
 
 
+def notes(path):
+    return load_encoder(path).card["notes"]
+
+
+@pytest.mark.parametrize(("width", "heads"), [(192, 3), (768, 12), (1280, 16), (128, 2), (48, 3)])
+def test_heads_of_the_usual_widths(width, heads):
+    patches, positions = torch.zeros(width, 1, 2, 2), torch.zeros(1, 5, width)
+    tensors = {"patch_embed.proj.weight": patches, "pos_embed": positions}
+    assert infer_shape(tensors, "x").heads == heads
+
+
 def test_heads_can_be_stated(tmp_path):
     torch.save(build_vit(SMALL, heads=6).state_dict(), tmp_path / "v.pth")
+    assert "the number of heads is not in the file; assumed: 3" in notes(tmp_path / "v.pth")
     (tmp_path / "v.yaml").write_text("input: {heads: 6}")
     assert load_encoder(tmp_path / "v.pth").card["shape"]["heads"] == 6
+    assert not any("heads" in note for note in notes(tmp_path / "v.pth"))
     (tmp_path / "v.yaml").write_text("input: {heads: 5}")
     with pytest.raises(InputError, match="5 heads do not divide"):
         load_encoder(tmp_path / "v.pth")
