@@ -150,6 +150,9 @@ tables |= {"Random features": random, "Shuffled labels": shuffled}
 
 # %% [markdown]
 # ## Figure 2, re-run
+#
+# The metrics follow the paper's text. The authors' released code defines some of them otherwise;
+# [Paper and code](11_paper_and_code) shows what that does, and `convention` chooses.
 
 
 # %%
@@ -164,7 +167,7 @@ def measure(tables, convention=convention):
 
 results = measure(tables)
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-comparison", "caption": "The paper's Fig. 2 on this run's data. Left: reproducibility, how well replicates of a perturbation find each other across batches. Right: biological relevance, how well perturbations with the same label find each other. Colour is the feature type, shape what it was made with; dotted lines: the row of CellProfiler or, where there is none, of the features measured in its style. Up and right is better; random features and shuffled labels show chance."}, "image": {"alt": "Two scatter plots with one marker per feature type: not-same-batch accuracy against perturbation mAP, and not-same-batch-or-perturbation accuracy against label mAP."}}
 label_name = label_column(tables[first], label or None)
 what = (label_name or "label").removeprefix("Metadata_").replace("_", " ")
 what = re.sub("(?<=[a-z])(?=[A-Z])", " ", what).lower()  # GeneGroup
@@ -224,7 +227,6 @@ def legend(figure, names, lines=False):
         )
 
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-comparison", "caption": "The paper's Fig. 2 on this run's data. Left: reproducibility, how well replicates of a perturbation find each other across batches. Right: biological relevance, how well perturbations with the same label find each other. Colour is the feature type, shape what it was made with; dotted lines: the row of CellProfiler or, where there is none, of the features measured in its style. Up and right is better; random features and shuffled labels show chance."}, "image": {"alt": "Two scatter plots with one marker per feature type: not-same-batch accuracy against perturbation mAP, and not-same-batch-or-perturbation accuracy against label mAP."}}
 figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 4.2))
 for axis, kind, title, short, metrics in [
     (axes[0], "Perturbation", "a  Reproducibility", "NSB", PERTURBATION),
@@ -318,7 +320,8 @@ def spread(difference, metric):
         difference[f"{metric}_{part}"] for part in ("difference", "low", "high")
     ]
     words = "{:+.3f} ({:+.3f} to {:+.3f})".format(*parts)
-    return words, f"{difference[f'{metric}_p']:.1g}"
+    p = difference[f"{metric}_p"]
+    return words, "< 0.001" if p < 0.001 else f"{p:.1g}"
 
 
 html_table(
@@ -343,7 +346,7 @@ html_table(
 # the k nearest profiles, or among all those within a distance.
 
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-f1", "caption": "F1 scores as in the paper's Supplementary Fig. 4. Top: perturbations, on batch-aggregated profiles; bottom: labels, on consensus profiles. Left: among the k nearest profiles; right: among those within a cosine distance. Chance is not zero: the grey curves show it."}, "image": {"alt": "Four panels of F1 curves, one line per feature type, over the number of neighbours and over distance."}}
 def f1_curves(wells, level, column):
     """F1 over k and over distance, of profiles aggregated at a level."""
     head, values = profile_matrix(aggregate(treated_wells(wells), level))
@@ -359,7 +362,6 @@ def f1_curves(wells, level, column):
     )
 
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-f1", "caption": "F1 scores as in the paper's Supplementary Fig. 4. Top: perturbations, on batch-aggregated profiles; bottom: labels, on consensus profiles. Left: among the k nearest profiles; right: among those within a cosine distance. Chance is not zero: the grey curves show it."}, "image": {"alt": "Four panels of F1 curves, one line per feature type, over the number of neighbours and over distance."}}
 questions = [("Perturbation", "batch", "Metadata_Perturbation")]
 if label_name:
     questions.append((what.capitalize(), "consensus", label_name))
@@ -518,42 +520,6 @@ axis.legend(loc="best")
 tag(figure, data_kind)
 
 # %% [markdown]
-# ## The text's metrics beside the code's
-#
-# The paper's text and the authors' released code define the same metrics differently. The code
-# standardises features before it looks for nearest neighbours, hides only wells of the same
-# perturbation in the same batch from NSB, and takes correlation distance and complete rankings for
-# mAP. Both are kept here under their names (`convention`); a number means little without its own.
-
-# %% tags=["hide-input"]
-both = {"paper": results, "released": results}
-other = "released" if convention == "paper" else "paper"
-comparable = {
-    name: wells for name, wells in tables.items() if "Metadata_Well" in wells
-}
-both[other] = measure(comparable, other)
-html_table(
-    (
-        "Paper / released",
-        "Perturbation NSB",
-        "Perturbation mAP",
-        f"{what.capitalize()} NSBP",
-        f"{what.capitalize()} mAP",
-    ),
-    [
-        (
-            name,
-            *(
-                " / ".join(f"{both[c].loc[name, m]:.3f}" for c in both)
-                for m in (*PERTURBATION, *LABEL)
-            ),
-        )
-        for name in comparable
-    ],
-    caption="The same profiles under both conventions",
-)
-
-# %% [markdown]
 # ## The paper's numbers beside this run's
 
 
@@ -704,7 +670,7 @@ claims.show_claims(chapter="ssl_comparison")
 #
 # 3. What does a perturbation mAP of features that know nothing vary between?
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution"}
 from cpssl_lite.metrics.retrieval import mean_average_precision
 
 head, x = profile_matrix(aggregate(treated_wells(tables[first]), "batch"))
