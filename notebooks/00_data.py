@@ -13,12 +13,18 @@
 # %% [markdown]
 # # The data: a simulated screen beside real cells
 #
-# The paper trains and tests on Cell Painting images of the JUMP consortium: {term}`fields of view
-# <field of view>` with five {term}`channels <channel>`, several per {term}`well`, 384 wells a
-# {term}`plate`, plates in {term}`batches <batch>`, batches from several {term}`sources <source>`
-# {cite:p}`chandrasekaran2023`. One plate is about 40 GB. So that every chapter runs on a laptop,
-# this book draws a small screen of the same build, called `lite`. This page shows what is in it,
-# puts it beside real cells, and says what it cannot tell.
+# **The paper's claim** (Methods). The networks learn from 564,272 Cell Painting images of 10,057
+# compounds, taken by four laboratories of the JUMP consortium, and are tested on plates that they have
+# not seen: the same laboratories' plates of 306 compounds with known {term}`targets <target>`, and
+# overexpressed genes of another laboratory {cite:p}`kim2025`.
+#
+# **How the data are built.** {term}`Fields of view <field of view>` with five {term}`channels <channel>`,
+# several per {term}`well`, 384 wells a {term}`plate`, plates in {term}`batches <batch>`, batches from
+# several {term}`sources <source>` {cite:p}`chandrasekaran2023`. One plate is about 40 GB.
+#
+# **What is done here.** So that every chapter runs on a laptop, this book draws a small screen of the
+# same build, called `lite`. This page shows what is in it, puts it beside real cells, and says what it
+# cannot tell. At the end the paper's counts are derived again from the consortium's public tables.
 #
 # ```{admonition} After this chapter you can
 # :class: tip
@@ -108,12 +114,8 @@ for line, (name, field) in zip(axes, rows.items(), strict=True):
         "composite" if name == "simulated" else "",
     )
     line[0].set_ylabel(name, fontsize=8)
-tag(
-    figure,
-    "simulated"
-    if len(rows) == 1
-    else "CPJUMP1 (lower row); upper row simulated",
-)
+both = "simulated (upper row), real: CPJUMP1 (lower row)"
+tag(figure, "simulated" if len(rows) == 1 else both)
 
 # %% tags=["hide-input"]
 if len(rows) == 1:
@@ -449,7 +451,7 @@ claims.show_claims(chapter="data")
 # 2. How many crops of the sparse field above would count with Otsu's threshold itself, as the
 #    text has it, instead of 0.7 times?
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution"}
 strict = foreground_share(
     dna, field.otsu, grid(*dna.shape, 128), 128, factor=1.0
 )

@@ -113,7 +113,7 @@ settings = {
     "Gaussian blur": {"p": 0.5, "kernel": 23, "sigma": [0.1, 2.0]},
 }
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-augmentations", "caption": "Each augmentation on one field, in all five channels (a corner of it, with probability 1; below each name, what the trainings use). Grey levels of a channel mean the same in all rows."}, "image": {"alt": "Seven rows of five grey pictures of the same cells: original, mirrored, rescaled, with changed intensities, with one channel black, noisy, blurred."}}
 for name, values in ranges.items():
     if name not in settings:
         raise InputError(
@@ -160,7 +160,6 @@ if bool((origin == "simulated").all()):
 else:
     data_kind = data_name or Path(data).resolve().parent.name
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-augmentations", "caption": "Each augmentation on one field, in all five channels (a corner of it, with probability 1; below each name, what the trainings use). Grey levels of a channel mean the same in all rows."}, "image": {"alt": "Seven rows of five grey pictures of the same cells: original, mirrored, rescaled, with changed intensities, with one channel black, noisy, blurred."}}
 SIDE = 128  # px shown
 KEYS = {"Gaussian noise": "noise", "Gaussian blur": "blur"}
 key_of = {
@@ -267,7 +266,6 @@ for condition, seed in jobs:
     folders.append(folder)
     recipes.append(file)
 
-# %% tags=["hide-input"]
 # Networks this small gain more from two trainings at a time, with one
 # thread each, than from two threads.
 os.environ["OMP_NUM_THREADS"] = str(max((os.cpu_count() or 1) // workers, 1))
@@ -379,7 +377,7 @@ html_table(
                     spread(by_seed[metric].loc[name]),
                     spread(gain(metric, name), "+")
                     if has_none and name != "none"
-                    else "",
+                    else "-",
                 )
             ),
         )
@@ -589,7 +587,7 @@ claims.show_claims(chapter="augmentation_ablation")
 # 3. How many trainings does the page take, and how many would all combinations of the six take
 #    with as many seeds?
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution"}
 print(len(jobs), "trainings here,", 2 ** len(settings) * len(seeds), "for all")
 
 # %% [markdown]

@@ -468,7 +468,7 @@ def curve_of(result, ks):
     return ami_curve(result["tree"], result["family"], ks)
 
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-ami", "caption": "Adjusted mutual information of clusters and families, over the number of clusters. Dark band: family labels shuffled after choosing (95% of 200 shuffles); light band: shuffled before choosing (95% of 40), both in the first feature type. Vertical line: as many clusters as families. Dotted: the paper's values for DINO (0.51) and CellProfiler (0.19) on real cells, for orientation only where the data are simulated."}, "image": {"alt": "Lines of adjusted mutual information over the number of clusters, one per feature type, with two bands for chance and dotted lines for the paper's values."}}
 def chance_of(result, ks, n=40):
     """The same with families shuffled before they are chosen."""
     values, family = result["all"]
@@ -499,7 +499,6 @@ after = permuted_ami(
     found[first]["tree"], found[first]["family"], ks, seed=seed
 )
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-ami", "caption": "Adjusted mutual information of clusters and families, over the number of clusters. Dark band: family labels shuffled after choosing (95% of 200 shuffles); light band: shuffled before choosing (95% of 40), both in the first feature type. Vertical line: as many clusters as families. Dotted: the paper's values for DINO (0.51) and CellProfiler (0.19) on real cells, for orientation only where the data are simulated."}, "image": {"alt": "Lines of adjusted mutual information over the number of clusters, one per feature type, with two bands for chance and dotted lines for the paper's values."}}
 figure, axis = plt.subplots(figsize=(WIDTH, 3.8))
 for band, shade, text in [
     (before[first][:, : len(ks)], "#DDE2E7", "shuffled before choosing"),
@@ -668,7 +667,7 @@ claims.show_claims(chapter="gene_clustering")
 # 3. What is the AMI of the families with a random grouping into as many groups? And of finer and
 #    finer random groupings?
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution"}
 from sklearn.metrics import adjusted_mutual_info_score
 
 truth = family_of.to_numpy()

@@ -108,6 +108,9 @@ def seconds(work):
     return perf_counter() - start
 
 
+# %% [markdown]
+# ## What is timed
+
 # %%
 images = mosaics(folder, fields, size, empty=1 / 3)
 names = {"ViT-S/16": "vit_small_patch16", "ViT-B/16": "vit_base_patch16"}
@@ -230,7 +233,7 @@ html_table(
         (
             name,
             *(f"{1000 * part / fields:.1f} ms" for part in parts.get(name, ())),
-            *([""] * 4 if name not in parts else []),
+            *(["-"] * 4 if name not in parts else []),
             f"{total:.2f} s",
             span(3456 * total),
         )
@@ -239,7 +242,7 @@ html_table(
     + (
         []
         if "CellProfiler" in totals
-        else [("CellProfiler", *[""] * 4, missing, "")]
+        else [("CellProfiler", *["-"] * 4, missing, "-")]
     ),
     caption=f"{fields} fields on {on_device} (simulated); a plate has 3,456",
 )
@@ -325,7 +328,7 @@ html_table(
 # %% [markdown]
 # ## Scaling
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-scaling", "caption": "Scaling of the first network in fp32: seconds against the number of fields, crops per second against the batch size, and against the number of processes that share this machine's cores (simulated pixels)."}, "image": {"alt": "Three small line plots: seconds rise with the number of fields; crops per second against batch size and against processes."}}
 rates = [
     len(crops) / seconds(lambda b=batch: forward(b)) for batch in batch_sizes
 ]
@@ -362,7 +365,6 @@ for count in processes:
         process.wait()
     shares.append(count * 16 / (perf_counter() - start))
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-scaling", "caption": "Scaling of the first network in fp32: seconds against the number of fields, crops per second against the batch size, and against the number of processes that share this machine's cores."}, "image": {"alt": "Three small line plots: seconds rise with the number of fields; crops per second against batch size and against processes."}}
 figure, axes = plt.subplots(1, 3 if processes else 2, figsize=(WIDTH, 2.6))
 axes[0].plot(numbers, by_number, "o-", color=color("DINO"))
 axes[0].set(xlabel="fields", ylabel="seconds", xticks=numbers)
@@ -436,8 +438,8 @@ html_table(
             f"{sum(os.path.getsize(path) for path in paths) / fields / 1e6:.1f}",
             f"{1000 * warm[name] / fields:.1f} ms",
             f"{warm[name] / warm[merged]:.1f}x",
-            f"{1000 * cold[name] / fields:.1f} ms" if cold else "",
-            f"{cold[name] / cold[merged]:.1f}x" if cold else "",
+            f"{1000 * cold[name] / fields:.1f} ms" if cold else "-",
+            f"{cold[name] / cold[merged]:.1f}x" if cold else "-",
         )
         for name, (paths, _) in formats.items()
     ],
@@ -469,7 +471,9 @@ def price(name):
 def usd(name, n):
     """What so many fields cost; the paper does not say."""
     return (
-        "" if name in paper else f"{n * totals[name] / 3600 * price(name):,.2f}"
+        "-"
+        if name in paper
+        else f"{n * totals[name] / 3600 * price(name):,.2f}"
     )
 
 
@@ -557,7 +561,7 @@ claims.show_claims(chapter="timing")
 #
 # 1. How many plates a day would this machine do with the fastest of these features?
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution"}
 fastest = min(totals, key=totals.get)
 print(fastest, f"{24 * 3600 / (plate * totals[fastest]):.1f} plates a day")
 
@@ -570,7 +574,7 @@ print(fastest, f"{24 * 3600 / (plate * totals[fastest]):.1f} plates a day")
 # machines, or two days, differ for reasons that have nothing to do with the method.
 # ```
 #
-# ## This run
+# ## How this page was made
 
 # %% tags=["hide-input"]
 scratch.cleanup()

@@ -351,7 +351,7 @@ claims.show_claims(chapter="postprocessing")
 # 1. How large do random profiles of 40 features become when they are sphered with 20 controls,
 #    and with 400?
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution"}
 from cpssl_lite.profiles.normalize import sphere
 
 draw = np.random.default_rng(seed).normal(size=(500, 40))

@@ -196,7 +196,7 @@ own = move.copy()
 for name in np.unique(plate):
     own[plate == name] -= move[(plate == name) & negcon].mean(axis=0)
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-channel-use", "caption": "How far profiles move when a channel is replaced by the controls' mean, in units of the controls' spread; boxes are wells. It says how much the network uses a channel, whatever the treatment."}, "image": {"alt": "Box plot with one pair of boxes per channel, control and treated wells, of the distance that profiles move without that channel."}}
 CHANNELS = encoder.channels
 # Control wells, one of each plate, stand for a perturbation without an effect.
 rank = wells[negcon].groupby("Metadata_Plate").cumcount()
@@ -217,7 +217,6 @@ importance = (lengths / lengths[by_chance].mean())[~by_chance]
 strength = length(profiles[:, 0] - 0)[0][~by_chance]
 used_at_all = np.sqrt(np.square(move).mean(axis=2))  # (wells, C)
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-channel-use", "caption": "How far profiles move when a channel is replaced by the controls' mean, in units of the controls' spread; boxes are wells. It says how much the network uses a channel, whatever the treatment."}, "image": {"alt": "Box plot with one pair of boxes per channel, control and treated wells, of the distance that profiles move without that channel."}}
 figure, axis = plt.subplots(figsize=(WIDTH, 2.9))
 for kind, mask, shift, tone in [
     ("controls", negcon, -0.18, "#AEB7C0"),
@@ -239,7 +238,7 @@ axis.set(ylabel="move (control spreads)", ylim=(0, None), title=network)
 axis.legend(loc="best")
 tag(figure, data_kind)
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-channel-importance", "caption": "Importance of each channel for the perturbations whose profiles differ most from the controls (1: as for control wells). Where the data are simulated, the right panel shows what was really changed in the structures that a channel stains, in steps of the simulator."}, "image": {"alt": "Heatmap with perturbations as rows and channels as columns; on simulated data a second heatmap shows the drawn changes for the same rows and columns."}}
 # What the simulator changed, in its own steps, by the channel that shows it.
 SHOWN_BY = {
     "Mito": ("mito_",),
@@ -276,7 +275,6 @@ if truth_file.is_file():
         }
     )
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-channel-importance", "caption": "Importance of each channel for the perturbations whose profiles differ most from the controls (1: as for control wells). Where the data are simulated, the right panel shows what was really changed in the structures that a channel stains, in steps of the simulator."}, "image": {"alt": "Heatmap with perturbations as rows and channels as columns; on simulated data a second heatmap shows the drawn changes for the same rows and columns."}}
 order = strength.sort_values(ascending=False, kind="stable").index[:24]
 panels = [(importance, "a  Profile moves", "times control")]
 if drawn is not None:
@@ -309,7 +307,8 @@ for channel in CHANNELS:
     ]
     if drawn is not None:
         fit = spearmanr(importance[channel], drawn[channel])
-        row += [f"{fit.statistic:+.2f}", f"{fit.pvalue:.2g}"]
+        p = "< 0.001" if fit.pvalue < 0.001 else f"{fit.pvalue:.2g}"
+        row += [f"{fit.statistic:+.2f}", p]
     rows.append(row)
 html_table(
     (
@@ -434,7 +433,7 @@ tag(figure, data_kind)
 # the rank correlation, within a crop, of the attention to a patch with the patch's mean intensity
 # in each channel. At 1 the map is a blurred copy of that channel.
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-attention-follows", "caption": "Rank correlation of attention with the intensity of each channel, patch by patch; mean over crops, with the middle half of the crops as a line."}, "image": {"alt": "Dot plot: for every channel one marker with a line for each network, between minus one and one."}}
 records = part[part["Metadata_Control"] == "negcon"].drop_duplicates(WELL)
 follows = {}
 for name, other in networks.items():
@@ -459,7 +458,6 @@ for name, other in networks.items():
     ]
     follows[name] = pd.DataFrame(fits, columns=list(other.channels))
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-attention-follows", "caption": "Rank correlation of attention with the intensity of each channel, patch by patch; mean over crops, with the middle half of the crops as a line."}, "image": {"alt": "Dot plot: for every channel one marker with a line for each network, between minus one and one."}}
 figure, axis = plt.subplots(figsize=(WIDTH, 3.2))
 for number, (name, fits) in enumerate(follows.items()):
     shift = (number - (len(follows) - 1) / 2) * 0.15
@@ -545,7 +543,7 @@ html_table(
 # 3. Into how many patches is a crop cut, and what share of all attention would each get if it
 #    were spread evenly?
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution"}
 height, width = flat.shape[-2:]
 print(height * width, "patches,", f"{1 / (height * width):.1%} each")
 

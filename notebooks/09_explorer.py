@@ -60,7 +60,6 @@ from cpssl_lite.images.table import read_image_table
 from cpssl_lite.profiles.maps import umap_map
 from cpssl_lite.profiles.table import profile_matrix
 
-# %% tags=["hide-input"]
 features = load_features(
     data,
     profiles,
@@ -199,21 +198,6 @@ explorer(
 # mild, and a map made to show groups has few to show; the retrieval metrics find replicates that
 # the eye does not. That real batches separate on DINO's map cannot be seen on these data.
 #
-# ## Try it
-#
-# 1. Colour by batch. Which feature type keeps the batches apart most? Then colour by control: do
-#    the controls of one batch lie together?
-# 2. Pick one target. Are its wells together because of the compound or because of the plate?
-# 3. Walk along the edge of the map with the arrow keys and watch the pictures. What changes?
-#
-# ```{dropdown} What to look for
-# 1. On the simulated screen none does: normalisation by the controls of each plate has mixed them.
-#    Run the page again with `-p method=none` and compare.
-# 2. Each compound is on every plate once. If its wells lie together across plates, it is the
-#    compound.
-# 3. Watch the black between the cells: the number of cells moves profiles in most screens.
-# ```
-#
 # ## Re-run it on your data
 #
 # ```bash
@@ -231,7 +215,23 @@ explorer(
 # - `-p method=none`: what the map shows before normalisation
 # - `-p seed=1`: the same neighbours, another map
 #
-# 1. Two groups lie far apart on the map. How much further apart are they than two that touch?
+# 1. Colour by batch. Which feature type keeps the batches apart most? Then colour by control: do the
+#    controls of one batch lie together?
+#
+# ```{admonition} Solution
+# :class: dropdown
+# On the simulated screen none does: normalisation by the controls of each plate has mixed them.
+# Run the page again with `-p method=none` and compare.
+# ```
+#
+# 2. Pick one target. Are its wells together because of the compound or because of the plate?
+#
+# ```{admonition} Solution
+# :class: dropdown
+# Each compound is on every plate once. If its wells lie together across plates, it is the compound.
+# ```
+#
+# 3. Two groups lie far apart on the map. How much further apart are they than two that touch?
 #
 # ```{admonition} Solution
 # :class: dropdown
@@ -239,10 +239,10 @@ explorer(
 # Compare the profiles themselves, or run it with `-p seed=1` and look again.
 # ```
 #
-# 2. How often is a well's nearest neighbour in the profiles from its own plate? How often by
+# 4. How often is a well's nearest neighbour in the profiles from its own plate? How often by
 #    chance?
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution"}
 from cpssl_lite.metrics.graph import nearest_graph
 
 near = nearest_graph(matrices[first][1].loc[common].to_numpy(), 1)

@@ -79,7 +79,6 @@ else:
     load_data = work / "tiny" / "load_data.csv"
 origin = "CPJUMP1" if real else "simulated"
 
-# %% tags=["hide-input"]
 shown = (
     "**The images on this page are real**: seven fields of U2OS cells from three plates of "
     "CPJUMP1 (CC0). One field a well, seven treatments: enough to see every step, not enough to "
@@ -368,7 +367,7 @@ tag(figure, origin)
 #
 # 1. How much of a camera's 65,536 grey levels does each channel use between the two percentiles?
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution"}
 ends = np.percentile(raw, [low, high], axis=(1, 2))
 for name, used in zip(CHANNELS, ends[1] - ends[0], strict=True):
     print(name, f"{used / 65535:.1%}")
@@ -382,7 +381,7 @@ for name, used in zip(CHANNELS, ends[1] - ends[0], strict=True):
 # as a control. And in an empty field the noise is stretched until it looks like structure.
 # ```
 #
-# ## This run
+# ## How this page was made
 
 # %% tags=["hide-input"]
 scratch.cleanup()

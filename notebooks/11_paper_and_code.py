@@ -404,6 +404,7 @@ axis.bar_label(drawn, texts, fontsize=8)
 axis.axvline(0, color="#6B7785", linewidth=1)
 axis.set(xlabel="change from text to code, %")
 axis.set_xlim(min(change) - 60, max(change) + 60)  # room for the words
+axis.margins(y=0.02)
 axis.tick_params(axis="y", labelsize=8)
 axis.invert_yaxis()
 axis.grid(axis="y", visible=False)

@@ -31,7 +31,6 @@ mask_ratio = 0.5  # share of patches that MAE hides (the paper: 0.5)
 seed = 3  # of the views that are drawn
 
 # %% tags=["hide-input"]
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -217,7 +216,7 @@ print(tuple(pixels.shape), "->", tuple(crop_features.shape), "->", len(profile))
 # - **{term}`MAE`** hides patches and paints them in. There is one view and nothing to compare it with
 #   but its own pixels.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-primer-views", "caption": "What each method makes of the same field. SimCLR: two views. DINO: two global and four local ones. Both flip and change the intensity of each channel, in the released ranges. MAE: a crop, the half of its patches that the network is shown, and the hidden half as the loss wants it: every patch with its own mean and contrast taken out (RNA channel)."}, "image": {"alt": "A field with boxes for the views cut out of it; two SimCLR views in changed colours; two large and four small DINO views; a crop, the same crop with half of its patches grey, and the other half as grey squares."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-primer-views", "caption": "What each method makes of the same simulated field. SimCLR: two views. DINO: two global and four local ones. Both flip and change the intensity of each channel, in the released ranges. MAE: a crop, the half of its patches that the network is shown, and the hidden half as the loss wants it: every patch with its own mean and contrast taken out (RNA channel)."}, "image": {"alt": "A field with boxes for the views cut out of it; two SimCLR views in changed colours; two large and four small DINO views; a crop, the same crop with half of its patches grey, and the other half as grey squares."}}
 rng = np.random.default_rng(seed)
 generator = torch.Generator().manual_seed(seed)
 level = 0.7 * field.otsu * 65535
@@ -309,11 +308,11 @@ tag(figure)
 # The shipped networks were trained for minutes on two CPU cores. Their own comparison can still be
 # drawn: views of one field against views of others. The loss of SimCLR wants the diagonal high and
 # the rest low. DINO's only wants the diagonal high; that not everything becomes alike is left to the
-# teacher, whose answers are centred and sharpened. The paper centres by a running mean. The small
-# shipped DINO balances its teacher within every step {cite:p}`oquab2024`: with so few images a running
+# teacher, whose answers are centred and sharpened. The released code centres by a running mean. The
+# small shipped DINO balances its teacher within every step {cite:p}`oquab2024`: with so few images a running
 # mean let it sort fields by staining batch.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-primer-losses", "caption": "What SimCLR and DINO compare, with the trained networks: cosine similarity of the features of two views of twelve treated fields, mean of sixteen draws (the mean over fields is taken off first). One row and one column for each field."}, "image": {"alt": "Two square heat maps with a diagonal of higher similarity: first against second view for SimCLR, local against global view for DINO."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-primer-losses", "caption": "What SimCLR and DINO compare, with the trained networks: cosine similarity of the features of two views of twelve treated, simulated fields, mean of sixteen draws (the mean over fields is taken off first). One row and one column for each field; the titles give the means on the diagonal and beside it."}, "image": {"alt": "Two square heat maps of similarity, fields by fields: first against second view for SimCLR, local against global view for DINO; the title gives the mean on the diagonal and beside it."}}
 others = images[images["Metadata_Control"] != "negcon"]
 others = others.drop_duplicates("Metadata_Target")["FileName_Merged"].head(12)
 fields = [read_merged(file) for file in others]
@@ -340,7 +339,10 @@ for axis, name, sides, labels in [
     ]
     alike = sum(one @ two.T for one, two in draws) / len(draws)
     picture = axis.imshow(alike, vmin=-0.8, vmax=0.8, cmap="PuOr_r")
-    axis.set(title=name, xlabel=labels[0], ylabel=labels[1])
+    same, all_pairs = alike.diagonal().mean(), alike.mean()
+    rest = (len(alike) * all_pairs - same) / (len(alike) - 1)
+    axis.set(xlabel=labels[0], ylabel=labels[1])
+    axis.set_title(f"{name}: same field {same:.2f}, others {rest:.2f}")
     axis.set(xticks=[], yticks=[])
     axis.grid(False)
 figure.colorbar(picture, ax=axes, shrink=0.7, label="similarity")
@@ -378,7 +380,7 @@ tag(figure)
 #
 # 3. How many patches of 16 px has a crop of 224 px, and how many of them does MAE's network see?
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution"}
 patches = (224 // 16) ** 2
 print(patches, "patches, of which", int(patches * (1 - mask_ratio)), "are seen")
 
