@@ -252,7 +252,7 @@ def _anndata() -> Any:
     try:
         import anndata
     except ImportError as error:
-        raise InputError("anndata is not installed: pip install 'cpssl_lite[anndata]'") from error
+        raise InputError("anndata is not installed: pip install anndata") from error
     return anndata
 
 
