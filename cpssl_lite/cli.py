@@ -85,7 +85,9 @@ def train(method: str, table: Path, out: Path, devices: int, nodes: int, **optio
 @click.option("--random-weights", is_flag=True, help="Same network, fresh random weights.")
 @click.option("--seed", default=0, show_default=True, help="Seed of --random-weights.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
-@click.option("--convention", type=CONVENTION, help="paper: mean of field means. released: theirs.")
+@click.option(
+    "--convention", type=CONVENTION, help="Where text and code differ [default: see above]."
+)
 @click.option("--batch-size", type=COUNT, help="Crops per batch [default: 16, on a GPU 512].")
 @click.option("--device", help="cpu or cuda [default: cuda where there is one].")
 @machines
@@ -103,8 +105,10 @@ def extract(
 ) -> None:
     """Write raw well profiles. The same command resumes with the first missing plate.
 
-    By default all crops of a well count alike, as in the released code. With --devices or
-    --nodes the plates are shared by that many processes.
+    By default all crops of a well count alike, as in the released code. --convention paper
+    takes the mean of each field first, as the text says; --convention released also scales raw
+    images and reads the authors' MAE as their code does. With --devices or --nodes the plates
+    are shared by that many processes.
 
     \b
     Example:
