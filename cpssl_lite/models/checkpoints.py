@@ -15,8 +15,8 @@ from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.models import formats_authors, formats_public
 from cpssl_lite.models.encoder import Encoder
 from cpssl_lite.models.formats import (
-    HEADS,
     INPUT_RULES,
+    USUAL_HEADS,
     Found,
     apply_input,
     check_input,
@@ -69,7 +69,7 @@ def load_encoder(path: str | Path = DEFAULT, convention: Convention = "paper") -
     network = found.network(shape)
     check_input(found, shape, str(path))
     load_strictly(network, found.tensors, str(path))
-    if found.heads is None and shape.width not in HEADS:
+    if found.heads is None and shape.width not in USUAL_HEADS:
         found.notes.append(f"the number of heads is not in the file; assumed: {shape.heads}")
     card = {
         **card,

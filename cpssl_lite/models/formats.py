@@ -16,9 +16,13 @@ from cpssl_lite.models.vit import Pooling, Shape, ViT
 Tensors = dict[str, torch.Tensor]
 # Notes that a card which states the rule takes back.
 ORDER_ASSUMED = "the order of the channels is not in the file; assumed: this project's"
+SCALE_ASSUMED = "the normalisation is not in the file; assumed: "
 TRAINED_ELSEWHERE = "features use the released inference's constants; training used others"
-STATED = {"channels": ORDER_ASSUMED, "mean": TRAINED_ELSEWHERE}
-HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16}  # by width: ViT-Ti, -S, -B, -L, -H
+STATED: dict[str, str | tuple[str, ...]] = {
+    "channels": ORDER_ASSUMED,
+    "mean": (SCALE_ASSUMED, TRAINED_ELSEWHERE),
+}
+USUAL_HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16}  # by width: ViT-Ti, -S, -B, -L, -H
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
@@ -92,7 +96,7 @@ def infer_shape(tensors: Tensors, source: str, heads: int | None = None) -> Shap
         raise InputError(f"{source}: pos_embed has {positions.shape[1]} positions, not 1 + n x n")
     # Counted: a file that names a block number 1,000,000 does not get a network of that depth.
     blocks = {m[1] for name in tensors if (m := re.match(r"blocks\.(\d+)\.", name))}
-    heads = heads or HEADS.get(width) or (width // 64 if width % 64 == 0 else 3)
+    heads = heads or USUAL_HEADS.get(width) or (width // 64 if width % 64 == 0 else 3)
     if width % heads:
         raise InputError(f"{source}: {heads} heads do not divide the width {width}")
     register = tensors.get("reg_token")
@@ -128,7 +132,7 @@ def apply_input(found: Found, given: Any, source: str) -> None:
         if not fits(value):
             raise InputError(f"{source}: input {key} is {value!r}, expected {expected}")
         setattr(found, key, tuple(value) if isinstance(value, list) else value)
-        found.notes = [note for note in found.notes if note != STATED.get(key)]
+        found.notes = [note for note in found.notes if not note.startswith(STATED.get(key, ()))]
 
 
 def check_input(found: Found, shape: Shape, source: str) -> None:

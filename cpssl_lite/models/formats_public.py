@@ -13,7 +13,15 @@ from typing import Any
 import torch
 from timm.models.vision_transformer import ParallelScalingBlock
 
-from cpssl_lite.models.formats import IMAGENET, ORDER_ASSUMED, Found, Tensors, split, tensors_of
+from cpssl_lite.models.formats import (
+    IMAGENET,
+    ORDER_ASSUMED,
+    SCALE_ASSUMED,
+    Found,
+    Tensors,
+    split,
+    tensors_of,
+)
 from cpssl_lite.models.formats_authors import Convention
 from cpssl_lite.models.vit import Pooling, Shape, ViT
 
@@ -117,6 +125,8 @@ def vit_state(content: dict[str, Any], convention: Convention) -> Found | None:
     else:
         found.format = f"{patches.shape[1]}-channel {kind}"
         found.notes.append(ORDER_ASSUMED)
+    each = "each channel of each crop to mean 0 and variance 1"
+    found.notes.append(SCALE_ASSUMED + (each if found.mean is None else "ImageNet's mean and sd"))
     if nested:
         found.format += f" under `{nested}`"
     return found

@@ -78,6 +78,7 @@ def load_transfer(name: str = STAND_IN, weights: str | Path | None = None) -> En
     encoder.card |= {
         "name": f"Transfer ({name})",
         "method": "transfer",
+        "notes": [],  # timm says how it is to be fed
         "source": str(weights) if weights else f"https://huggingface.co/{known.hf_hub_id}",
         "licence": known.license if weights is None else "as the file's",
     }

@@ -226,9 +226,10 @@ def test_heads_of_the_usual_widths(width, heads):
 def test_heads_can_be_stated(tmp_path):
     torch.save(build_vit(SMALL, heads=6).state_dict(), tmp_path / "v.pth")
     assert "the number of heads is not in the file; assumed: 3" in notes(tmp_path / "v.pth")
-    (tmp_path / "v.yaml").write_text("input: {heads: 6}")
+    assert any("normalisation" in note for note in notes(tmp_path / "v.pth"))
+    (tmp_path / "v.yaml").write_text("input: {heads: 6, mean: null}")
     assert load_encoder(tmp_path / "v.pth").card["shape"]["heads"] == 6
-    assert not any("heads" in note for note in notes(tmp_path / "v.pth"))
+    assert [note for note in notes(tmp_path / "v.pth") if "order" not in note] == []
     (tmp_path / "v.yaml").write_text("input: {heads: 5}")
     with pytest.raises(InputError, match="5 heads do not divide"):
         load_encoder(tmp_path / "v.pth")
