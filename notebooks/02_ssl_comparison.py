@@ -107,7 +107,7 @@ style()
 # {term}`segmentation` first. Finished tables are kept beside the images, so that a second run starts
 # here.
 
-# %%
+# %% tags=["hide-input"]
 features = load_features(
     data,
     profiles,
@@ -447,7 +447,7 @@ for place, (name, row) in enumerate(results.iterrows()):
     axis.plot(shares, [place] * 2, color=color(name), linewidth=1)
     axis.plot(shares[0], place, "o", color=color(name), markersize=8)
     axis.plot(
-        shares[1], place, "o", color=color(name), mfc="white", markersize=8
+        shares[1], place, "o", color=color(name), mfc="none", markersize=8
     )
 axis.axvline(0.05, color="#6B7785", linewidth=1)
 axis.set(

@@ -102,7 +102,7 @@ GENES = {
 # %% [markdown]
 # ## Profiles
 
-# %%
+# %% tags=["hide-input"]
 if data == "lite-orf" and not (profiles or release):
     data = simulate(data, Path("data/lite-genes"), **GENES)
 features = load_features(
@@ -124,7 +124,6 @@ tables = {
     name: treated_wells(wells) for name, wells in features.normalized().items()
 }
 
-# %% tags=["hide-input"]
 names = list(tables)
 first = next((n for n in names if n.startswith("DINO")), names[0])
 measured_one = next((n for n in names if n.startswith("CellProfiler")), first)

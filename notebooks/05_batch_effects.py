@@ -101,7 +101,7 @@ style()
 # same way. Negative controls stay in: they tell most about batches, because their treatment is the
 # same everywhere.
 
-# %%
+# %% tags=["hide-input"]
 features = load_features(
     data,
     profiles,
@@ -120,7 +120,6 @@ features = load_features(
 raw, tables = features.raw, features.normalized()
 as_given = set(features.methods.values()) == {"none"}
 
-# %% tags=["hide-input"]
 first = next(iter(tables))
 # The other one that is drawn beside it: what the paper compared with, or no training.
 other = [n for n in tables if n.startswith("CellProfiler") and n != first]

@@ -69,8 +69,10 @@ style()
 
 # %% [markdown]
 # ## Raw profiles
+#
+# The feature types of [the comparison](02_ssl_comparison), before any normalisation.
 
-# %%
+# %% tags=["hide-input"]
 features = load_features(
     data,
     profiles,
@@ -90,7 +92,6 @@ raw["Random features"] = random_features(
     raw[first], np.random.default_rng(seed)
 )
 
-# %% tags=["hide-input"]
 label_name = label_column(raw[first], label or None)
 what = (label_name or "label").removeprefix("Metadata_").replace("_", " ")
 what = re.sub("(?<=[a-z])(?=[A-Z])", " ", what).lower()
