@@ -415,7 +415,8 @@ claims.show_claims(chapter="data")
 #
 # ```bash
 # cpssl data fetch jump_target2 --profiles
-# cpssl run ssl_comparison -p profiles='{"CellProfiler": ["data/jump_target2/profiles/*.parquet"]}'
+# cpssl run ssl_comparison \
+#   -p profiles='{"CellProfiler": ["data/jump_target2/profiles/*.parquet"]}'
 # ```
 #
 # ## Use the authors' released embeddings

@@ -339,7 +339,8 @@ claims.show_claims(chapter="postprocessing")
 #
 # ```bash
 # cpssl run postprocessing -p data=data/mine/images.parquet
-# cpssl run postprocessing -p profiles='{"CellProfiler": ["mine/*.parquet"]}' -p batch=Metadata_Plate
+# cpssl run postprocessing -p batch=Metadata_Plate \
+#   -p profiles='{"CellProfiler": ["mine/*.parquet"]}'
 # ```
 #
 # ## Exercises

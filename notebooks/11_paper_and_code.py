@@ -819,7 +819,7 @@ all_differences()
 asked = ("distance", "ranking", "scaling", "nsb", "nsbp")
 moves = {key: results[key][2] / results[key][1] - 1 for key in asked}
 most = max(moves, key=lambda key: abs(moves[key]))
-print(f"{CODE[most]} {results[most][0]}: {moves[most]:+.0%}")
+print(f"{results[most][0]}, {SHORT[most]}: {moves[most]:+.0%}")
 
 # %% [markdown]
 # 2. A colleague reports an NSB accuracy. Which question do you ask before you compare it with

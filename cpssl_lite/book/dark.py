@@ -99,6 +99,7 @@ def _artists(figure: "Figure") -> Iterator[tuple[Any, float]]:
         for axes in figure.axes
         if axes.images
         for artist in (*axes.texts, *axes.patches, *axes.lines, *axes.collections)
+        if not _beside(artist, axes)
     }
     grid = {id(g) for ax in figure.axes for a in (ax.xaxis, ax.yaxis) for g in a.get_gridlines()}
     for artist in figure.findobj():
@@ -109,6 +110,17 @@ def _artists(figure: "Figure") -> Iterator[tuple[Any, float]]:
         box = artist.get_bbox_patch() if hasattr(artist, "get_bbox_patch") else None
         if box is not None:
             yield box, 0.0
+
+
+def _beside(artist: Any, axes: Any) -> bool:
+    """Whether an artist is a text that stands outside its axes, such as a label with a line."""
+    from matplotlib.text import Text
+
+    if not isinstance(artist, Text):
+        return False
+    artist.get_window_extent()  # places an annotation; its own box would hold the line, too
+    box = Text.get_window_extent(artist)
+    return not axes.bbox.contains((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2)
 
 
 def _parts(artist: Any) -> tuple[str, ...]:

@@ -48,11 +48,14 @@ def test_text_is_readable_and_the_figure_is_as_before() -> None:
     points = left.scatter([1], [1], c=["#26303A"])
     right.imshow(np.zeros((2, 2)))
     text = right.text(0, 0, "on a picture", color="black")
+    place = {"xycoords": "axes fraction", "textcoords": "axes fraction"}
+    beside = right.annotate("beside", (1, 0.5), (1.3, 0.5), arrowprops={}, color="black", **place)
     title = left.set_title("Title", color="black")
     before = [line.get_color(), points.get_facecolor().tolist(), title.get_color()]
     with dark.dark_colors(figure):
         assert text.get_color() == "black", "text on a picture keeps the picture's colours"
         assert title.get_color() != "black"
+        assert contrast(beside.get_color()) >= 4.5
         assert line.get_markerfacecolor() == line.get_color() != before[0]
     assert [line.get_color(), points.get_facecolor().tolist(), title.get_color()] == before
     plt.close(figure)
