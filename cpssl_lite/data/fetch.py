@@ -186,7 +186,7 @@ def locate(index: pd.DataFrame, folder: str | Path) -> pd.DataFrame | None:
 
 def write_load_data(index: pd.DataFrame, folder: Path, absent: Sequence[str] = ()) -> Path:
     """Write a row per whole field with ``FileName_Orig*`` columns, relative to the table."""
-    head = [c for c in index if str(c).startswith("Metadata_")]
+    head = [str(c) for c in index if str(c).startswith("Metadata_")]
     images = index[index["Channel"].notna() & ~index["path"].isin(absent)]
     images = images.fillna({c: "" for c in head})
     wide = images.pivot(index=head, columns="Channel", values="path").reset_index()
@@ -196,9 +196,14 @@ def write_load_data(index: pd.DataFrame, folder: Path, absent: Sequence[str] = (
                     len(absent), len(wide) - len(whole), sorted(absent)[0])  # fmt: skip
     if whole.empty:
         raise StepFailed("no field has all its images; load_data.csv is not written")
+    table = whole.rename(columns={c: f"FileName_Orig{c}" for c in wide if c not in head})
     path = folder / "load_data.csv"
+    if path.is_file():  # plates or wells that an earlier call fetched stay in the table
+        earlier = pd.read_csv(path, dtype=str, keep_default_na=False)
+        if list(earlier) == list(table):
+            there = [(folder / name).is_file() for name in earlier.iloc[:, -1]]
+            table = pd.concat([earlier[there], table.astype(str)])
+            table = table.drop_duplicates(head, keep="last").sort_values(head, kind="stable")
     with atomic_path(path) as scratch:
-        whole.rename(columns={c: f"FileName_Orig{c}" for c in wide if c not in head}).to_csv(
-            scratch, index=False
-        )
+        table.to_csv(scratch, index=False)
     return path

@@ -15,7 +15,7 @@ import pytest
 
 from cpssl_lite.data import download as module
 from cpssl_lite.data.download import Downloader, Remote, Stopped
-from cpssl_lite.data.fetch import choose, fetch, index_of, locate, missing
+from cpssl_lite.data.fetch import choose, fetch, index_of, locate, missing, write_load_data
 from cpssl_lite.errors import InputError, StepFailed
 
 BODY = bytes(range(256)) * 4000  # about 1 MB
@@ -327,3 +327,22 @@ def test_real_fields_from_a_bucket_to_profiles(real, tmp_path, monkeypatch):
     out = extract(images, load_encoder(DEFAULT), tmp_path / "raw.parquet")
     profiles = read_profiles(out)
     assert len(profiles) == 7 and (profiles["Metadata_Control"] == "negcon").sum() == 1
+
+
+def test_what_an_earlier_call_fetched_stays_in_the_table(tmp_path):
+    def image(plate, channel):
+        path = tmp_path / plate / f"{channel}.tif"
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        what = {"Metadata_Plate": plate, "Metadata_Well": "A01", "Channel": channel}
+        return what | {"path": f"{plate}/{channel}.tif"}
+
+    def plates_after(*plates):
+        rows = [image(plate, channel) for plate in plates for channel in ("DNA", "ER")]
+        table = write_load_data(pd.DataFrame(rows), tmp_path)
+        return pd.read_csv(table, dtype=str)["Metadata_Plate"].tolist()
+
+    assert plates_after("2", "3") == ["2", "3"]
+    assert plates_after("01", "2") == ["01", "2", "3"]
+    (tmp_path / "3" / "ER.tif").unlink()
+    assert plates_after("2") == ["01", "2"]
