@@ -14,8 +14,9 @@ book: $(READY)  ## simulate the screen, run what changed, render to html/
 test: $(READY)  ## style, types, tests
 	$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy && $(BIN)/pytest -n auto --dist worksteal
 
+MARKS ?= whole or twice
 proof: $(READY)  ## the whole book twice from nothing: same numbers; every page in a browser
-	CPSSL_REAL=$(abspath $(REAL)) $(BIN)/pytest -m whole -rs tests/book
+	CPSSL_REAL=$(abspath $(REAL)) $(BIN)/pytest -m "$(MARKS)" -rs tests/book
 
 bench: $(READY)  ## measurements, as ratios side by side in one run, kept in benchmarks/results/
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'

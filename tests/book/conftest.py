@@ -86,10 +86,8 @@ def cpssl_book() -> Callable[[Path], None]:
 
 
 @pytest.fixture(scope="session")
-def two_builds(
-    tmp_path_factory: pytest.TempPathFactory, cpssl_book: Callable[[Path], None]
-) -> tuple[Path, Path]:
-    """Two copies of this repository's files, the whole book built in each from nothing."""
+def copies(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two copies of this repository's files as they are now, nothing built in them."""
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     files = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     first, second = (tmp_path_factory.mktemp(name) for name in ("first", "second"))
@@ -97,14 +95,28 @@ def two_builds(
         for file in filter(None, files.split("\0")):
             (root / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / file, root / file)
-    cpssl_book(first)
-    cpssl_book(second)
     return first, second
+
+
+@pytest.fixture(scope="session")
+def whole_root(copies: tuple[Path, Path], cpssl_book: Callable[[Path], None]) -> Path:
+    """A copy of the repository in which the whole book was built from nothing."""
+    cpssl_book(copies[0])
+    return copies[0]
+
+
+@pytest.fixture(scope="session")
+def second_root(
+    whole_root: Path, copies: tuple[Path, Path], cpssl_book: Callable[[Path], None]
+) -> Path:
+    """The same once more, after the first."""
+    cpssl_book(copies[1])
+    return copies[1]
 
 
 @pytest.fixture(scope="session", params=["small", pytest.param("whole", marks=pytest.mark.whole)])
 def book(request: pytest.FixtureRequest) -> Path:
-    """A rendered book: the small one; in `make proof` the whole one."""
+    """A rendered book: the small one or the whole one."""
     if request.param == "small":
         return request.getfixturevalue("small_book")
-    return request.getfixturevalue("two_builds")[0] / "html"
+    return request.getfixturevalue("whole_root") / "html"

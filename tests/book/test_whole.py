@@ -1,6 +1,6 @@
-"""The whole book, built twice from nothing: it runs, and both builds give the same numbers.
+"""The whole book, built from nothing: it runs; built twice, both builds give the same numbers.
 
-`make proof` runs this, and the browser tests over all pages; it takes about twenty minutes.
+`make proof` runs this, with the browser tests over all pages.
 """
 
 import json
@@ -13,8 +13,6 @@ import pytest
 from cpssl_lite.book.claims import MIME, load_claims
 from cpssl_lite.book.provenance import MIME as PROVENANCE
 from cpssl_lite.book.where import list_notebooks
-
-pytestmark = pytest.mark.whole
 
 Outputs = dict[tuple[str, int], list[dict[str, Any]]]
 
@@ -34,16 +32,17 @@ def recorded(shown: Outputs) -> dict[str, Any]:
     return {d[MIME]["id"]: d[MIME] for cell in shown.values() for d in cell if MIME in d}
 
 
-def test_every_chapter_ran(two_builds: tuple[Path, Path]) -> None:
-    for root in two_builds:
-        names = {path.stem for path in list_notebooks(root)}
-        assert {path.stem for path in (root / "book" / "executed").glob("*.ipynb")} == names
-        assert {path.stem for path in (root / "html" / "chapters").glob("*.html")} == names
+@pytest.mark.whole
+def test_every_chapter_ran(whole_root: Path) -> None:
+    names = {path.stem for path in list_notebooks(whole_root)}
+    assert {path.stem for path in (whole_root / "book" / "executed").glob("*.ipynb")} == names
+    assert {path.stem for path in (whole_root / "html" / "chapters").glob("*.html")} == names
 
 
-def test_both_builds_record_the_same_values(two_builds: tuple[Path, Path]) -> None:
-    first, second = (recorded(outputs(root)) for root in two_builds)
-    claims = load_claims(two_builds[0] / "book" / "claims.yml").values()
+@pytest.mark.twice
+def test_both_builds_record_the_same_values(whole_root: Path, second_root: Path) -> None:
+    first, second = recorded(outputs(whole_root)), recorded(outputs(second_root))
+    claims = load_claims(whole_root / "book" / "claims.yml").values()
     timed = {claim.id for claim in claims if claim.chapter == "timing"}
     assert first.keys() == second.keys() and len(first.keys() - timed) >= 30
     # Measured times differ from run to run; nothing else may.
@@ -51,23 +50,24 @@ def test_both_builds_record_the_same_values(two_builds: tuple[Path, Path]) -> No
     assert differ.keys() <= timed, {k: v for k, v in differ.items() if k not in timed}
 
 
-def test_both_builds_show_the_same(two_builds: tuple[Path, Path]) -> None:
-    first, second = (outputs(root) for root in two_builds)
+@pytest.mark.twice
+def test_both_builds_show_the_same(whole_root: Path, second_root: Path) -> None:
+    first, second = outputs(whole_root), outputs(second_root)
     assert first.keys() == second.keys()
     differ = [where for where in first if first[where] != second[where]]
     assert [where for where in differ if "timing" not in where[0]] == []
 
 
+@pytest.mark.whole
 def test_what_did_not_change_does_not_run_again(
-    two_builds: tuple[Path, Path], cpssl_book: Callable[[Path], None]
+    whole_root: Path, cpssl_book: Callable[[Path], None]
 ) -> None:
-    root = two_builds[1]
-    notebooks = sorted((root / "book" / "executed").glob("*.ipynb"))
+    notebooks = sorted((whole_root / "book" / "executed").glob("*.ipynb"))
     before = {path.stem: path.stat().st_mtime_ns for path in notebooks}
-    cpssl_book(root)
+    cpssl_book(whole_root)
     assert {path.stem: path.stat().st_mtime_ns for path in notebooks} == before
-    with (root / "notebooks" / "12_primer.py").open("a") as source:
+    with (whole_root / "notebooks" / "12_primer.py").open("a") as source:
         source.write("\n# %% [markdown]\n# One sentence more.\n")
-    cpssl_book(root)
+    cpssl_book(whole_root)
     again = {path.stem for path in notebooks if path.stat().st_mtime_ns != before[path.stem]}
     assert again == {"12_primer"}
