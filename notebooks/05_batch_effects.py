@@ -878,6 +878,9 @@ claims.show_claims(chapter="batch_effects")
 # The maps and the numbers need each other. A map can hide an effect (here wells of all batches lie
 # mixed after normalisation, yet their neighbourhoods are a little less mixed than chance would
 # make them) and it can invent one, because it stretches small distances.
+# Its layout also hangs on the last digit: another seed, or another number of threads, gives another
+# map, and what is measured on a map and lies near zero can change its sign. Numbers on the features
+# themselves do not.
 #
 # On the simulated screen the raw features carry the batch, the source and the cell count.
 # Normalising per plate takes nearly all of that variance away, and with it the paper's two
