@@ -53,7 +53,8 @@ def write_findings(
             here = [measured[id].value if id in measured else None for id in ids]
             kinds = {measured[id].data for id in ids if id in measured}
             paper = relative(known, [claim.paper_value for claim in known])
-            rows[name] = (paper, relative(known, here), ", ".join(sorted(kinds)))
+            if paper is not None:
+                rows[name] = (paper, relative(known, here), ", ".join(sorted(kinds)))
     if not rows:
         return ""
     light, night = _draw(rows)
@@ -77,7 +78,7 @@ def write_findings(
     return f"```{{figure}} _made/findings.png\n:alt: {alt}\n\n{caption}\n```\n"
 
 
-def _draw(rows: Mapping[str, tuple[float | None, float | None, str]]) -> tuple[bytes, bytes]:
+def _draw(rows: Mapping[str, tuple[float, float | None, str]]) -> tuple[bytes, bytes]:
     """Pictures for the light and the dark page."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -89,11 +90,10 @@ def _draw(rows: Mapping[str, tuple[float | None, float | None, str]]) -> tuple[b
         axes = figure.add_subplot()
         axes.axvline(1, lw=2, color=COLORS["CellProfiler"], label="CellProfiler")
         for y, (paper, here, _) in enumerate(rows.values()):
-            if paper is not None:
-                axes.plot([1, paper], [y, y], color=COLORS["DINO"], lw=3, alpha=0.35)
-                axes.plot(paper, y, "D", ms=8, color=COLORS["DINO"], label="DINO in the paper")
-                text = f"  {paper:.3g}\N{MULTIPLICATION SIGN}"
-                axes.text(1.04 * paper, y, text, va="center")
+            axes.plot([1, paper], [y, y], color=COLORS["DINO"], lw=3, alpha=0.35)
+            axes.plot(paper, y, "D", ms=8, color=COLORS["DINO"], label="DINO in the paper")
+            text = f"  {paper:.3g}\N{MULTIPLICATION SIGN}"
+            axes.text(1.04 * paper, y, text, va="center")
             if here is not None:
                 axes.plot(
                     here, y, "o", ms=8, mfc="none", mec="#26303A", mew=1.6, label="this build"
