@@ -14,8 +14,8 @@ from pathlib import Path
 
 import torch
 
-from cpssl_lite.files import atomic_path
-from cpssl_lite.provenance import versions
+from cpssl_lite.base.files import atomic_path
+from cpssl_lite.base.provenance import versions
 
 HERE = Path(__file__).parent
 

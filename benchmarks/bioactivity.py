@@ -15,14 +15,14 @@ from time import perf_counter
 
 import numpy as np
 
-from cpssl_lite.bioactivity import cross_validate
+from cpssl_lite.bioactivity.cross_validation import cross_validate
+from cpssl_lite.bioactivity.labels import COMPOUND, draw_splits, match_labels, read_labels
+from cpssl_lite.bioactivity.presets import CNNS, SMALL
+from cpssl_lite.bioactivity.views import read_cells, read_views
 from cpssl_lite.data.simulate.screen import simulate
 from cpssl_lite.images.table import read_image_table
-from cpssl_lite.models.bioactivity.presets import CNNS, SMALL
-from cpssl_lite.models.bioactivity.views import read_cells, read_views
 from cpssl_lite.models.checkpoints import SHIPPED, load_encoder
 from cpssl_lite.profiles.extract import extract
-from cpssl_lite.profiles.labels import COMPOUND, draw_splits, match_labels, read_labels
 from cpssl_lite.profiles.table import profile_matrix, read_profiles
 
 

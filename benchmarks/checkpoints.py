@@ -14,10 +14,10 @@ import pandas as pd
 import yaml
 
 from cpssl_lite.data.simulate.screen import simulate
-from cpssl_lite.evaluate import compare, evaluate
 from cpssl_lite.images.table import read_image_table
 from cpssl_lite.models.checkpoints import SHIPPED, load_encoder, random_like
 from cpssl_lite.models.encoder import Encoder
+from cpssl_lite.profiles.evaluate import compare, evaluate
 from cpssl_lite.profiles.extract import extract
 from cpssl_lite.profiles.normalize import normalize
 from cpssl_lite.profiles.table import read_profiles

@@ -75,8 +75,8 @@ from cpssl_lite.book.figures import WIDTH, color, show_image, style, tag
 from cpssl_lite.book.html import table as html_table
 from cpssl_lite.data.simulate.layout import SCREENS
 from cpssl_lite.data.simulate.screen import simulate
-from cpssl_lite.errors import InputError
-from cpssl_lite.evaluate import evaluate
+from cpssl_lite.base.errors import InputError
+from cpssl_lite.profiles.evaluate import evaluate
 from cpssl_lite.images.augment import AUGMENTATIONS
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.table import read_image_table
@@ -87,7 +87,7 @@ from cpssl_lite.models.train import train
 from cpssl_lite.profiles.extract import extract
 from cpssl_lite.profiles.normalize import normalize
 from cpssl_lite.profiles.table import assign_roles, read_profiles
-from cpssl_lite.workers import end_with_parent
+from cpssl_lite.base.workers import end_with_parent
 
 style()
 

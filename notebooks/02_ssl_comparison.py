@@ -77,14 +77,14 @@ from cpssl_lite.book.figures import (
     tag,
 )
 from cpssl_lite.book.html import table as html_table
-from cpssl_lite.evaluate import (
+from cpssl_lite.profiles.evaluate import (
     average_precisions,
     compare,
     evaluate,
     label_column,
     treated_wells,
 )
-from cpssl_lite.features import load_features, random_features
+from cpssl_lite.book.features import load_features, random_features
 from cpssl_lite.metrics.retrieval import (
     RELEASED_K,
     RELEASED_THRESHOLDS,

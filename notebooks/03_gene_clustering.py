@@ -74,9 +74,9 @@ from cpssl_lite.book import claims, provenance
 from cpssl_lite.book.figures import WIDTH, color, marker, style, tag
 from cpssl_lite.book.html import table as html_table
 from cpssl_lite.data.simulate.screen import simulate
-from cpssl_lite.errors import InputError
-from cpssl_lite.evaluate import compare, evaluate, treated_wells
-from cpssl_lite.features import load_features, random_features
+from cpssl_lite.base.errors import InputError
+from cpssl_lite.profiles.evaluate import compare, evaluate, treated_wells
+from cpssl_lite.book.features import load_features, random_features
 from cpssl_lite.metrics.clustering import (
     ami_curve,
     choose_families,

@@ -66,29 +66,33 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from cpssl_lite.bioactivity import cross_validate, describe, keep
+from cpssl_lite.bioactivity.cross_validation import (
+    cross_validate,
+    describe,
+    keep,
+)
 from cpssl_lite.book import claims, provenance
 from cpssl_lite.book.digest import data_digest
 from cpssl_lite.book.figures import WIDTH, color, marker, style, tag
 from cpssl_lite.book.html import table as html_table
 from cpssl_lite.data.simulate.screen import simulate
-from cpssl_lite.errors import InputError
-from cpssl_lite.features import best_method
+from cpssl_lite.base.errors import InputError
+from cpssl_lite.book.features import best_method
 from cpssl_lite.images.table import read_image_table
-from cpssl_lite.metrics import activity
+from cpssl_lite.bioactivity import scores as rating
 from cpssl_lite.metrics.uncertainty import (
     bootstrap_difference,
     bootstrap_mean,
     known_mean,
     wilcoxon_paired,
 )
-from cpssl_lite.models.bioactivity.presets import CNNS, PRESETS
-from cpssl_lite.models.bioactivity.views import read_cells, read_views
+from cpssl_lite.bioactivity.presets import CNNS, PRESETS
+from cpssl_lite.bioactivity.views import read_cells, read_views
 from cpssl_lite.models.checkpoints import SHIPPED, load_encoder
 from cpssl_lite.profiles.cellprofiler_style import cellprofiler_style
 from cpssl_lite.profiles.extract import extract
 from cpssl_lite.profiles.find import find_tables
-from cpssl_lite.profiles.labels import (
+from cpssl_lite.bioactivity.labels import (
     draw_splits,
     label_bins,
     match_labels,
@@ -301,7 +305,7 @@ def split_scores(name, convention=rule, predicted=None):
     for _, part in predicted.groupby("split", sort=False):
         real = truth[name].loc[part["Metadata_Perturbation"]].to_numpy()
         values = part[found.columns].to_numpy()
-        found_here.append(activity.score_assays(values, real, convention))
+        found_here.append(rating.score_assays(values, real, convention))
     return np.array(found_here).swapaxes(0, 1)
 
 
@@ -312,7 +316,7 @@ def assay_scores(*what, **how):
 
 scores = {name: assay_scores(name) for name in predictions}
 auc = pd.DataFrame({n: s[0] for n, s in scores.items()}, index=found.columns)
-summary = {name: activity.summarise(*values) for name, values in scores.items()}
+summary = {name: rating.summarise(*values) for name, values in scores.items()}
 controls = ("Shuffled labels", "True phenotype")
 ranked = sorted(
     (name for name in summary if name not in controls),
@@ -427,7 +431,7 @@ how_many = f"{one_class.sum()} of {one_class.size} assays times splits"
 rows = []
 for name in shown:
     both = [
-        activity.summarise(*assay_scores(name, c)) for c in activity.CONVENTIONS
+        rating.summarise(*assay_scores(name, c)) for c in rating.CONVENTIONS
     ]
     values = [row.auc for row in both] + [row.f1 for row in both]
     rows.append((name, *(f"{value:.3f}" for value in values)))
@@ -580,7 +584,7 @@ chosen = [
 for name in chosen:
     predicted = predictions[name]
     who = predicted["Metadata_Perturbation"]
-    mean, share, _ = activity.calibration(
+    mean, share, _ = rating.calibration(
         predicted[found.columns].to_numpy(), found.loc[who].to_numpy()
     )
     paint, sign = look(name)
@@ -615,7 +619,7 @@ for name in PAPER:
             "SD",
             "F1",
             "F1 SD",
-            *(f"AUC>{a}" for a in activity.LEVELS),
+            *(f"AUC>{a}" for a in rating.LEVELS),
         )
         note(
             f"bioactivity-{name.lower()}",
@@ -653,7 +657,7 @@ if "DINO" in auc:
         note("bioactivity-other-three", summary["DINO"].auc - best)
     if set(PAPER) <= set(summary):
         for level, claim in ((0.8, "rank-08"), (0.7, "rank-07")):
-            place = activity.LEVELS.index(level)
+            place = rating.LEVELS.index(level)
             counts = [summary[n].at_least[place] for n in PAPER]
             mine = summary["DINO"].at_least[place]
             note(f"bioactivity-{claim}", 1 + sum(c > mine for c in counts))
@@ -705,7 +709,7 @@ claims.show_claims(chapter="bioactivity")
 # 1. What AUC does a coin get on 20 compounds of which 5 are active?
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution"}
-from cpssl_lite.metrics.activity import roc_auc
+from cpssl_lite.bioactivity.scores import roc_auc
 
 label = np.repeat([1, -1], [5, 15])
 coin = [roc_auc(rng.random(20), label) for _ in range(1000)]

@@ -74,8 +74,8 @@ from cpssl_lite.book.figures import (
     tag,
 )
 from cpssl_lite.book.html import table as html_table
-from cpssl_lite.evaluate import evaluate, label_column
-from cpssl_lite.features import load_features
+from cpssl_lite.profiles.evaluate import evaluate, label_column
+from cpssl_lite.book.features import load_features
 from cpssl_lite.metrics.batch import (
     CONNECTIVITY_K,
     LISI_K,

@@ -62,7 +62,7 @@ from cpssl_lite.book.figures import (
 from cpssl_lite.book.html import table as html_table
 from cpssl_lite.data.simulate.layout import SCREENS
 from cpssl_lite.data.simulate.screen import simulate
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.images.crops import cut, foreground_share, grid, select
 from cpssl_lite.images.rows import read_field
 from cpssl_lite.images.table import read_image_table

@@ -51,9 +51,9 @@ from PIL import Image
 
 from cpssl_lite.book import provenance
 from cpssl_lite.book.explorer import explorer, sheet
-from cpssl_lite.errors import InputError
-from cpssl_lite.evaluate import label_column
-from cpssl_lite.features import load_features
+from cpssl_lite.base.errors import InputError
+from cpssl_lite.profiles.evaluate import label_column
+from cpssl_lite.book.features import load_features
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.rows import read_field
 from cpssl_lite.images.table import read_image_table

@@ -67,15 +67,15 @@ from cpssl_lite.book.figures import (
 from cpssl_lite.book.html import Html
 from cpssl_lite.book.html import table as html_table
 from cpssl_lite.data.simulate.screen import simulate
-from cpssl_lite.evaluate import evaluate, treated_wells
-from cpssl_lite.features import load_features
+from cpssl_lite.profiles.evaluate import evaluate, treated_wells
+from cpssl_lite.book.features import load_features
 from cpssl_lite.images import augment
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.crops import cut, foreground_share, grid, select
 from cpssl_lite.images.rows import file_of
 from cpssl_lite.images.table import read_image_table
 from cpssl_lite.images.tiff import read_header, read_merged
-from cpssl_lite.metrics.activity import score_assays
+from cpssl_lite.bioactivity.scores import score_assays
 from cpssl_lite.metrics.nearest import (
     accuracy,
     nearest_neighbours,

@@ -48,8 +48,8 @@ from cpssl_lite.book.figures import (
     style,
     tag,
 )
-from cpssl_lite.evaluate import evaluate
-from cpssl_lite.features import load_features
+from cpssl_lite.profiles.evaluate import evaluate
+from cpssl_lite.book.features import load_features
 from cpssl_lite.images.augment import Color, Flip
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.crops import cut, foreground_share, grid, select

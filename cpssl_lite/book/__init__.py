@@ -1,4 +1,4 @@
-"""How it is told: notebook runner, claims, figures, provenance."""
+"""How it is told: notebook runner, claims and verdicts, figures, what chapters share."""
 
 import os
 import sys

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import yaml
 
+from cpssl_lite.base.errors import InputError, StepFailed
 from cpssl_lite.book.claims import load_claims
 from cpssl_lite.book.crate import write_crate
 from cpssl_lite.book.front import add_dark_figures, add_front
@@ -21,7 +22,6 @@ from cpssl_lite.book.runner import ANSI, run_all
 from cpssl_lite.book.scorecard import fill_scorecard, read_page, stage_runs
 from cpssl_lite.book.where import find_root, list_notebooks
 from cpssl_lite.data.simulate.screen import simulate
-from cpssl_lite.errors import InputError, StepFailed
 
 CHAPTERS = "chapters/"  # where the executed notebooks lie among the book's pages
 

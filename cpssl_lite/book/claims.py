@@ -8,11 +8,11 @@ from typing import Any
 
 import yaml
 
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.book.html import Html, cell, table
 from cpssl_lite.book.provenance import current_run
 from cpssl_lite.book.rules import UNTESTABLE, check_rule, judge
 from cpssl_lite.book.where import find_root
-from cpssl_lite.errors import InputError
 
 MIME = "application/vnd.cpssl.claim+json"
 FIELDS = ("id", "where", "sentence", "metric", "paper_value", "judge", "testable_on")

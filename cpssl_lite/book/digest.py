@@ -9,9 +9,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from cpssl_lite.files import sha256
-from cpssl_lite.provenance import versions
-from cpssl_lite.sources import modules_used
+from cpssl_lite.base.files import sha256
+from cpssl_lite.base.provenance import versions
+from cpssl_lite.base.sources import modules_used
 
 
 def data_digest(path: str | Path) -> str:

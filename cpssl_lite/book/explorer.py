@@ -15,9 +15,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.linalg import orthogonal_procrustes
 
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.book.figures import CHANNEL_COLORS, composite
 from cpssl_lite.book.html import Html
-from cpssl_lite.errors import InputError
 
 
 class Sheet(NamedTuple):

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.book.dark import show_both
-from cpssl_lite.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

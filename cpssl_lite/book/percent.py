@@ -13,8 +13,8 @@ from typing import Any
 import jupytext
 import nbformat
 
-from cpssl_lite.errors import InputError
-from cpssl_lite.files import atomic_path
+from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.files import atomic_path
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from cpssl_lite.base.files import sha256
+from cpssl_lite.base.provenance import commit, versions
 from cpssl_lite.book.digest import data_digest
 from cpssl_lite.book.html import Html, table
-from cpssl_lite.files import sha256
-from cpssl_lite.provenance import commit, versions
 
 MIME = "application/vnd.cpssl.provenance+json"
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
 
 REPRODUCED = "reproduced"
 DIRECTION = "direction holds"

@@ -17,12 +17,12 @@ from typing import Any
 
 import nbformat
 
+from cpssl_lite.base.errors import InputError, StepFailed
+from cpssl_lite.base.files import atomic_path
+from cpssl_lite.base.workers import side_by_side
 from cpssl_lite.book.digest import code_digest, input_digest
 from cpssl_lite.book.percent import check_parameters, read_parameters, read_percent
 from cpssl_lite.book.where import find_notebook, find_root, from_here, list_notebooks, output_path
-from cpssl_lite.errors import InputError, StepFailed
-from cpssl_lite.files import atomic_path
-from cpssl_lite.workers import side_by_side
 
 logger = logging.getLogger(__name__)
 

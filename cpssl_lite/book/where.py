@@ -8,9 +8,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.sources import PACKAGE
 from cpssl_lite.data.simulate.layout import SCREENS
-from cpssl_lite.errors import InputError
-from cpssl_lite.sources import PACKAGE
 
 
 def find_root(start: str | Path | None = None) -> Path:

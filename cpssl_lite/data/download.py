@@ -16,8 +16,8 @@ from typing import Any
 import requests
 from filelock import FileLock, Timeout
 
-from cpssl_lite.errors import InputError
-from cpssl_lite.files import sha256
+from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.files import sha256
 
 # What a server says when trying again may help; any other refusal is final.
 PASSING = {408, 425, 429, 500, 502, 503, 504}

@@ -10,11 +10,11 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
+from cpssl_lite.base.errors import InputError, StepFailed
+from cpssl_lite.base.files import atomic_path
 from cpssl_lite.data.archives import is_unpacked, unpack, unpacked
 from cpssl_lite.data.download import Absent, Remote, downloads, is_there, place
 from cpssl_lite.data.manifests import FOLDER, base_url
-from cpssl_lite.errors import InputError, StepFailed
-from cpssl_lite.files import atomic_path
 
 log = logging.getLogger(__name__)
 

@@ -14,10 +14,10 @@ from urllib.parse import quote
 
 import pandas as pd
 
+from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.files import atomic_path
 from cpssl_lite.data.download import Absent, Downloader, Remote, downloads
 from cpssl_lite.data.manifests import FOLDER, base_url
-from cpssl_lite.errors import InputError
-from cpssl_lite.files import atomic_path
 from cpssl_lite.images.channels import CHANNELS, canonical_channel
 from cpssl_lite.images.metadata import PLATE, canonical_metadata
 

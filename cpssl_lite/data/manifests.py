@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
 
 FOLDER = Path(__file__).resolve().parents[2] / "data_manifests"
 

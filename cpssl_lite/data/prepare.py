@@ -19,15 +19,15 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from cpssl_lite.errors import InputError
-from cpssl_lite.files import atomic_path, check_writable, sha256
+from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.files import atomic_path, check_writable, sha256
+from cpssl_lite.base.workers import side_by_side
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.metadata import PLATE
 from cpssl_lite.images.otsu import otsu_threshold
 from cpssl_lite.images.scale import scale_intensities, to_uint16
 from cpssl_lite.images.table import read_image_table
 from cpssl_lite.images.tiff import read_header, read_merged, read_planes, write_merged
-from cpssl_lite.workers import side_by_side
 
 log = logging.getLogger(__name__)
 

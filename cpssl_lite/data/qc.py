@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from cpssl_lite.errors import InputError
-from cpssl_lite.files import atomic_path, check_writable
+from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.files import atomic_path, check_writable
+from cpssl_lite.base.workers import side_by_side
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.metadata import PLATE
 from cpssl_lite.images.otsu import otsu_threshold
 from cpssl_lite.images.table import read_image_table
 from cpssl_lite.images.tiff import read_merged
-from cpssl_lite.workers import side_by_side
 
 EMPTY, FULL = 0.01, 0.6  # share of a field above 0.7 x Otsu; noise alone gives about 0.9
 BLUR = 1.0  # fall of the spectral slope; a Gaussian blur of one pixel lowers it by about 1.7

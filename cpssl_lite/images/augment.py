@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
 
 
 def flip(x: Tensor, horizontal: Tensor, vertical: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ AGP or DNA), so a position says nothing.
 
 from collections.abc import Sequence
 
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
 
 CHANNELS: tuple[str, ...] = ("Mito", "AGP", "RNA", "ER", "DNA")
 """Canonical order: that of the authors' merged images."""

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
 
 FACTOR = 0.7  # of the Otsu threshold: foreground (the released code; the paper's text has 1.0)
 SHARE = 0.01  # of a crop that must be foreground (paper: Methods, image preprocessing)

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
 
 GREY_LEVELS = 65535
 

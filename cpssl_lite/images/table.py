@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlparse
 import numpy as np
 import pandas as pd
 
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.images.channels import CHANNELS, canonical_channel
 from cpssl_lite.images.metadata import IMAGE_METADATA, canonical_metadata, text_of
 

@@ -12,8 +12,8 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from cpssl_lite.errors import InputError
-from cpssl_lite.files import atomic_path
+from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.files import atomic_path
 from cpssl_lite.images.channels import CHANNELS, channel_indices
 from cpssl_lite.images.scale import to_uint16
 from cpssl_lite.images.zarrs import read_zarr

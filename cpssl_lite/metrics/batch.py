@@ -7,7 +7,7 @@ mean a strong effect. Labels may not be missing; every function takes one label 
 import numpy as np
 from sklearn.metrics import silhouette_samples
 
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.metrics.graph import Graph
 from cpssl_lite.metrics.similarity import compiled, encode, in_threads, unit_rows
 

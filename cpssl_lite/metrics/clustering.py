@@ -12,7 +12,7 @@ from scipy.cluster.hierarchy import cut_tree, linkage
 from scipy.spatial.distance import pdist
 from sklearn.metrics.cluster import expected_mutual_information
 
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.metrics.similarity import encode, groups, unit_rows
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.models.encoder import Encoder
 from cpssl_lite.models.formats_public import ChannelAgnosticViT
 from cpssl_lite.models.vit import ViT

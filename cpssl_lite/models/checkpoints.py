@@ -9,8 +9,8 @@ from typing import Any
 import torch
 import yaml
 
-from cpssl_lite.errors import InputError
-from cpssl_lite.files import atomic_path, sha256
+from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.files import atomic_path, sha256
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.models import formats_authors, formats_public
 from cpssl_lite.models.encoder import Encoder

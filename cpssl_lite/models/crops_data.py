@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, Sampler
 
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.images.augment import Resize, resize_crop
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.crops import FACTOR, SHARE

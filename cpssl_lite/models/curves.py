@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cpssl_lite.files import atomic_path
+from cpssl_lite.base.files import atomic_path
 
 
 def draw_curves(metrics: str | Path, out: str | Path) -> Path:

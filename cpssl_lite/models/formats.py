@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import torch
 
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.models.vit import Pooling, Shape, ViT
 

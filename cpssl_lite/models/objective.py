@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.images.augment import AUGMENTATIONS
 from cpssl_lite.models.schedules import warmup_cosine
 from cpssl_lite.models.vit import Pooling, ViT

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.images.augment import AUGMENTATIONS
 from cpssl_lite.models.vit import ARCHITECTURES
 

@@ -17,8 +17,9 @@ import torch
 import yaml
 from torch.utils.data import DataLoader
 
-from cpssl_lite.errors import InputError
-from cpssl_lite.files import atomic_path
+from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.files import atomic_path
+from cpssl_lite.base.provenance import provenance
 from cpssl_lite.images.table import read_image_table
 from cpssl_lite.models.checkpoints import input_rules, save_encoder
 from cpssl_lite.models.crops_data import CropBatches, EpochBatches, Fields, crop_specs
@@ -28,7 +29,6 @@ from cpssl_lite.models.mae import MAE
 from cpssl_lite.models.objective import Objective
 from cpssl_lite.models.recipes import load_recipe
 from cpssl_lite.models.simclr import SimCLR
-from cpssl_lite.provenance import provenance
 
 log = logging.getLogger(__name__)
 METHODS: dict[str, type[Objective]] = {"dino": DINO, "mae": MAE, "simclr": SimCLR}

@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cpssl_lite.errors import InputError
-from cpssl_lite.files import sha256
+from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.files import sha256
 from cpssl_lite.models.checkpoints import load_encoder
 from cpssl_lite.models.encoder import Encoder
 

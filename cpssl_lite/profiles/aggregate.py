@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pandas as pd
 
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.profiles.table import feature_columns, profile_matrix, require
 
 log = logging.getLogger(__name__)

@@ -10,15 +10,15 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from cpssl_lite.errors import InputError
-from cpssl_lite.files import one_writer
+from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.files import one_writer
+from cpssl_lite.base.provenance import provenance
+from cpssl_lite.base.sources import behaviour_digest
+from cpssl_lite.base.workers import side_by_side
 from cpssl_lite.images import cells
 from cpssl_lite.profiles.kept import kept_profiles
 from cpssl_lite.profiles.plates import check_images, images_digest, is_current, plates_of, wells_of
 from cpssl_lite.profiles.table import check_output, write_profiles
-from cpssl_lite.provenance import provenance
-from cpssl_lite.sources import behaviour_digest
-from cpssl_lite.workers import side_by_side
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.images.crops import cut, foreground_share, grid, select
 from cpssl_lite.images.rows import file_of, read_field
 from cpssl_lite.images.tiff import Field

@@ -18,16 +18,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from cpssl_lite.errors import InputError, StepFailed
-from cpssl_lite.files import one_writer
+from cpssl_lite.base.errors import InputError, StepFailed
+from cpssl_lite.base.files import one_writer
+from cpssl_lite.base.provenance import provenance
+from cpssl_lite.base.sources import behaviour_digest, modules_used
 from cpssl_lite.images.rows import file_of
 from cpssl_lite.images.tiff import read_header
 from cpssl_lite.models.encoder import Encoder
 from cpssl_lite.profiles.embed import embed_fields
 from cpssl_lite.profiles.plates import check_images, images_digest, is_current, plates_of, wells_of
 from cpssl_lite.profiles.table import check_output, write_profiles
-from cpssl_lite.provenance import provenance
-from cpssl_lite.sources import behaviour_digest, modules_used
 
 log = logging.getLogger(__name__)
 

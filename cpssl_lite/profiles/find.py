@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
 
 RELEASE_SETS = ("multisource", "singlesource", "ORF")
 

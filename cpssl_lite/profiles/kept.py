@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cpssl_lite.files import atomic_path
+from cpssl_lite.base.files import atomic_path
 from cpssl_lite.profiles.table import PROVENANCE, feature_columns, read_provenance
 
 # Made from the simulated screen `lite` by `make cellprofiler-style`.

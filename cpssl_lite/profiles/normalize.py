@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.linalg import eigh, svd
 
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.profiles.table import feature_columns, profile_matrix, require, some
 
 log = logging.getLogger(__name__)

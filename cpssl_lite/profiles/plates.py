@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.images.metadata import PLATE
 from cpssl_lite.profiles.roles import WELL_KEY
 from cpssl_lite.profiles.table import read_provenance

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.images.metadata import PLATE, canonical_metadata, text_of
 
 ROLES = ("source", "batch", "plate", "well", "perturbation")

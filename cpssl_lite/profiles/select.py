@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.profiles.table import feature_columns, profile_matrix, read_profiles
 
 log = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cpssl_lite.errors import InputError
-from cpssl_lite.files import atomic_path, check_writable
+from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.files import atomic_path, check_writable
 from cpssl_lite.images.metadata import canonical_metadata
 from cpssl_lite.images.table import readable
 from cpssl_lite.profiles.roles import assign_roles as assign_roles

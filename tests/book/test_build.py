@@ -10,12 +10,12 @@ import nbformat
 import pytest
 import yaml
 
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.book import build as building
 from cpssl_lite.book.build import BookError, build, build_chapter, check_html
 from cpssl_lite.book.claims import load_claims
 from cpssl_lite.book.percent import read_parameters, read_percent
 from cpssl_lite.book.where import list_notebooks
-from cpssl_lite.errors import InputError
 
 GOOD = {"mystnb": {"figure": {"name": "fig-x", "caption": "A."}, "image": {"alt": "Points"}}}
 PIXEL = (

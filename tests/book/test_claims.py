@@ -7,9 +7,9 @@ import nbformat
 import pytest
 import yaml
 
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.book import claims
 from cpssl_lite.book.claims import Measured, load_claims, record, show_claims, verdict
-from cpssl_lite.errors import InputError
 
 FILE = Path(__file__).parent / "data" / "claims.yml"
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from torch.distributed.run import parse_args
 
-from cpssl_lite.cli import cli
+from cpssl_lite.cli.main import cli
 from cpssl_lite.profiles.table import read_profiles
 
 ROOT = Path(__file__).parents[2]

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from cpssl_lite.base.sources import behaviour_digest
 from cpssl_lite.book.digest import code_digest, data_digest, inputs_named, modules_used
-from cpssl_lite.sources import behaviour_digest
 
 
 def package(folder: Path) -> Path:

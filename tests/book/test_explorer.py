@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.book.build import build_chapter
 from cpssl_lite.book.explorer import align, explorer, sheet
 from cpssl_lite.book.figures import CHANNEL_COLORS
 from cpssl_lite.book.where import find_root
-from cpssl_lite.errors import InputError
 from tests.book.test_browser import QUIET, Visit, browser  # noqa: F401  (a fixture)
 
 pytestmark = pytest.mark.browser

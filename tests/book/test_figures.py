@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.book import figures
-from cpssl_lite.errors import InputError
 
 
 def test_a_method_has_one_colour_and_marker_everywhere() -> None:

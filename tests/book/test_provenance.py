@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from cpssl_lite.base.files import sha256
 from cpssl_lite.book import provenance
 from cpssl_lite.book.html import Html, table
-from cpssl_lite.files import sha256
 
 RUN = {
     "notebook": "02_ssl_comparison",

@@ -8,12 +8,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.book.claims import load_claims
+from cpssl_lite.book.features import load_features
 from cpssl_lite.book.runner import run_notebook
 from cpssl_lite.book.scorecard import read_page, scorecard
-from cpssl_lite.errors import InputError
-from cpssl_lite.evaluate import evaluate
-from cpssl_lite.features import load_features
+from cpssl_lite.profiles.evaluate import evaluate
 from cpssl_lite.profiles.find import name_genes
 
 SETS = {"compound": "multisource", "edge": "singlesource", "orf": "ORF"}

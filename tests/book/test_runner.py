@@ -7,11 +7,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.book import digest, runner
 from cpssl_lite.book.percent import check_parameters, read_parameters, read_percent
 from cpssl_lite.book.runner import NotebookFailed, run_all, run_notebook
 from cpssl_lite.book.where import find_notebook, find_root, from_here
-from cpssl_lite.errors import InputError
 
 SOURCE = """
 # %% tags=["parameters"]
@@ -188,7 +188,9 @@ def test_a_failed_notebook_is_kept_aside_and_the_others_go_on(source: Path, root
 
 
 def test_bad_input_found_inside_a_notebook_is_one_line(source: Path, root: Path) -> None:
-    extra = "from cpssl_lite.errors import InputError\nraise InputError('x.csv: no column well')"
+    extra = (
+        "from cpssl_lite.base.errors import InputError\nraise InputError('x.csv: no column well')"
+    )
     source.write_text(SOURCE.format(extra=extra))
     with pytest.raises(InputError, match=r"03_dice: x\.csv: no column well"):
         run_notebook("dice", root=root)

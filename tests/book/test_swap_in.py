@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from click.testing import CliRunner
 
-from cpssl_lite.cli import cli
+from cpssl_lite.cli.main import cli
 from cpssl_lite.data.simulate.screen import simulate
 from cpssl_lite.models.vit import Shape, build_vit
 

@@ -6,9 +6,9 @@ import zipfile
 import pandas as pd
 import pytest
 
+from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.files import sha256
 from cpssl_lite.data.archives import contents, is_unpacked, unpack
-from cpssl_lite.errors import InputError
-from cpssl_lite.files import sha256
 
 
 def archive(path, members):

@@ -13,10 +13,10 @@ import time
 import pandas as pd
 import pytest
 
+from cpssl_lite.base.errors import InputError, StepFailed
 from cpssl_lite.data import download as module
 from cpssl_lite.data.download import Downloader, Remote, Stopped
 from cpssl_lite.data.fetch import choose, fetch, index_of, locate, missing, write_load_data
-from cpssl_lite.errors import InputError, StepFailed
 
 BODY = bytes(range(256)) * 4000  # about 1 MB
 SHA = hashlib.sha256(BODY).hexdigest()

@@ -14,12 +14,12 @@ import pandas as pd
 import pytest
 import tifffile
 
-from cpssl_lite.cli import main
+from cpssl_lite.base.errors import InputError
+from cpssl_lite.cli.main import main
 from cpssl_lite.data import fetch as fetching
 from cpssl_lite.data import gallery
 from cpssl_lite.data.manifests import FOLDER, load_manifest
 from cpssl_lite.data.prepare import prepare
-from cpssl_lite.errors import InputError
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.table import read_image_table
 from cpssl_lite.images.tiff import read_merged

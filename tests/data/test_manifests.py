@@ -7,8 +7,8 @@ import jsonschema
 import pandas as pd
 import pytest
 
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.data.manifests import FOLDER, list_manifests, load_manifest
-from cpssl_lite.errors import InputError
 
 SCHEMA = jsonschema.Draft202012Validator(json.loads((FOLDER / "schema.json").read_text()))
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))

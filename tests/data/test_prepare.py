@@ -11,8 +11,8 @@ import pytest
 import tifffile
 
 import cpssl_lite.data.prepare as module
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.data.prepare import prepare
-from cpssl_lite.errors import InputError
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.otsu import otsu_threshold
 from cpssl_lite.images.scale import scale_intensities, to_uint16

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.data.qc import PLATE, _place, _table, quality, spectral_slope
-from cpssl_lite.errors import InputError
 from cpssl_lite.images.otsu import otsu_threshold
 from cpssl_lite.images.scale import scale_intensities, to_uint16
 from cpssl_lite.images.tiff import write_merged

@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 import yaml
 
+from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.files import sha256
 from cpssl_lite.data.simulate import effects, screen
 from cpssl_lite.data.simulate.layout import SCREENS, choose, layout, library
 from cpssl_lite.data.simulate.library import generator
 from cpssl_lite.data.simulate.phenotype import CONTROL, NAMES
 from cpssl_lite.data.simulate.screen import simulate
-from cpssl_lite.errors import InputError
-from cpssl_lite.files import sha256
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.otsu import otsu_threshold
 from cpssl_lite.images.scale import scale_intensities, to_uint16

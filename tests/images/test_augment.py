@@ -3,7 +3,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as reference
 
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.images import augment as A
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.images.channels import CHANNELS, canonical_channel, channel_indices
 
 

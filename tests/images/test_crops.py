@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.images.crops import cut, foreground_share, grid, select
 from cpssl_lite.images.otsu import otsu_threshold
 

@@ -3,7 +3,7 @@ import warnings
 import numpy as np
 import pytest
 
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.images.scale import scale_intensities, to_uint16
 
 

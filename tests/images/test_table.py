@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.metadata import IMAGE_METADATA, canonical_metadata
 from cpssl_lite.images.table import read_image_table

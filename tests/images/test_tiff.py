@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.tiff import read_header, read_merged, read_plane, write_merged
 

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.tiff import read_header, read_merged
 from cpssl_lite.images.zarrs import write_zarr

@@ -7,7 +7,7 @@ from sklearn.datasets import make_blobs
 from sklearn.metrics import silhouette_samples
 from sklearn.metrics.pairwise import cosine_distances
 
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.metrics import similarity
 from cpssl_lite.metrics.batch import gaussian_clusters, graph_connectivity, lisi, silhouette
 from cpssl_lite.metrics.graph import Graph, nearest_graph

@@ -5,7 +5,7 @@ import pytest
 from scipy.cluster.hierarchy import cut_tree, fcluster, leaves_list, linkage
 from sklearn.metrics import adjusted_mutual_info_score
 
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.metrics.clustering import (
     ami_curve,
     choose_families,

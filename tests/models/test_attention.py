@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.models.attention import attention_maps
 from cpssl_lite.models.checkpoints import SHIPPED, load_encoder
 from cpssl_lite.models.encoder import Encoder

@@ -9,8 +9,8 @@ import yaml
 from click.testing import CliRunner
 from safetensors.torch import save_file
 
-from cpssl_lite.cli import cli
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
+from cpssl_lite.cli.main import cli
 from cpssl_lite.models.checkpoints import (
     input_rules,
     inspect_checkpoint,

@@ -6,7 +6,7 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.models.checkpoints import load_encoder, random_like
 from cpssl_lite.models.formats import infer_shape
 from cpssl_lite.models.vit import Shape, build_vit

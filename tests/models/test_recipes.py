@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.models.recipes import load_recipe, recipe_names
 
 

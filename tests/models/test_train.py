@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.images.augment import Resize
 from cpssl_lite.images.tiff import write_merged
 from cpssl_lite.models import train as training

@@ -6,7 +6,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.models.checkpoints import random_like
 from cpssl_lite.models.transfer import load_transfer
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.profiles.aggregate import aggregate, group_means
 from cpssl_lite.profiles.table import feature_columns, read_profiles
 

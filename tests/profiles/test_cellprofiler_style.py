@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.data.simulate.screen import simulate
-from cpssl_lite.errors import InputError
 from cpssl_lite.images.table import read_image_table
 from cpssl_lite.profiles import kept
 from cpssl_lite.profiles.normalize import normalize

@@ -8,7 +8,7 @@ import pytest
 import tifffile
 import torch
 
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.crops import cut, foreground_share, grid, select
 from cpssl_lite.images.table import read_image_table

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.images.table import read_image_table
 from cpssl_lite.images.tiff import write_merged
 from cpssl_lite.profiles.extract import extract

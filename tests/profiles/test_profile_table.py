@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cpssl_lite.errors import InputError
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.profiles.table import (
     assign_roles,
     feature_columns,

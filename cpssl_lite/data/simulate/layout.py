@@ -4,8 +4,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
 from typing import Any
 
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.data.simulate.library import Perturbation, compounds, generator, genes
-from cpssl_lite.errors import InputError
 
 
 @dataclass(frozen=True)

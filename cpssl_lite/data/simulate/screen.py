@@ -13,6 +13,10 @@ import yaml
 from tqdm import tqdm
 
 from cpssl_lite import __version__
+from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.files import atomic_path
+from cpssl_lite.base.files import sha256 as file_sha256
+from cpssl_lite.base.workers import side_by_side
 from cpssl_lite.data.simulate import effects, tables
 from cpssl_lite.data.simulate.draw import draw_field
 from cpssl_lite.data.simulate.layout import (
@@ -26,14 +30,10 @@ from cpssl_lite.data.simulate.layout import (
 )
 from cpssl_lite.data.simulate.library import generator
 from cpssl_lite.data.simulate.optics import expose
-from cpssl_lite.errors import InputError
-from cpssl_lite.files import atomic_path
-from cpssl_lite.files import sha256 as file_sha256
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.otsu import otsu_threshold
 from cpssl_lite.images.scale import scale_intensities, to_uint16
 from cpssl_lite.images.tiff import read_header, write_merged
-from cpssl_lite.workers import side_by_side
 
 log = logging.getLogger(__name__)
 

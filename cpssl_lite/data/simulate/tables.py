@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from cpssl_lite.base.files import atomic_path
 from cpssl_lite.data.simulate import effects
 from cpssl_lite.data.simulate.assays import draw_assays
 from cpssl_lite.data.simulate.layout import Screen, Well, library, merged_file, raw_file
 from cpssl_lite.data.simulate.library import Perturbation
 from cpssl_lite.data.simulate.phenotype import CONTROL
-from cpssl_lite.files import atomic_path
 from cpssl_lite.images.channels import CHANNELS
 
 NAMES = (

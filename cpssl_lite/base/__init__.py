@@ -1,0 +1,1 @@
+"""The ground: errors, whole files, workers, provenance, and which code made a result."""

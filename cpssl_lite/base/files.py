@@ -1,0 +1,112 @@
+"""Whole files or none: atomic writes and digests, used by every step that leaves a file."""
+
+import glob
+import hashlib
+import os
+import platform
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock
+
+from cpssl_lite.base.errors import InputError
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a scratch path beside `path`; move it into place only if the block succeeds.
+
+    A reader sees the old file or the new one, never half of it. The folder is created.
+    The scratch name keeps the suffix, so that writers which look at it still work. Scratch
+    files that killed runs left for the same path on this machine are removed.
+
+    Raises
+    ------
+    InputError
+        The folder cannot be created or written, or the disk is full.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> target = Path(tempfile.mkdtemp()) / "a" / "numbers.txt"
+    >>> with atomic_path(target) as scratch:
+    ...     _ = scratch.write_text("1 2 3")
+    >>> target.read_text(), len(list(target.parent.iterdir()))
+    ('1 2 3', 1)
+    """
+    path = Path(path)
+    scratch = _scratch(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _clear(path)
+        yield scratch
+        os.replace(scratch, path)
+    except OSError as error:
+        about = error.filename and Path(os.fsdecode(error.filename))
+        if about and about not in (scratch, path, *path.parents):
+            raise  # some other file that the block was reading
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        if path.parent.is_dir():
+            scratch.unlink(missing_ok=True)
+
+
+def check_writable(path: str | Path, inputs: Iterable[str | Path] = ()) -> None:
+    """Fail now, not after hours of work, when `path` cannot be written.
+
+    Raises
+    ------
+    InputError
+        The folder cannot be created or written; `path` is a folder or one of `inputs`.
+    """
+    path = Path(path)
+    if any(path.resolve() == Path(given).resolve() for given in inputs):
+        raise InputError(f"{path}: is read as well; give another name to write to")
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; give the name of a file to write")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A name of its own: another thread may be writing `path` at this moment.
+        tempfile.NamedTemporaryFile(dir=path.parent, prefix=_scratch(path).name).close()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+@contextmanager
+def one_writer(path: str | Path) -> Iterator[None]:
+    """Let one process of this machine at a time make `path`; the others wait here.
+
+    For work that leaves parts beside its output: two notebooks that need the same table would
+    otherwise clear away each other's parts.
+    """
+    key = hashlib.sha256(str(Path(path).resolve()).encode()).hexdigest()[:16]
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    with FileLock(Path(tempfile.gettempdir()) / f"cpssl-{user}-{key}.lock"):
+        yield
+
+
+def _scratch(path: Path, process: int | str | None = None) -> Path:
+    """A name beside `path` that says which process of which machine is writing."""
+    process = process or os.getpid()
+    return path.with_name(f".{path.stem}.{platform.node()}.{process}.partial{path.suffix}")
+
+
+def _clear(path: Path) -> None:
+    """Remove what processes that no longer run left half-written for `path`."""
+    before, after = glob.escape(_scratch(path, "\n").name).split("\n")
+    for stale in path.parent.glob(f"{before}*{after}"):
+        process = stale.name.removesuffix(f".partial{path.suffix}").rpartition(".")[2]
+        try:
+            os.kill(int(process), 0)
+        except ProcessLookupError:
+            stale.unlink(missing_ok=True)
+        except (ValueError, OSError):
+            pass  # not a name of ours, or it runs for another user
+
+
+def sha256(path: str | Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes, read in blocks."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

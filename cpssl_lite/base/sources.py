@@ -1,0 +1,81 @@
+"""Which of the package's files a piece of Python depends on: kept results know their code."""
+
+import ast
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def modules_used(source: str, package: Path = PACKAGE) -> list[Path]:
+    """Files of the package that `source` imports, directly or through other modules.
+
+    Imports inside functions count. Data files of a room (weights, cards, recipes) count as
+    soon as one module of that room is imported.
+
+    Examples
+    --------
+    >>> [p.name for p in modules_used("from cpssl_lite.base.files import sha256")]
+    ['__init__.py', '__init__.py', 'errors.py', 'files.py']
+    """
+    seen: set[Path] = set()
+    queue = [source]
+    while queue:
+        for name in _imports(queue.pop(), package.name):
+            for file in _files(name, package):
+                if file not in seen:
+                    seen.add(file)
+                    if file.suffix == ".py":
+                        queue.append(file.read_text(encoding="utf-8"))
+    return sorted(seen)
+
+
+def behaviour_digest(files: Iterable[Path]) -> str:
+    """Digest of what Python files do: without their blank lines, comments and docstrings.
+
+    Of lines, not of syntax trees, which differ between versions of Python.
+    """
+    digest = hashlib.sha256()
+    for file in files:
+        source = file.read_text(encoding="utf-8")
+        lines = source.splitlines()
+        for node in ast.walk(ast.parse(source)):
+            if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                continue
+            if ast.get_docstring(node) is not None:
+                text = node.body[0]
+                for number in range(text.lineno - 1, text.end_lineno or text.lineno):
+                    lines[number] = ""
+        does = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+        digest.update("\n".join(does).encode() + b"\0")
+    return digest.hexdigest()
+
+
+def _imports(source: str, package: str) -> set[str]:
+    """Dotted names under `package` that a piece of Python imports."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return {name for name in names if name.split(".")[0] == package}
+
+
+def _files(name: str, package: Path) -> Iterable[Path]:
+    """The module's file, its parents' ``__init__`` and the data files of its room."""
+    path = package.parent
+    parts = name.split(".")
+    for part in parts:
+        path = path / part
+        if (path / "__init__.py").is_file():
+            yield path / "__init__.py"
+            if path != package:
+                yield from (f for f in path.rglob("*") if f.suffix in (".yaml", ".safetensors"))
+        elif path.with_suffix(".py").is_file():
+            yield path.with_suffix(".py")
+            return
+        else:
+            return

@@ -1,0 +1,1 @@
+"""Labels from profiles and images: networks, their training, splits, cross-validation, scores."""

@@ -1,0 +1,217 @@
+"""What the chapters compare: raw well profiles of several feature types of one screen.
+
+They come from images (each network's features are made here and kept beside the images), from
+profile tables, or from the authors' release.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cpssl_lite.base.errors import InputError
+from cpssl_lite.data.simulate.layout import SCREENS
+from cpssl_lite.data.simulate.screen import simulate
+from cpssl_lite.images.table import read_image_table
+from cpssl_lite.models.checkpoints import SHIPPED, load_encoder, random_like
+from cpssl_lite.models.transfer import load_transfer
+from cpssl_lite.profiles.cellprofiler_style import cellprofiler_style
+from cpssl_lite.profiles.extract import extract
+from cpssl_lite.profiles.find import find_tables, name_genes, release_tables
+from cpssl_lite.profiles.normalize import normalize
+from cpssl_lite.profiles.select import drop_outliers
+from cpssl_lite.profiles.table import assign_roles, feature_columns, read_profiles
+
+RANDOM_WEIGHTS = "Random weights"
+MEASURED = "CellProfiler-style"
+_RESERVED = (RANDOM_WEIGHTS, MEASURED, "Random features", "Shuffled labels")
+
+
+@dataclass
+class Features:
+    """Raw profiles by feature type, and what a chapter has to say about them."""
+
+    raw: dict[str, pd.DataFrame]  # as `read_profiles` returns them, roles assigned
+    methods: dict[str, str]  # how each one is normalised
+    simulated: bool
+    data_kind: str  # "simulated", or the name of the real data: what figures say
+    made_from: dict[str, Any]  # data and checkpoints, for `provenance.show(**made_from)`
+    architectures: dict[str, str] = field(default_factory=dict)  # of networks run here
+    image_table: Path | None = None  # None where profiles were given
+    images: pd.DataFrame | None = None
+
+    def normalized(self) -> dict[str, pd.DataFrame]:
+        """Every feature type normalised in its way.
+
+        Measured features that run away when they are divided by a tiny spread are left out
+        (`drop_outliers`): a handful of them would be all that a distance sees.
+        """
+        tables = {name: normalize(wells, self.methods[name]) for name, wells in self.raw.items()}
+        for name, how in self.methods.items():
+            if how != "none" and name.startswith("CellProfiler"):
+                tables[name] = drop_outliers(tables[name])
+        return tables
+
+
+def load_features(
+    data: str | Path = "lite",
+    profiles: Mapping[str, str | Sequence[str]] | None = None,
+    release: str | Path = "",
+    release_set: str = "multisource",
+    *,
+    checkpoints: Mapping[str, str] | None = None,
+    transfer: str = "",
+    measured: bool = False,
+    method: str = "",
+    perturbation: str = "",
+    batch: str = "",
+    label: str = "",
+    control: str = "",
+    genes: str | Path = "",
+    data_name: str = "",
+    seed: int = 0,
+) -> Features:
+    """Raw profiles of every feature type that a chapter's parameters ask for.
+
+    Parameters
+    ----------
+    data : str or path
+        A simulated screen (`SCREENS`; drawn into ``data/`` where it is missing) or an image table.
+    profiles : mapping, optional
+        Profile tables in the place of images: a path, a pattern or several of them by name.
+    release : path, optional
+        Folder of the authors' release in the place of images (see `release_tables`).
+    release_set : {"multisource", "singlesource", "ORF"}
+        Which of its embeddings.
+    checkpoints : mapping, optional
+        Networks beside the shipped DINO, MAE and SimCLR; one of their names replaces it.
+    transfer : {"", "stand-in", "ViT-S/16", "ViT-B/16"}
+        Network that knows photographs only; "" leaves it out.
+    measured : bool
+        Also features measured on segmented cells (minutes where they are not kept).
+    method : str
+        One normalisation for all [default: `best_method` of each; of the release, which its
+        authors normalised, none].
+    perturbation, batch, label, control : str
+        Columns, if they have other names (`assign_roles`).
+    genes : path, optional
+        Table that names the gene of each perturbation, for tables that do not (`name_genes`).
+    data_name : str
+        What to call real data [default: the folder of the table; JUMP-CP and the set's name for
+        the release]. Simulated tables say so themselves and are always called simulated.
+    seed : int
+        Of the random weights.
+
+    Raises
+    ------
+    InputError
+        Two places to take features from, names that are not there or taken, unreadable input.
+    """
+    if profiles and release:
+        raise InputError("profiles and release: give one of them, not both")
+    if release:
+        tables: dict[str, list[str]] = release_tables(release, release_set)
+        method, data_name = method or "none", data_name or f"JUMP-CP {release_set}"
+    else:
+        tables = find_tables(profiles or {})
+    images, table = None, None
+    cards: dict[str, str] = {}
+    if tables:
+        raw = {name: read_profiles(paths) for name, paths in tables.items()}
+        made_from: dict[str, Any] = {
+            "data": {name: Path(paths[0]).parent for name, paths in tables.items()}
+        }
+    else:
+        table, files = _image_table(data), _networks(checkpoints or {})
+        images = read_image_table(table)
+        raw, cards = _extracted(images, table.parent / "profiles", files, transfer, seed)
+        if measured:
+            out = table.parent / "profiles" / f"{MEASURED}.parquet"
+            raw[MEASURED] = read_profiles(cellprofiler_style(images, out))
+        made_from = {"data": table, "checkpoint": files}
+    roles = {"perturbation": perturbation, "batch": batch, "label": label, "control": control}
+    given = {role: column or None for role, column in roles.items()}
+    raw = {name: assign_roles(wells, **given) for name, wells in raw.items()}
+    if genes:
+        raw = {name: name_genes(wells, genes) for name, wells in raw.items()}
+    # Simulated tables say so in a column that goes along into every table made from them. One
+    # among others is enough: its numbers must not pass for those of real cells.
+    simulated = any("simulated" in set(t.get("Metadata_Origin", ())) for t in raw.values())
+    if simulated and table and (table.parent / "dataset.yaml").is_file():
+        made_from["data"] = table.parent / "dataset.yaml"
+    if not data_name:
+        folder = Path(table or next(iter(tables.values()))[0]).resolve().parent
+        # The authors' layout has a folder for each method.
+        data_name = (folder.parent if folder.name in raw else folder).name
+    return Features(
+        raw=raw,
+        methods={name: method or best_method(name) for name in raw},
+        simulated=simulated,
+        data_kind="simulated" if simulated else data_name,
+        made_from=made_from,
+        architectures=cards,
+        image_table=table,
+        images=images,
+    )
+
+
+def best_method(name: str) -> str:
+    """Normalisation that the paper chose for a feature type (Methods, Supplementary Fig. 2).
+
+    Examples
+    --------
+    >>> best_method("DINO"), best_method("CellProfiler")
+    ('sphere+mad_robustize', 'mad_robustize')
+    """
+    learned = not name.startswith(("CellProfiler", "Transfer", "ImageNet"))
+    return "sphere+mad_robustize" if learned else "mad_robustize"
+
+
+def random_features(wells: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    """The same wells with features that cannot know anything (standard normal)."""
+    wells, features = wells.copy(), feature_columns(wells)
+    wells[features] = rng.normal(size=wells[features].shape)
+    return wells
+
+
+def _image_table(data: str | Path) -> Path:
+    """Path of an image table; a simulated screen is drawn where it is missing."""
+    if data in SCREENS:
+        return simulate(str(data), Path("data") / data)
+    if not Path(data).is_file():
+        raise InputError(
+            f"data {str(data)!r}: is neither an image table nor a simulated screen "
+            f"({', '.join(SCREENS)})"
+        )
+    return Path(data)
+
+
+def _networks(checkpoints: Mapping[str, str]) -> dict[str, str | Path]:
+    for name in checkpoints:
+        if name in _RESERVED:
+            raise InputError(f"checkpoints: the name {name!r} is taken; choose another")
+    return {**SHIPPED, **checkpoints}
+
+
+def _extracted(
+    images: pd.DataFrame,
+    folder: Path,
+    files: Mapping[str, str | Path],
+    transfer: str,
+    seed: int,
+) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
+    """Profiles and architectures by network; finished tables are kept in the folder."""
+    networks = {name: load_encoder(path) for name, path in files.items()}
+    networks[RANDOM_WEIGHTS] = random_like(networks["DINO"], seed)
+    if transfer:
+        natural = load_transfer(transfer)
+        networks[natural.card["name"]] = natural
+    raw = {}
+    for name, network in networks.items():
+        file = re.sub(r"[^\w.-]+", "_", name).strip("_")
+        raw[name] = read_profiles(extract(images, network, folder / f"{file}.parquet"))
+    return raw, {name: network.card["architecture"] for name, network in networks.items()}

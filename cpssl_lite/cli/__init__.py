@@ -1,0 +1,1 @@
+"""The front door: a thin command per step; no logic."""

@@ -1,0 +1,241 @@
+"""The front door: a thin command per step. Imports happen inside, so that --help is instant."""
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from cpssl_lite import __version__
+from cpssl_lite.base.errors import InputError, StepFailed
+from cpssl_lite.cli.data import COUNT, OUT, data, pairs
+from cpssl_lite.cli.profiles import CONVENTION, evaluate, measure, normalize, select
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, package_name="cpssl_lite")
+def cli() -> None:
+    """Cell Painting profiles without segmentation, step by step.
+
+    \b
+    A whole run on the simulated screen:
+      cpssl data simulate lite -o data/lite
+      cpssl extract data/lite/images.parquet -o raw.parquet
+      cpssl normalize raw.parquet -o profiles.parquet
+      cpssl evaluate profiles.parquet -o metrics.json
+    """
+
+
+for command in (data, measure, normalize, select, evaluate):
+    cli.add_command(command)
+
+
+def machines(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of the steps that can be spread over processes and machines."""
+    for name, what, check in (
+        ("nodes", "Machines.", _launched),
+        ("devices", "Processes (GPUs) a machine.", None),
+    ):
+        command = click.option(
+            f"--{name}", type=COUNT, default=1, show_default=True, help=what, callback=check
+        )(command)
+    return command
+
+
+def _launched(context: click.Context, option: click.Parameter, nodes: int) -> int:
+    """Refuse to wait, for days, for machines on which nobody starts anything."""
+    known = ("MASTER_ADDR", "SLURM_NTASKS", "LSB_JOBID", "OMPI_COMM_WORLD_SIZE")
+    if nodes > 1 and not any(name in os.environ for name in known):
+        raise InputError(
+            f"--nodes {nodes}: srun or torchrun has to start the command on every machine; "
+            "book/cluster.md shows how"
+        )
+    return nodes
+
+
+@cli.command()
+@click.argument("method", type=click.Choice(["dino", "mae", "simclr"]))
+@click.argument("table", type=OUT)
+@click.option("-o", "--out", type=OUT, required=True, help="Folder for checkpoints and curves.")
+@click.option("--config", type=OUT, help="YAML with recipe values to change, or a recipe's name.")
+@click.option("--seed", default=0, show_default=True, help="Of weights, views and order.")
+@machines
+def train(method: str, table: Path, out: Path, devices: int, nodes: int, **options: Any) -> None:
+    """Train a self-supervised network on an image table. The same command resumes.
+
+    \b
+    Example:
+      cpssl train dino data/lite-train/images.parquet -o runs/dino
+    """
+    from cpssl_lite.models.train import train as run_training
+
+    path = run_training(method, table, out, devices=devices, nodes=nodes, **options)
+    _tell(path, devices * nodes)
+
+
+@cli.command()
+@click.argument("image_table", type=OUT)
+@click.option("-o", "--out", type=OUT, required=True, help="Profile table to write (Parquet).")
+@click.option("--checkpoint", type=OUT, help="Network [default: the shipped DINO for `lite`].")
+@click.option("--transfer", help="ViT-S/16, ViT-B/16 (of --checkpoint or the hub) or stand-in.")
+@click.option("--random-weights", is_flag=True, help="Same network, fresh random weights.")
+@click.option("--seed", default=0, show_default=True, help="Seed of --random-weights.")
+@click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
+@click.option(
+    "--convention", type=CONVENTION, help="Where text and code differ [default: see above]."
+)
+@click.option("--batch-size", type=COUNT, help="Crops per batch [default: 16, on a GPU 512].")
+@click.option("--device", help="cpu or cuda [default: cuda where there is one].")
+@machines
+def extract(
+    image_table: Path,
+    out: Path,
+    checkpoint: Path | None,
+    transfer: str | None,
+    random_weights: bool,
+    seed: int,
+    convention: Literal["paper", "released"] | None,
+    devices: int,
+    nodes: int,
+    **options: Any,
+) -> None:
+    """Write raw well profiles. The same command resumes with the first missing plate.
+
+    By default all crops of a well count alike, as in the released code. --convention paper
+    takes the mean of each field first, as the text says; --convention released also scales raw
+    images and reads the authors' MAE as their code does. With --devices or --nodes the plates
+    are shared by that many processes.
+
+    \b
+    Example:
+      cpssl extract data/lite/images.parquet --checkpoint dino.safetensors -o raw.parquet
+    """
+    from cpssl_lite.images.table import read_image_table
+    from cpssl_lite.models.checkpoints import DEFAULT, load_encoder, random_like
+    from cpssl_lite.models.transfer import load_transfer
+    from cpssl_lite.profiles.extract import extract as run_extraction
+    from cpssl_lite.profiles.table import check_output
+
+    check_output(out, [image_table])
+    images = read_image_table(image_table)
+    if transfer:
+        encoder = load_transfer(transfer, checkpoint)
+    else:
+        encoder = load_encoder(checkpoint or DEFAULT, convention=convention or "paper")
+    for note in encoder.card.get("notes", []):
+        click.echo(f"{encoder.card['file']}: {note}", err=True)
+    if random_weights:
+        encoder = random_like(encoder, seed)
+    options |= {"convention": convention, "devices": devices, "nodes": nodes}
+    run_extraction(images, encoder, out, **options)
+    _tell(out, devices * nodes)
+
+
+def _tell(path: Path, processes: int) -> None:
+    """Say where the result is, once: torchrun, SLURM and Lightning start many of us."""
+    ranks = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
+    if processes == 1 or not any(int(os.environ.get(name, 0)) for name in ranks):
+        click.echo(path)
+
+
+@cli.command()
+@click.argument("checkpoint", type=OUT)
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def inspect(checkpoint: Path, as_json: bool) -> None:
+    """Say what a checkpoint file is: format, network, channels, input.
+
+    \b
+    Example:
+      cpssl inspect checkpoint0200.pth --json
+    """
+    from cpssl_lite.models.checkpoints import inspect_checkpoint
+
+    facts = inspect_checkpoint(checkpoint)
+    if as_json:
+        click.echo(json.dumps(facts, indent=1, default=str))
+    else:
+        for key, value in facts.items():
+            click.echo(f"{key:<16} {value}")
+
+
+@cli.command()
+@click.argument("notebook")
+@click.option("-p", "parameters", multiple=True, metavar="NAME=VALUE", help="Notebook parameter.")
+@click.option("-o", "--out", type=OUT, help="Executed notebook [default: in book/ or runs/].")
+@click.option("--force", is_flag=True, help="Run even when nothing has changed.")
+@click.option("--html/--no-html", default=True, show_default=True, help="Also render the page.")
+def run(
+    notebook: str, parameters: tuple[str, ...], out: Path | None, force: bool, html: bool
+) -> None:
+    """Run a chapter, with other parameters if you like.
+
+    The executed notebook is kept in runs/, and its page in html/ beside it. With no parameter
+    it is the book's own chapter, which `cpssl book` renders.
+
+    \b
+    Example:
+      cpssl run ssl_comparison -p seed=1
+    """
+    from cpssl_lite.book.build import build_chapter
+    from cpssl_lite.book.runner import run_notebook
+
+    executed = run_notebook(notebook, pairs(parameters), out=out, force=force)
+    click.echo(executed)
+    if html and (parameters or out):
+        click.echo(build_chapter(executed))
+
+
+@cli.command()
+@click.option("-o", "--out", type=OUT, default=Path("html"), show_default=True)
+@click.option("--force", is_flag=True, help="Run every notebook, changed or not.")
+@click.option(
+    "--with", "runs", type=OUT, multiple=True, help="Executed run to show, too (repeatable)."
+)
+def book(out: Path, force: bool, runs: tuple[Path, ...]) -> None:
+    """Run every notebook that has changed and render the book.
+
+    \b
+    Example:
+      cpssl book --with runs/02_ssl_comparison-9d3cef61/02_ssl_comparison.ipynb
+    """
+    from cpssl_lite.book.build import make_book
+
+    click.echo(make_book(out, force=force, runs=runs))
+
+
+def main() -> None:
+    """Run the command line; bad input is one line on stderr and exit status 2."""
+    # Before torch is imported: threads that spin while they wait make torch several times
+    # slower on a machine that does anything else, and no faster on one that does not.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("cpssl_lite").setLevel(logging.INFO)
+    try:
+        code = cli.main(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.exceptions.NoArgsIsHelpError as error:  # "cpssl" alone: the help, as it is
+        error.show()
+        sys.exit(2)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "cpssl"
+        message, code = f"{error.format_message()} See {command} --help.", 2
+    except click.ClickException as error:
+        message, code = error.format_message(), 2
+    except InputError as error:
+        message, code = str(error), 2
+    except StepFailed as error:
+        click.echo(f"cpssl: {error}", err=True)
+        sys.exit(1)
+    except BrokenPipeError:  # the reader (head, less) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except OSError as error:  # a disk that fills up or goes away where nobody expected it
+        message, code = f"{error.filename or 'input or output'}: {error.strerror or error}", 2
+    except (KeyboardInterrupt, click.Abort):
+        message, code = "stopped; the same command goes on from here", 130
+    click.echo(f"cpssl: {' '.join(message.split())}", err=True)
+    sys.exit(code)

@@ -1,0 +1,201 @@
+"""The commands on profile tables, and the one that measures cells."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cpssl_lite.base.errors import InputError
+from cpssl_lite.cli.data import COUNT, OUT
+
+CONVENTION = click.Choice(["paper", "released"])
+
+
+def roles(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that name the columns of a table that has other names than ours."""
+    for name, what in [
+        ("control", "negative controls: a column with negcon in it, or COLUMN=VALUE"),
+        ("source", "laboratory"),
+        ("well", "position on the plate"),
+        ("plate", "plate"),
+        ("batch", "experimental batch"),
+        ("perturbation", "perturbation"),
+    ]:
+        command = click.option(f"--{name}", metavar="COLUMN", help=f"Column: {what}.")(command)
+    return command
+
+
+@click.command()
+@click.argument("image_table", type=OUT)
+@click.option("-o", "--out", type=OUT, required=True, help="Profile table to write (Parquet).")
+@click.option("--workers", type=COUNT, default=2, show_default=True, help="Processes.")
+def measure(image_table: Path, out: Path, workers: int) -> None:
+    """Segment cells and measure them as CellProfiler does.
+
+    Writes means per well, with a cell count. The same command resumes with the first missing plate.
+
+    \b
+    Example:
+      cpssl measure data/lite/images.parquet -o cellprofiler_style.parquet
+    """
+    from cpssl_lite.images.table import read_image_table
+    from cpssl_lite.profiles.cellprofiler_style import cellprofiler_style
+    from cpssl_lite.profiles.table import check_output
+
+    check_output(out, [image_table])
+    click.echo(cellprofiler_style(read_image_table(image_table), out, workers=workers))
+
+
+@click.command()
+@click.argument("profiles", type=OUT, nargs=-1, required=True)
+@click.option("-o", "--out", type=OUT, required=True, help="Profile table to write (Parquet).")
+@click.option("--method", default="sphere+mad_robustize", show_default=True)
+@click.option("--epsilon", default=1e-6, show_default=True, help="Smallest eigenvalue in sphere.")
+@roles
+def normalize(
+    profiles: tuple[Path, ...], out: Path, method: str, epsilon: float, **names: str | None
+) -> None:
+    """Normalise well profiles by the steps of --method.
+
+    Steps: sphere (ZCA-cor on all negative controls), mad_robustize (per plate, on all wells),
+    standardize (per plate, on its negative controls); joined by +; or none. A step per plate may
+    end in @all or @negcon, the wells it is fitted on. Before each step, features that do not
+    vary are left out. Several tables are read as one.
+
+    \b
+    Example:
+      cpssl normalize raw.parquet -o profiles.parquet --method sphere+mad_robustize
+    """
+    from cpssl_lite.base.files import sha256
+    from cpssl_lite.base.provenance import provenance
+    from cpssl_lite.profiles.normalize import normalize as run_normalize
+    from cpssl_lite.profiles.table import (
+        assign_roles,
+        check_output,
+        read_profiles,
+        write_profiles,
+    )
+
+    check_output(out, profiles)
+    with _about(profiles):
+        table = assign_roles(read_profiles(profiles), **names)
+        normalized = run_normalize(table, method, epsilon=epsilon)
+    inputs = {str(path): sha256(path) for path in profiles}
+    record = provenance("normalize", method=method, epsilon=epsilon, inputs=inputs, roles=names)
+    write_profiles(normalized, out, record)
+    click.echo(out)
+
+
+@click.command()
+@click.argument("profiles", type=OUT, nargs=-1, required=True)
+@click.option("-o", "--out", type=OUT, required=True, help="Profile table to write (Parquet).")
+@click.option("--rules", default="missing,variance,correlation", show_default=True)
+@click.option("--correlation", default=0.9, show_default=True, help="Threshold of that rule.")
+@click.option("--keep", type=OUT, help="Only these: a name per line, or a table's features.")
+@click.option("--blocklist", type=OUT, help="Not these: the same.")
+def select(
+    profiles: tuple[Path, ...],
+    out: Path,
+    rules: str,
+    correlation: float,
+    keep: Path | None,
+    blocklist: Path | None,
+) -> None:
+    """Select features of profiles, before or after normalising them.
+
+    Rules: missing (no NaN in any well), variance (above 1e-6), frequency (not mostly one value),
+    outliers (none beyond 500; for normalised profiles), correlation (of each correlated pair
+    one), joined by commas; or none. Several tables are read as one.
+
+    \b
+    Example:
+      cpssl select cellprofiler.csv.gz -o complete.parquet --rules missing
+    """
+    from cpssl_lite.base.files import sha256
+    from cpssl_lite.base.provenance import provenance
+    from cpssl_lite.profiles.select import read_feature_list, select_features
+    from cpssl_lite.profiles.table import check_output, read_profiles, write_profiles
+
+    check_output(out, profiles)
+    chosen = [] if rules == "none" else [name.strip() for name in rules.split(",")]
+    lists = {"keep": keep, "block": blocklist}
+    names = {key: read_feature_list(path) for key, path in lists.items() if path}
+    with _about(profiles):
+        table = select_features(read_profiles(profiles), chosen, correlation=correlation, **names)
+    inputs = {str(path): sha256(path) for path in (*profiles, *filter(None, lists.values()))}
+    record = provenance("select", rules=chosen, correlation=correlation, inputs=inputs)
+    write_profiles(table, out, record)
+    click.echo(out)
+
+
+@click.command()
+@click.argument("profiles", nargs=-1, required=True)
+@click.option("-o", "--out", type=OUT, required=True, help="METRICS.json to write.")
+@click.option("--label", metavar="COLUMN", help="Column: target, gene family, ... to match.")
+@click.option("--convention", type=CONVENTION, default="paper", show_default=True)
+@roles
+def evaluate(
+    profiles: tuple[str, ...],
+    out: Path,
+    label: str | None,
+    convention: str,
+    **names: str | None,
+) -> None:
+    """Measure reproducibility and relevance of normalised profiles.
+
+    Each table is one profile, named by its file (well_features.csv: by its folder) or as
+    NAME=PATH.
+
+    \b
+    Example:
+      cpssl evaluate dino.parquet CellProfiler=cp.parquet -o metrics.json --label Metadata_Target
+    """
+    from cpssl_lite.base.files import atomic_path, check_writable
+    from cpssl_lite.profiles.evaluate import evaluate as run_evaluate
+    from cpssl_lite.profiles.table import assign_roles, read_profiles
+
+    named = _named(profiles)
+    check_writable(out, named.values())
+    results: dict[str, dict[str, float | None]] = {}
+    for name, path in named.items():
+        with _about([path]):
+            table = assign_roles(read_profiles(path), label=label, **names)
+            numbers = run_evaluate(table, label=label, convention=convention)
+        # JSON has no NaN: a number that is not defined on these data is null.
+        results[name] = {k: None if v != v else v for k, v in numbers.items()}
+        click.echo(name)
+        for metric, value in numbers.items():
+            click.echo(f"  {metric:<24} {value:.4g}")
+    with atomic_path(out) as scratch:
+        scratch.write_text(json.dumps(results, indent=1) + "\n")
+
+
+@contextmanager
+def _about(paths: Sequence[Path]) -> Iterator[None]:
+    """Make errors about a table name its file."""
+    try:
+        yield
+    except InputError as error:
+        if any(str(path) in str(error) for path in paths):
+            raise
+        more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+        raise InputError(f"{paths[0]}{more}: {error}") from error
+
+
+def _named(items: tuple[str, ...]) -> dict[str, Path]:
+    """Name each profile table: NAME=PATH, else the file's stem, else its folder's name."""
+    named: dict[str, Path] = {}
+    for item in items:
+        name, _, path = item.rpartition("=") if not Path(item).exists() else ("", "", item)
+        file = Path(path)
+        stem = file.name.removesuffix(".gz").rsplit(".", 1)[0]
+        if not name:  # the authors call every table well_features.csv, in a folder per method
+            taken = stem in named or stem == "well_features"
+            name = file.resolve().parent.name if taken else stem
+        if name in named:
+            raise InputError(f"two tables are called {name!r}; name them as NAME=PATH")
+        named[name] = file
+    return named

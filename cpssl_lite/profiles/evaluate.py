@@ -1,0 +1,248 @@
+"""All the paper's metrics of a table of normalised well profiles, and two tables compared."""
+
+import logging
+
+import numpy as np
+import pandas as pd
+
+from cpssl_lite.base.errors import InputError
+from cpssl_lite.metrics.nearest import nearest_accuracies
+from cpssl_lite.metrics.replicates import percent_replicating
+from cpssl_lite.metrics.retrieval import convention_precision, mean_average_precision
+from cpssl_lite.metrics.similarity import encode
+from cpssl_lite.metrics.uncertainty import bootstrap_difference, mean_by, wilcoxon_paired
+from cpssl_lite.profiles.aggregate import aggregate
+from cpssl_lite.profiles.table import (
+    FIELD_LEVEL,
+    feature_columns,
+    find_column,
+    profile_matrix,
+    require,
+)
+
+log = logging.getLogger(__name__)
+
+LABELS = ("Metadata_Target", "Metadata_GeneGroup", "Metadata_Gene")
+CONVENTIONS = ("paper", "released")
+
+
+def evaluate(
+    table: pd.DataFrame, label: str | None = None, convention: str = "paper"
+) -> dict[str, float]:
+    """Measure reproducibility (perturbations) and biological relevance (labels) of profiles.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Normalised well profiles as `read_profiles` or `normalize` return them. Negative
+        controls are left out, positive controls stay, wells without a perturbation name are
+        left out with a log line.
+    label : str, optional
+        Column that says which perturbations do the same [default: the first of
+        Metadata_Target, Metadata_GeneGroup, Metadata_Gene that is there and filled]. A value is
+        taken whole: "A|B" is another label than "A". Perturbations without a label take no part
+        in the label metrics, neither as query nor as candidate.
+    convention : {"paper", "released"}
+        ``paper`` follows the text: cosine distance of the profiles as they are, NSB leaves out
+        the whole batch, NSP and NSBP the perturbation itself, average precision over 100
+        distances. ``released`` gives what the authors' code gives on the same table: features
+        standardised before the nearest-neighbour accuracies, its own masks
+        (`nearest_accuracies`), correlation distance and complete rankings in the mAPs, and
+        ``Image_*`` columns counted as features in the replicate metrics only,
+        and perturbations with a single well counted as not replicating.
+
+    Returns
+    -------
+    dict
+        ``n_wells, n_features, n_perturbations, n_labels, n_batches, n_sources``;
+        ``perturbation_acc_nn``, ``perturbation_acc_nsb``, ``label_acc_nsp``,
+        ``label_acc_nsbp`` on wells; ``perturbation_map`` on batch-aggregated, ``label_map`` on
+        consensus and, with two sources or more, ``cross_source_map`` (perturbations) on
+        source-aggregated profiles; ``replicate_correlation`` (mean over perturbations of the
+        median), ``percent_replicating`` (a fraction), ``percent_replicating_position`` (the same
+        against chance groups from one well position; NaN where positions do not hold at least
+        four different perturbations). NaN where these data define no value: NSB
+        and perturbation mAP with one batch, label metrics without labels.
+
+    Raises
+    ------
+    InputError
+        No column of batches or perturbations, no wells but controls, the rules of
+        `profile_matrix`.
+    """
+    wells = treated_wells(table, convention)
+    column = label_column(wells, label)
+    head, profiles = profile_matrix(wells)
+    treatment = head["Metadata_Perturbation"].to_numpy()
+    labels = head[column].to_numpy() if column else np.full(len(head), "")
+    batch = _batches(head)
+    if len(set(batch)) == 1:
+        log.warning("one batch only: nothing can be matched across batches")
+    well = head["Metadata_Well"].to_numpy() if "Metadata_Well" in head else None
+    if convention == "released":
+        require(wells, "Metadata_Well")
+    accuracies = nearest_accuracies(profiles, treatment, labels, batch, well, convention)
+    sources = set(head.get("Metadata_Source", ())) - {""}
+    result: dict[str, float] = {
+        "n_wells": len(head),
+        "n_features": profiles.shape[1],
+        "n_perturbations": len(set(treatment)),
+        "n_labels": len(set(labels) - {""}),
+        "n_batches": len(set(batch)),
+        "n_sources": len(sources),
+        "perturbation_acc_nn": accuracies["perturbation_nn"],
+        "perturbation_acc_nsb": accuracies["perturbation_nsb"],
+        "label_acc_nsp": accuracies["label_nsp"],
+        "label_acc_nsbp": accuracies["label_nsbp"],
+        "perturbation_map": _map(wells, "batch", "Metadata_Perturbation", convention),
+        "label_map": _map(wells, "consensus", column, convention),
+    }
+    if len(sources) > 1:
+        key = "Metadata_Perturbation"
+        result["cross_source_map"] = _map(wells, "source", key, convention)
+    if convention == "released":
+        profiles = np.hstack([profiles, _field_level(head)])
+    alone = convention == "released"  # perturbations with one well count as not replicating
+    replication = percent_replicating(profiles, treatment, count_single=alone)
+    known = replication.correlation[~np.isnan(replication.correlation)]
+    result["replicate_correlation"] = float(known.mean()) if len(known) else float("nan")
+    result["percent_replicating"] = replication.share
+    if well is not None:
+        matched = percent_replicating(profiles, treatment, position=well, count_single=alone)
+        result["percent_replicating_position"] = matched.share
+    return result
+
+
+def average_precisions(
+    table: pd.DataFrame, label: str | None = None, convention: str = "paper"
+) -> pd.DataFrame:
+    """Average precision of every perturbation: what the two mAPs of `evaluate` are made of.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by perturbation; ``perturbation_ap`` (mean over its batch-aggregated profiles)
+        and ``label_ap`` (of its consensus profile), NaN where nothing could be matched.
+    """
+    wells = treated_wells(table, convention)
+    column = label_column(wells, label)
+    names = sorted(set(wells["Metadata_Perturbation"]))
+    columns = {}
+    for by, what, ap in (
+        ("batch", "Metadata_Perturbation", "perturbation_ap"),
+        ("consensus", column, "label_ap"),
+    ):
+        if what is None:
+            columns[ap] = pd.Series(np.nan, index=names)
+            continue
+        head, profiles = profile_matrix(_labelled(aggregate(wells, by), what))
+        values = convention_precision(profiles, head[what].to_numpy(), convention)
+        treatment = head["Metadata_Perturbation"].to_numpy()
+        means = mean_by(values, encode(treatment))
+        columns[ap] = pd.Series(means, index=np.unique(treatment.astype(str)))
+    return pd.DataFrame(columns).reindex(names)
+
+
+def compare(
+    a: pd.DataFrame,
+    b: pd.DataFrame,
+    label: str | None = None,
+    convention: str = "paper",
+    n: int = 2000,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Compare two profile tables of the same screen, perturbation by perturbation.
+
+    Returns
+    -------
+    dict
+        For ``perturbation_map`` and ``label_map``: ``_difference`` (a - b, mean over the
+        perturbations that both have), ``_low``, ``_high`` (95% bootstrap interval over
+        perturbations), ``_p`` (Wilcoxon signed-rank) and ``_n``.
+
+    Raises
+    ------
+    InputError
+        The tables have no perturbation in common.
+    """
+    left, right = (average_precisions(table, label, convention) for table in (a, b))
+    shared = left.index.intersection(right.index)
+    if shared.empty:
+        raise InputError("the two profile tables have no perturbation in common")
+    lost = len(left) + len(right) - 2 * len(shared)
+    if lost:
+        log.warning("%d perturbations are in one of the two tables only and are left out", lost)
+    result: dict[str, float] = {}
+    for column, name in (("perturbation_ap", "perturbation_map"), ("label_ap", "label_map")):
+        x, y = (side.loc[shared, column].to_numpy() for side in (left, right))
+        mean, low, high = bootstrap_difference(x, y, n, seed)
+        result |= {
+            f"{name}_difference": mean,
+            f"{name}_low": low,
+            f"{name}_high": high,
+            f"{name}_p": wilcoxon_paired(x, y),
+            f"{name}_n": int(np.count_nonzero(~np.isnan(x - y))),
+        }
+    return result
+
+
+def treated_wells(table: pd.DataFrame, convention: str = "paper") -> pd.DataFrame:
+    """Wells that are evaluated: no negative controls, with a perturbation name and a profile."""
+    if convention not in CONVENTIONS:
+        raise InputError(f"convention {convention!r} is not one of {', '.join(CONVENTIONS)}")
+    require(table, "Metadata_Perturbation", "Metadata_Batch")
+    wells = table
+    if "Metadata_Control" in wells:
+        wells = wells[wells["Metadata_Control"] != "negcon"]
+    nameless = wells["Metadata_Perturbation"] == ""
+    if nameless.any():
+        log.warning("%d wells without a perturbation name are left out", int(nameless.sum()))
+        wells = wells[~nameless]
+    features = feature_columns(wells)
+    empty = wells[features].isna().all(axis=1)
+    if empty.any() and not empty.all():
+        log.warning("%d wells have no values and are left out", int(empty.sum()))
+        wells = wells[~empty]
+    if len(wells) < 2:
+        raise InputError(f"{len(wells)} wells are left without the negative controls; need 2")
+    return wells
+
+
+def label_column(table: pd.DataFrame, label: str | None) -> str | None:
+    """The column that holds the labels; None (and a log line) if the table has no labels."""
+    if label:
+        column = find_column(table, label)
+        require(table, column)
+        return column
+    for column in LABELS:
+        if column in table and (table[column] != "").any():
+            log.info("labels: %s", column)
+            return column
+    log.warning("no labels (none of %s is filled): label metrics are undefined", ", ".join(LABELS))
+    return None
+
+
+def _map(wells: pd.DataFrame, by: str, column: str | None, convention: str) -> float:
+    """Mean average precision of matching `column` on profiles aggregated at a level."""
+    if column is None:
+        return float("nan")
+    head, profiles = profile_matrix(_labelled(aggregate(wells, by), column))
+    return mean_average_precision(profiles, head[column].to_numpy(), convention)
+
+
+def _labelled(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    return table[table[column] != ""]
+
+
+def _batches(head: pd.DataFrame) -> np.ndarray:
+    """Batch of each well; two sources may both have a "Batch1"."""
+    if "Metadata_Source" not in head:
+        return head["Metadata_Batch"].to_numpy(dtype=str)
+    return (head["Metadata_Source"] + "/" + head["Metadata_Batch"]).to_numpy(dtype=str)
+
+
+def _field_level(head: pd.DataFrame) -> np.ndarray:
+    """The ``Image_*`` columns without missing values, as (n, m) float64."""
+    fields = head.filter(regex=f"^{FIELD_LEVEL}").select_dtypes("number")
+    values = fields.to_numpy(dtype=np.float64)
+    return values[:, np.isfinite(values).all(axis=0)]

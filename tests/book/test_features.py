@@ -1,0 +1,156 @@
+"""Features by type: from images, tables and the authors' layout; every bad parameter, one line."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cpssl_lite.base.errors import InputError
+from cpssl_lite.book.features import load_features, random_features
+from cpssl_lite.data.simulate.screen import simulate
+from cpssl_lite.images.metadata import canonical_metadata
+from cpssl_lite.profiles.find import find_tables, release_tables
+from cpssl_lite.profiles.table import feature_columns
+
+
+@pytest.fixture(scope="module")
+def screen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return simulate("tiny", tmp_path_factory.mktemp("screen") / "tiny", workers=1)
+
+
+@pytest.fixture
+def well_features() -> pd.DataFrame:
+    """A table as the authors write it: 8 wells, DMSO in two of them."""
+    names = ["DMSO", "a", "b", "c"] * 2
+    head = {"batch": ["B1"] * 4 + ["B2"] * 4, "plate": ["P1"] * 4 + ["P2"] * 4}
+    head |= {"well": [f"A{n:02}" for n in range(1, 9)], "perturbation_id": names}
+    values = np.random.default_rng(0).normal(size=(8, 3))
+    return pd.DataFrame(head | {f"emb{i}": values[:, i] for i in range(3)})
+
+
+def put(table: pd.DataFrame, path: Path) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(path)
+    return str(path)
+
+
+def test_from_images_to_normalised_tables(screen: Path) -> None:
+    features = load_features(screen, method="mad_robustize", seed=1)
+    assert list(features.raw) == ["DINO", "MAE", "SimCLR", "Random weights"]
+    assert features.simulated and features.data_kind == "simulated"
+    assert features.image_table == screen and len(features.images) == 24
+    assert features.architectures["DINO"] == features.architectures["Random weights"]
+    assert features.made_from["data"] == screen.parent / "dataset.yaml"
+    assert set(features.made_from["checkpoint"]) == {"DINO", "MAE", "SimCLR"}
+    kept = {path.name for path in (screen.parent / "profiles").glob("*.parquet")}
+    assert kept == {"DINO.parquet", "MAE.parquet", "SimCLR.parquet", "Random_weights.parquet"}
+    tables = features.normalized()
+    values = tables["DINO"][feature_columns(tables["DINO"])]
+    assert values.median().abs().max() < 1e-6, "every feature centred on its plate"
+
+
+def test_tables_keep_their_roles_and_their_own_methods(well_features, tmp_path: Path) -> None:
+    for number in (1, 2):
+        part = well_features[well_features["batch"] == f"B{number}"]
+        put(part, tmp_path / "screen7" / f"p{number}.csv")
+    features = load_features(
+        profiles={"CellProfiler": str(tmp_path / "screen7" / "p?.csv")}, batch="plate"
+    )
+    wells = features.raw["CellProfiler"]
+    assert wells["Metadata_Batch"].tolist() == ["P1"] * 4 + ["P2"] * 4
+    assert (wells["Metadata_Control"] == "negcon").sum() == 2
+    assert features.methods == {"CellProfiler": "mad_robustize"}
+    assert (features.simulated, features.data_kind) == (False, "screen7")
+    assert features.image_table is None and features.images is None
+
+
+def test_simulated_tables_among_others_are_not_called_real(well_features, tmp_path: Path) -> None:
+    drawn = put(well_features.assign(Metadata_Origin="simulated"), tmp_path / "mix" / "drawn.csv")
+    other = put(well_features, tmp_path / "mix" / "other.csv")
+    assert load_features(profiles={"A": other}).data_kind == "mix"
+    features = load_features(profiles={"A": other, "B": drawn}, data_name="mine")
+    assert features.simulated and features.data_kind == "simulated"
+
+
+@pytest.mark.parametrize(
+    "inside", ["embeddings/ORF", "SSL_data/embeddings/ORF", "ORF", "SSL_data/ORF", "", "SSL_data"]
+)
+def test_the_release_is_found_wherever_it_was_unpacked(well_features, tmp_path, inside) -> None:
+    for method in ("CellProfiler", "DINO_ViT-S"):
+        put(well_features, tmp_path / inside / method / "well_features.csv")
+    features = load_features(release=tmp_path, release_set="ORF")
+    assert list(features.raw) == ["CellProfiler", "DINO_ViT-S"]
+    assert set(features.methods.values()) == {"none"}, "its authors normalised it"
+    assert features.data_kind == "JUMP-CP ORF"
+    assert load_features(release=tmp_path, release_set="ORF", data_name="mine").data_kind == "mine"
+
+
+def test_the_named_set_goes_before_what_lies_beside_it(well_features, tmp_path: Path) -> None:
+    for place in ("multisource", "ORF"):
+        put(well_features, tmp_path / "embeddings" / place / place / "well_features.csv")
+    assert list(release_tables(tmp_path, "ORF")) == ["ORF"]
+
+
+def test_random_features_keep_the_wells(well_features) -> None:
+    wells = canonical_metadata(well_features)
+    random = random_features(wells, np.random.default_rng(1))
+    columns = feature_columns(wells)
+    assert random.drop(columns=columns).equals(wells.drop(columns=columns))
+    assert not np.isclose(random[columns], wells[columns]).any()
+
+
+def test_bad_parameters_are_one_clear_line(well_features, screen, tmp_path: Path) -> None:
+    file = put(well_features, tmp_path / "DINO" / "well_features.csv")
+    for message, given in {
+        "give one of them": {"profiles": {"a": file}, "release": tmp_path},
+        "profiles a: no such file: nowhere": {"profiles": {"a": ["nowhere*.csv"]}},
+        "profiles a: no such file: none given": {"profiles": {"a": []}},
+        "neither an image table nor a simulated screen \\(lite, ": {"data": "lit"},
+        "release .*nowhere: no such folder": {"release": tmp_path / "nowhere"},
+        "not one of multisource, singlesource, ORF": {"release": tmp_path, "release_set": "orf"},
+        "no embeddings/ORF/METHOD/well_features.csv": {
+            "release": screen.parent,
+            "release_set": "ORF",
+        },
+        "'Random weights' is taken": {"data": screen, "checkpoints": {"Random weights": "x"}},
+        "no column 'gene'": {"profiles": {"a": file}, "label": "gene"},
+    }.items():
+        with pytest.raises(InputError, match=message) as caught:
+            load_features(**given)
+        assert "\n" not in str(caught.value)
+
+
+def test_one_path_several_and_patterns(tmp_path: Path) -> None:
+    for name in ("b.csv", "a.csv", "[x].csv"):
+        (tmp_path / name).touch()
+    a, b, x = (str(tmp_path / name) for name in ("a.csv", "b.csv", "[x].csv"))
+    assert find_tables({"m": a, "n": [b, a], "o": str(tmp_path / "?.csv"), "p": x}) == {
+        "m": [a], "n": [b, a], "o": [a, b], "p": [x]
+    }  # fmt: skip
+
+
+def test_measured_features_that_run_away_are_left_out_and_learned_ones_kept(tmp_path):
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(24, 4))
+    values[:, 3] *= 0.1
+    values[5, 3] = 1e3  # thousands of MADs
+    head = pd.DataFrame(
+        {
+            "Metadata_Plate": "P",
+            "Metadata_Batch": "B",
+            "Metadata_Well": [f"A{i + 1:02d}" for i in range(24)],
+            "Metadata_Perturbation": ["DMSO"] * 8 + [f"c{i % 8}" for i in range(16)],
+            "Metadata_Control": ["negcon"] * 8 + [""] * 16,
+        }
+    )
+    named = {"CellProfiler": "Cells_F", "Mine": "emb_000"}
+    for name, prefix in named.items():
+        table = pd.concat(
+            [head, pd.DataFrame(values, columns=[f"{prefix}{i}" for i in range(4)])], axis=1
+        )
+        table.to_csv(tmp_path / f"{name}.csv", index=False)
+    profiles = {name: str(tmp_path / f"{name}.csv") for name in named}
+    tables = load_features(profiles=profiles, method="mad_robustize").normalized()
+    assert len(feature_columns(tables["CellProfiler"])) == 3
+    assert len(feature_columns(tables["Mine"])) == 4

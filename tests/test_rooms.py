@@ -1,0 +1,53 @@
+"""The rooms of the package: arrows between them go one way, and nothing lies at the root."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "cpssl_lite"
+# What each room may use besides itself and `base`.
+MAY_USE: dict[str, set[str]] = {
+    "base": set(),
+    "metrics": set(),
+    "images": set(),
+    "models": {"images"},
+    "profiles": {"images", "models", "metrics"},
+    "data": {"images", "profiles"},
+    "bioactivity": {"images", "models", "profiles", "metrics"},
+    "book": {"images", "models", "profiles", "metrics", "data", "bioactivity"},
+    "cli": {"images", "models", "profiles", "metrics", "data", "bioactivity", "book"},
+}
+
+
+def rooms_used(source: str) -> set[str]:
+    """Rooms that a file imports from, inside functions too."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "imports are written out in full"
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    parts = [name.split(".") for name in names]
+    return {part[1] for part in parts if part[0] == PACKAGE.name and len(part) > 1}
+
+
+def test_the_root_holds_one_file_and_rooms_with_a_line_each() -> None:
+    assert [path.name for path in PACKAGE.glob("*.py")] == ["__init__.py"]
+    rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert rooms == set(MAY_USE)
+    for room in rooms:
+        said = ast.get_docstring(ast.parse((PACKAGE / room / "__init__.py").read_text()))
+        assert said and "\n" not in said, room
+
+
+@pytest.mark.parametrize("room", MAY_USE)
+def test_arrows_go_one_way(room: str) -> None:
+    allowed = MAY_USE[room] | {room, "base", "__version__"}
+    for path in (PACKAGE / room).rglob("*.py"):
+        assert rooms_used(path.read_text()) <= allowed, path
+
+
+def test_an_arrow_against_the_order_is_seen() -> None:
+    assert rooms_used("def f():\n    from cpssl_lite.book.html import cell") == {"book"}
