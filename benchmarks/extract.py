@@ -28,12 +28,13 @@ from cpssl_lite.data.simulate.mosaic import mosaics
 from cpssl_lite.images.crops import cut, foreground_share, grid, select
 from cpssl_lite.images.tiff import read_merged
 from cpssl_lite.models.encoder import Encoder
+from cpssl_lite.models.precision import name_of, native_precisions
 from cpssl_lite.models.roofline import forward_flops, matmul_ceiling
 from cpssl_lite.models.vit import ARCHITECTURES, ViT
 from cpssl_lite.profiles.extract import extract
 from cpssl_lite.profiles.table import profile_matrix, read_profiles
 
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+KINDS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def plain_loop(images: pd.DataFrame, encoder: Encoder, device: str) -> np.ndarray:
@@ -74,7 +75,7 @@ def beside_plain_loop(
     profiles, done = {}, {}
     for turn in range(-1, args.repeats):  # the first round warms up
         rows = images if turn >= 0 else images[:1]
-        for way in ("plain loop", *PRECISIONS):
+        for way in ("plain loop", *native_precisions(args.device)):
             encoder.seconds, encoder.crops = 0.0, 0
             out = folder / f"{way}{turn}.parquet"
             start = time.perf_counter()
@@ -96,14 +97,18 @@ def beside_plain_loop(
     for way, pairs in times.items():
         seconds, inside = (statistics.median(p) for p in zip(*pairs, strict=True))
         rate = forward_flops(encoder.network.shape, encoder.crop_size) * done[way] / inside
-        ceiling = matmul_ceiling(args.device, PRECISIONS.get(way, torch.float32))
+        ceiling = matmul_ceiling(args.device, KINDS.get(way, torch.float32))
         print(
             f"{way:12} {seconds / len(images):8.3f} {plain / seconds:8.2f} "
             f"{inside / seconds:8.0%} {rate / 1e9:8.0f} {rate / ceiling:8.0%}"
         )
-    expected, got = profiles["plain loop"], profiles["bf16"]
+    expected = profiles["plain loop"]
     difference = np.abs(profiles["fp32"] - expected).max()
     print(f"fp32: largest difference from the plain loop {difference:.1e}")
+    if "bf16" not in profiles:
+        print(f"bf16: {name_of(args.device)} has none")
+        return
+    got = profiles["bf16"]
     norms = np.linalg.norm(expected, axis=1) * np.linalg.norm(got, axis=1)
     cosine = (expected * got).sum(axis=1) / norms
     print(f"bf16: smallest cosine similarity of a well with the plain loop {cosine.min():.6f}")
@@ -130,7 +135,7 @@ def network_alone(encoder: Encoder, batch: int, device: str) -> None:
         return time.perf_counter() - start
 
     print(f"\nnetwork alone, batch of {batch}: fastest of 7, gain, seconds of the first call")
-    for precision in PRECISIONS:
+    for precision in native_precisions(device):
         kind = torch.autocast(torch.device(device).type, torch.bfloat16, precision == "bf16")
         with torch.inference_mode(), kind:
             warm = {}
@@ -158,20 +163,20 @@ def network_alone(encoder: Encoder, batch: int, device: str) -> None:
 
 
 def plate(folder: Path, images: pd.DataFrame, encoder: Timed, fields: int, device: str) -> None:
-    """Print what a plate of so many fields takes in bf16; its files are the same few in turn."""
+    """Print what a plate of so many fields takes, bf16 if it can be; its files are a few in turn."""
     rows = images.iloc[np.arange(fields) % len(images)].reset_index(drop=True)
     letters = "ABCDEFGHIJKLMNOP"
     rows["Metadata_Well"] = [f"{letters[i // 216 % 16]}{i // 9 % 24 + 1:02d}" for i in rows.index]
-    encoder.crops = 0
+    encoder.crops, precision = 0, native_precisions(device)[-1]
     start = time.perf_counter()
-    out = extract(rows, encoder, folder / "plate.parquet", precision="bf16", device=device)
+    out = extract(rows, encoder, folder / "plate.parquet", precision="auto", device=device)
     seconds = time.perf_counter() - start
     rate = forward_flops(encoder.network.shape, encoder.crop_size) * encoder.crops / seconds
     source = f"{len(images)} files in turn, from memory"
-    print(f"\nplate of {fields} fields ({source}), bf16: {seconds:.1f} s")
+    print(f"\nplate of {fields} fields ({source}), {precision}: {seconds:.1f} s")
     wells, crops = len(read_profiles(out)), encoder.crops
     print(f"{wells} wells, {fields / seconds:.1f} fields/s, {crops / seconds:.0f} crops/s")
-    print(f"{rate / matmul_ceiling(device, torch.bfloat16):.0%} of the bf16 ceiling")
+    print(f"{rate / matmul_ceiling(device, KINDS[precision]):.0%} of the {precision} ceiling")
     print(f"{seconds / fields * 3456 / 60:.2f} minutes for 3,456 fields; the paper has 1.3")
 
 

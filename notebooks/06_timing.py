@@ -74,6 +74,7 @@ from cpssl_lite.images.rows import read_field
 from cpssl_lite.images.tiff import read_merged
 from cpssl_lite.images.zarrs import write_zarr
 from cpssl_lite.models.encoder import Encoder
+from cpssl_lite.models.precision import name_of, native_precisions
 from cpssl_lite.models.roofline import forward_flops, matmul_ceiling
 from cpssl_lite.models.transfer import load_transfer
 from cpssl_lite.models.vit import build_vit
@@ -145,7 +146,7 @@ for name, encoder in encoders.items():
     cutting = seconds(
         lambda n=encoder.crop_size: [crops_with_cells(f, n, 5) for f in read]
     )
-    for precision in ("fp32", "bf16"):
+    for precision in native_precisions(device):
         key, out = f"{name}, {precision}", folder / f"{len(totals)}.parquet"
         extract(
             images[:1], encoder, folder / "warm.parquet", precision=precision
@@ -216,6 +217,11 @@ def span(value):
     return f"{value:.2f} s"
 
 
+no_bf16 = (
+    ""
+    if "bf16" in native_precisions(device)
+    else f"; {name_of(device)} has no bf16"
+)
 missing = (
     "not installed" if not program else "give its pipeline: -p pipeline=FILE"
 )
@@ -244,7 +250,7 @@ html_table(
         if "CellProfiler" in totals
         else [("CellProfiler", *["-"] * 4, missing, "-")]
     ),
-    caption=f"{fields} fields on {on_device} (simulated); a plate has 3,456",
+    caption=f"{fields} fields on {on_device} (simulated); a plate has 3,456{no_bf16}",
 )
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-seconds", "caption": "Seconds for a field on this machine, from files to features, on a logarithmic scale (simulated pixels). CellProfiler-style is segmentation and measurement of every cell in Python with cp_measure, not CellProfiler itself."}, "image": {"alt": "Horizontal bars of seconds per field, one for each way to make features."}}
@@ -287,12 +293,10 @@ forward(16)
 work = len(crops) * forward_flops(encoder.network.shape, 224)
 reached = {
     kind: work / min(seconds(lambda k=kind: forward(16, k)) for _ in range(2))
-    for kind in ("fp32", "bf16")
+    for kind in native_precisions(device)
 }
-ceiling = {
-    "fp32": matmul_ceiling(device),
-    "bf16": matmul_ceiling(device, torch.bfloat16),
-}
+kinds = {"fp32": torch.float32, "bf16": torch.bfloat16}
+ceiling = {kind: matmul_ceiling(device, kinds[kind]) for kind in reached}
 
 # %% tags=["hide-input"]
 files = [Path(row["FileName_Merged"]) for row in rows]
@@ -523,7 +527,7 @@ HTML(
 
 # %% tags=["hide-input"]
 kind = "simulated" if device == "cpu" else "simulated, GPU"
-best = min(totals[f"{first}, fp32"], totals[f"{first}, bf16"])
+best = min(s for name, s in totals.items() if name.startswith(first))
 slow = totals.get("CellProfiler") or totals.get("CellProfiler-style")
 if slow:
     display(claims.record("faster-than-segmentation", slow / best, kind))

@@ -84,7 +84,13 @@ def train(method: str, table: Path, out: Path, devices: int, nodes: int, **optio
 @click.option("--transfer", help="ViT-S/16, ViT-B/16 (of --checkpoint or the hub) or stand-in.")
 @click.option("--random-weights", is_flag=True, help="Same network, fresh random weights.")
 @click.option("--seed", default=0, show_default=True, help="Seed of --random-weights.")
-@click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16", "auto"]),
+    default="fp32",
+    show_default=True,
+    help="auto: the fastest that the device has.",
+)
 @click.option(
     "--convention", type=CONVENTION, help="Where text and code differ [default: see above]."
 )

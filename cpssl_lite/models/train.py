@@ -27,6 +27,7 @@ from cpssl_lite.models.curves import draw_curves
 from cpssl_lite.models.dino import DINO
 from cpssl_lite.models.mae import MAE
 from cpssl_lite.models.objective import Objective
+from cpssl_lite.models.precision import name_of, native_precisions
 from cpssl_lite.models.recipes import load_recipe
 from cpssl_lite.models.simclr import SimCLR
 
@@ -82,6 +83,8 @@ def train(
     if final.is_file():
         log.info("%s is complete", final)
         return final
+    if recipe["precision"] == "bf16-mixed":
+        _need_bf16(accelerator)
     crops = crop_specs(recipe)
     given = recipe["normalisation"]
     mean, sd = given["mean"], given["sd"]
@@ -145,6 +148,16 @@ def train(
         draw_curves(out / "metrics.csv", out / "curves.png")
         save_encoder(final, objective.encoder, card)
     return final
+
+
+def _need_bf16(accelerator: str) -> None:
+    """Refuse mixed precision on a device that would only imitate it."""
+    device = "cpu" if accelerator == "cpu" else "cuda" if torch.cuda.is_available() else "cpu"
+    if "bf16" not in native_precisions(device):
+        raise InputError(
+            f"precision bf16-mixed: {name_of(device)} has no bf16 instructions and would take many "
+            "times as long; put `precision: 32-true` into --config"
+        )
 
 
 @contextmanager

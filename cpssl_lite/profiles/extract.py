@@ -25,6 +25,7 @@ from cpssl_lite.base.sources import behaviour_digest, modules_used
 from cpssl_lite.images.rows import file_of
 from cpssl_lite.images.tiff import read_header
 from cpssl_lite.models.encoder import Encoder
+from cpssl_lite.models.precision import choose_precision
 from cpssl_lite.profiles.embed import embed_fields
 from cpssl_lite.profiles.plates import check_images, images_digest, is_current, plates_of, wells_of
 from cpssl_lite.profiles.table import check_output, write_profiles
@@ -61,8 +62,9 @@ def extract(
         default, None); the paper's text averages each field first. Where raw single-channel
         files are read, the low percentile of the intensity scaling is 0.01 (text, default) or
         0.1 (released).
-    precision : {"fp32", "bf16"}
-        bf16 runs the network under autocast; averages are kept in float64 either way.
+    precision : {"fp32", "bf16", "auto"}
+        bf16 runs the network under autocast, on devices that have it; auto takes the fastest
+        that the device has. Averages are kept in float64 either way.
     batch_size
         Crops in a batch [default: 16, on a GPU 512]: small ones stay in a processor's cache.
     device
@@ -82,8 +84,8 @@ def extract(
     ------
     InputError
         A file is missing, damaged, smaller than a crop or of another size than the first; the
-        network gives NaN; a well carries two perturbations; there is no such device; the
-        output cannot be written.
+        network gives NaN; a well carries two perturbations; there is no such device, or it has
+        no bf16; the output cannot be written.
 
     Notes
     -----
@@ -94,11 +96,11 @@ def extract(
     """
     if convention not in (None, *CONVENTIONS):
         raise InputError(f"convention {convention!r} is not one of {', '.join(CONVENTIONS)}")
-    if precision not in ("fp32", "bf16"):
-        raise InputError(f"precision {precision!r} is not one of fp32, bf16")
     for what, number in (("batch_size", batch_size), ("devices", devices), ("nodes", nodes)):
         if number is not None and number < 1:
             raise InputError(f"{what} must be 1 or more, got {number}")
+    device = _usable(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    precision = choose_precision(precision, device)
     out = Path(out)
     check_output(out)
     check_images(images)
@@ -113,7 +115,6 @@ def extract(
     if is_current(out, whole):
         log.info("%s: up to date", out)
         return out
-    device = _usable(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     team = _Team(device, devices, nodes)
     with one_writer(out) if team.rank == 0 else nullcontext():
         team.wait()

@@ -22,6 +22,7 @@ from cpssl_lite.models.crops_data import (
     random_crop,
 )
 from cpssl_lite.models.objective import Objective
+from cpssl_lite.models.precision import native_precisions
 from cpssl_lite.models.recipes import FOLDER, load_recipe, recipe_names
 
 SMALL = {
@@ -128,6 +129,7 @@ def test_ctrl_c_is_passed_on(table, tmp_path, monkeypatch):
         signal.signal(signal.SIGINT, answer)
 
 
+@pytest.mark.skipif("bf16" not in native_precisions(), reason="this processor has no bf16")
 def test_bf16_keeps_the_weights_in_fp32(table, tmp_path):
     losses = {}
     for precision in ("32-true", "bf16-mixed"):
@@ -137,6 +139,13 @@ def test_bf16_keeps_the_weights_in_fp32(table, tmp_path):
         losses[precision] = pd.read_csv(path.parent / "metrics.csv")["loss"].to_numpy()
     gap = np.abs(losses["bf16-mixed"] - losses["32-true"])
     assert 0 < gap.max() < 0.1
+
+
+def test_bf16_is_refused_where_it_would_be_imitated(table, tmp_path, monkeypatch):
+    monkeypatch.setattr("cpssl_lite.models.precision._has_bf16", lambda kind: False)
+    recipe = config(tmp_path, "dino", epochs=1, precision="bf16-mixed")
+    with pytest.raises(InputError, match="this processor has no bf16 .* `precision: 32-true`"):
+        training.train("dino", table, tmp_path / "run", recipe, accelerator="cpu")
 
 
 def test_another_seed_gives_other_weights(table, tmp_path):

@@ -14,6 +14,7 @@ from cpssl_lite.images.crops import cut, foreground_share, grid, select
 from cpssl_lite.images.table import read_image_table
 from cpssl_lite.images.tiff import write_merged
 from cpssl_lite.models.encoder import Encoder
+from cpssl_lite.models.precision import native_precisions
 from cpssl_lite.models.vit import build_vit
 from cpssl_lite.profiles.extract import extract
 from cpssl_lite.profiles.table import (
@@ -73,7 +74,7 @@ def test_a_real_network_equals_the_plain_loop(screen, tmp_path, pooling, per_cha
     images = read_image_table(screen)
     with torch.inference_mode():
         wells = [np.concatenate(w).mean(0) for w in plain_loop(images, encoder).values()]
-    for precision in ("fp32", "bf16"):
+    for precision in native_precisions():
         out = extract(images, encoder, tmp_path / f"{precision}.parquet", precision=precision)
         profiles = profile_matrix(read_profiles(out))[1]
         if precision == "fp32":
