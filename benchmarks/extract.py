@@ -163,7 +163,7 @@ def network_alone(encoder: Encoder, batch: int, device: str) -> None:
 
 
 def plate(folder: Path, images: pd.DataFrame, encoder: Timed, fields: int, device: str) -> None:
-    """Print what a plate of so many fields takes, bf16 if it can be; its files are a few in turn."""
+    """Print what a plate takes, in bf16 where there is one; its files are the same few in turn."""
     rows = images.iloc[np.arange(fields) % len(images)].reset_index(drop=True)
     letters = "ABCDEFGHIJKLMNOP"
     rows["Metadata_Well"] = [f"{letters[i // 216 % 16]}{i // 9 % 24 + 1:02d}" for i in rows.index]

@@ -1,5 +1,7 @@
-"""What a network asks of the machine, and what the machine can give."""
+"""What a network asks of the machine, what the machine can give, and measuring within a bound."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from time import perf_counter
 
 import torch
@@ -17,15 +19,67 @@ def forward_flops(shape: Shape, size: int) -> float:
     return shape.depth * block + 2 * tokens * shape.patch**2 * shape.in_channels * shape.width
 
 
-def matmul_ceiling(device: str = "cpu", kind: torch.dtype = torch.float32) -> float:
-    """FLOP/s of a large square matrix product on this machine: the best of several."""
-    size = 8192 if device.startswith("cuda") else 2048
-    a = torch.randn(size, size, device=device).to(kind)
-    times = []
-    for _ in range(8):
+@dataclass(frozen=True)
+class Timing:
+    """The fastest of several runs, and whether the bound cut their number short."""
+
+    seconds: float
+    repeats: int
+    bounded: bool
+
+
+def fastest(work: Callable[[], object], repeats: int = 3, limit: float = 10.0) -> Timing:
+    """Time `work` up to so many times, and no more once `limit` seconds are spent.
+
+    One run always happens, so that there is a number; how long it takes is for the caller to
+    choose (see `affordable`).
+
+    Examples
+    --------
+    >>> fastest(lambda: None, repeats=3).repeats
+    3
+    """
+    times: list[float] = []
+    begun = perf_counter()
+    while len(times) < repeats:
         start = perf_counter()
-        a @ a
-        if device.startswith("cuda"):
-            torch.cuda.synchronize()
+        work()
         times.append(perf_counter() - start)
-    return 2 * size**3 / min(times)
+        # The next run would take about as long as the shortest so far.
+        if perf_counter() - begun + min(times) > limit:
+            break
+    return Timing(min(times), len(times), len(times) < repeats)
+
+
+def affordable(wanted: int, one: float, limit: float) -> int:
+    """How many of `wanted` pieces fit into `limit` seconds, if a first one took `one`; at least 1.
+
+    Examples
+    --------
+    >>> affordable(8, one=2.0, limit=9.0), affordable(8, one=60.0, limit=9.0)
+    (4, 1)
+    """
+    return max(1, min(wanted, int(limit / max(one, 1e-9))))
+
+
+def matmul_ceiling(
+    device: str = "cpu", kind: torch.dtype = torch.float32, limit: float = 4.0
+) -> float:
+    """FLOP/s of a large square matrix product on this machine: the best of several.
+
+    The side is halved until one product takes at most an eighth of `limit` seconds: on a slow
+    machine the answer comes from smaller matrices, not after minutes.
+    """
+    side = 8192 if device.startswith("cuda") else 2048
+
+    def product(a: torch.Tensor) -> None:
+        a @ a
+        if a.is_cuda:
+            torch.cuda.synchronize()
+
+    probe = torch.randn(256, 256, device=device).to(kind)
+    one = fastest(lambda: product(probe), limit=limit / 8).seconds
+    while side > 256 and one * (side / 256) ** 3 > limit / 8:
+        side //= 2
+    a = torch.randn(side, side, device=device).to(kind)
+    return 2 * side**3 / fastest(lambda: product(a), 8, limit).seconds

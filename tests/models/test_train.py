@@ -144,7 +144,7 @@ def test_bf16_keeps_the_weights_in_fp32(table, tmp_path):
 def test_bf16_is_refused_where_it_would_be_imitated(table, tmp_path, monkeypatch):
     monkeypatch.setattr("cpssl_lite.models.precision._has_bf16", lambda kind: False)
     recipe = config(tmp_path, "dino", epochs=1, precision="bf16-mixed")
-    with pytest.raises(InputError, match="this processor has no bf16 .* `precision: 32-true`"):
+    with pytest.raises(InputError, match=r"this processor has no bf16 .* `precision: 32-true`"):
         training.train("dino", table, tmp_path / "run", recipe, accelerator="cpu")
 
 
