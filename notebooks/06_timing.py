@@ -35,12 +35,15 @@
 
 # %% tags=["parameters"]
 fields = 4  # fields to time; more is steadier
+limit = (
+    40  # seconds for all measurements, about: slow machines time fewer fields
+)
 size = 1080  # their side in pixels
 networks = ["ViT-S/16", "ViT-B/16"]  # architectures to time
 transfer = "stand-in"  # ImageNet network: stand-in, ViT-S/16, ViT-B/16, or ""
 segmentation = True  # time the CellProfiler-style pipeline, too
 pipeline = ""  # .cppipe file: CellProfiler itself is timed, if installed
-batch_sizes = [8, 16, 32, 64]  # crops a batch, for the scaling figure
+batch_sizes = [4, 8, 16, 32]  # crops a batch, for the scaling figure
 processes = [1, 2]  # processes for the scaling figure; [] leaves it out
 gpu_price = 0.53  # USD an hour for a machine with one GPU: put in yours
 core_price = 0.0425  # USD an hour for a CPU core: put in yours
@@ -75,7 +78,12 @@ from cpssl_lite.images.tiff import read_merged
 from cpssl_lite.images.zarrs import write_zarr
 from cpssl_lite.models.encoder import Encoder
 from cpssl_lite.models.precision import name_of, native_precisions
-from cpssl_lite.models.roofline import forward_flops, matmul_ceiling
+from cpssl_lite.models.roofline import (
+    affordable,
+    fastest,
+    forward_flops,
+    matmul_ceiling,
+)
 from cpssl_lite.models.transfer import load_transfer
 from cpssl_lite.models.vit import build_vit
 from cpssl_lite.profiles.embed import crops_with_cells
@@ -134,7 +142,15 @@ if transfer:
 rows = images.to_dict("records")
 read = [read_field(row, channels) for row in rows]
 reading = seconds(lambda: [read_field(row, channels) for row in rows])
-totals, parts = {}, {}
+totals, parts, timed = {}, {}, {}
+
+
+def crops_a_field(encoder):
+    """Crops with cells in a field, on average."""
+    found = [len(crops_with_cells(f, encoder.crop_size, 5)) for f in read]
+    return np.mean(found)
+
+
 for name, encoder in encoders.items():
     clock = []  # the moments when the network begins (negative) and ends
     encoder.to(device).register_forward_pre_hook(
@@ -146,24 +162,31 @@ for name, encoder in encoders.items():
     cutting = seconds(
         lambda n=encoder.crop_size: [crops_with_cells(f, n, 5) for f in read]
     )
+    four = torch.zeros(4, 5, encoder.crop_size, encoder.crop_size).to(device)
     for precision in native_precisions(device):
         key, out = f"{name}, {precision}", folder / f"{len(totals)}.parquet"
-        extract(
-            images[:1], encoder, folder / "warm.parquet", precision=precision
-        )
+        # A first short look says how many fields can be afforded.
+        one = fastest(lambda e=encoder, x=four: e(x), 2).seconds / 4
+        n = affordable(fields, one * crops_a_field(encoder), limit / 8)
+        timed[key] = n
         clock.clear()
         whole = seconds(
-            lambda e=encoder, o=out, p=precision: extract(
-                images, e, o, precision=p
+            lambda e=encoder, o=out, p=precision, n=n: extract(
+                images[:n], e, o, precision=p
             )
         )
         wells = pd.read_parquet(out)
         writing = seconds(
             lambda w=wells: write_profiles(w, folder / "x.parquet", {})
         )
-        parts[key] = reading, cutting, sum(clock), fields * writing
+        parts[key] = (
+            reading / fields,
+            cutting / fields,
+            sum(clock) / n,
+            writing,
+        )
         # A table is written for the plate, then for all plates
-        totals[key] = (whole - 2 * writing) / fields
+        totals[key] = (whole - 2 * writing) / n
 
 # %% [markdown]
 # The CellProfiler-style pipeline segments and measures every cell, a field on one core. Its time
@@ -172,9 +195,11 @@ for name, encoder in encoders.items():
 # %%
 if segmentation:
     measure_row(rows[0])  # compiled at its first call
-    totals["CellProfiler-style"] = (
-        seconds(lambda: [measure_row(row) for row in rows]) / fields / cores
-    )
+    one = seconds(lambda: measure_row(rows[0]))
+    n = affordable(fields, one, limit / 8)
+    timed["CellProfiler-style"] = n
+    more = seconds(lambda: [measure_row(row) for row in rows[1:n]])
+    totals["CellProfiler-style"] = (one + more) / n / cores
 
 # %% tags=["hide-input"]
 single = []
@@ -217,6 +242,13 @@ def span(value):
     return f"{value:.2f} s"
 
 
+cut_short = sorted({n for n in timed.values() if n < fields})
+fewer = (
+    f"; of {fields} fields only those in column Fields were timed, to stay "
+    f"within about {limit} s"
+    if cut_short
+    else ""
+)
 no_bf16 = (
     ""
     if "bf16" in native_precisions(device)
@@ -228,6 +260,7 @@ missing = (
 html_table(
     (
         "Method",
+        "Fields",
         "Read",
         "Cut",
         "Network",
@@ -238,7 +271,8 @@ html_table(
     [
         (
             name,
-            *(f"{1000 * part / fields:.1f} ms" for part in parts.get(name, ())),
+            timed.get(name, fields),
+            *(f"{1000 * part:.1f} ms" for part in parts.get(name, ())),
             *(["-"] * 4 if name not in parts else []),
             f"{total:.2f} s",
             span(3456 * total),
@@ -248,9 +282,9 @@ html_table(
     + (
         []
         if "CellProfiler" in totals
-        else [("CellProfiler", *["-"] * 4, missing, "-")]
+        else [("CellProfiler", *["-"] * 5, missing, "-")]
     ),
-    caption=f"{fields} fields on {on_device} (simulated); a plate has 3,456{no_bf16}",
+    caption=f"{on_device} (simulated pixels); a plate has 3,456 fields{no_bf16}{fewer}",
 )
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-seconds", "caption": "Seconds for a field on this machine, from files to features, on a logarithmic scale (simulated pixels). CellProfiler-style is segmentation and measurement of every cell in Python with cp_measure, not CellProfiler itself."}, "image": {"alt": "Horizontal bars of seconds per field, one for each way to make features."}}
@@ -278,21 +312,26 @@ tag(figure, "simulated")
 first = f"DINO ({networks[0]})"
 encoder = encoders[first]
 crops = np.concatenate([crops_with_cells(f, 224, 5) for f in read])
+n = timed[f"{first}, fp32"]
+n_crops = affordable(
+    len(crops), totals[f"{first}, fp32"] * fields / len(crops), limit / 16
+)
+crops = crops[: max(n_crops, min(16, len(crops)))]
 pixels = torch.from_numpy(crops).to(device)
 
 
 def forward(batch, precision="fp32"):
-    """All crops through the first network, in batches."""
+    """The crops through the first network, in batches."""
     bf16 = torch.autocast(device, torch.bfloat16, precision == "bf16")
     with torch.inference_mode(), bf16:
         for start in range(0, len(pixels), batch):
             encoder(pixels[start : start + batch])
+    finish()
 
 
-forward(16)
 work = len(crops) * forward_flops(encoder.network.shape, 224)
 reached = {
-    kind: work / min(seconds(lambda k=kind: forward(16, k)) for _ in range(2))
+    kind: work / fastest(lambda k=kind: forward(16, k), 3, limit / 8).seconds
     for kind in native_precisions(device)
 }
 kinds = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -334,9 +373,11 @@ html_table(
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-scaling", "caption": "Scaling of the first network in fp32: seconds against the number of fields, crops per second against the batch size, and against the number of processes that share this machine's cores (simulated pixels)."}, "image": {"alt": "Three small line plots: seconds rise with the number of fields; crops per second against batch size and against processes."}}
 rates = [
-    len(crops) / seconds(lambda b=batch: forward(b)) for batch in batch_sizes
+    len(crops) / fastest(lambda b=batch: forward(b), 1).seconds
+    for batch in batch_sizes
 ]
-numbers = sorted({max(1, fields // 4), max(1, fields // 2), fields})
+n = timed[f"{first}, fp32"]
+numbers = sorted({max(1, n // 4), max(1, n // 2), n})
 by_number = [
     seconds(lambda n=n: extract(images[:n], encoder, folder / f"n{n}.parquet"))
     for n in numbers
@@ -347,7 +388,7 @@ import sys, torch, time
 import numpy as np
 from cpssl_lite.models.vit import build_vit
 torch.set_num_threads(int(sys.argv[1]))
-network, x = build_vit(sys.argv[2]).eval(), torch.rand(8, 5, 224, 224)
+network, x = build_vit(sys.argv[2]).eval(), torch.rand(4, 5, 224, 224)
 with torch.inference_mode():
     network(x)
     print("ready", flush=True)
@@ -367,7 +408,7 @@ for count in processes:
         process.stdin.flush()
     for process in team:
         process.wait()
-    shares.append(count * 16 / (perf_counter() - start))
+    shares.append(count * 8 / (perf_counter() - start))
 
 figure, axes = plt.subplots(1, 3 if processes else 2, figsize=(WIDTH, 2.6))
 axes[0].plot(numbers, by_number, "o-", color=color("DINO"))
