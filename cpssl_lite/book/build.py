@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,11 +16,12 @@ from cpssl_lite.base.errors import InputError, StepFailed
 from cpssl_lite.book.claims import load_claims
 from cpssl_lite.book.crate import write_crate
 from cpssl_lite.book.front import add_dark_figures, add_front
+from cpssl_lite.book.notices import write_notice
 from cpssl_lite.book.pages import check_executed, check_html
 from cpssl_lite.book.percent import read_parameters, read_percent
 from cpssl_lite.book.runner import ANSI, run_all
 from cpssl_lite.book.scorecard import fill_scorecard, read_page, stage_runs
-from cpssl_lite.book.where import find_root, list_notebooks
+from cpssl_lite.book.where import find_notebook, find_root, list_notebooks
 from cpssl_lite.data.simulate.screen import simulate
 
 CHAPTERS = "chapters/"  # where the executed notebooks lie among the book's pages
@@ -30,7 +31,9 @@ class BookError(StepFailed):
     """The book cannot be shown as it is; the message has one line for each reason."""
 
 
-def make_book(out: str | Path, force: bool = False, runs: Sequence[str | Path] = ()) -> Path:
+def make_book(
+    out: str | Path, force: bool = False, runs: Sequence[str | Path] = (), strict: bool = False
+) -> Path:
     """Simulate the default screen where it is missing, run what changed, render the book.
 
     Parameters
@@ -41,6 +44,8 @@ def make_book(out: str | Path, force: bool = False, runs: Sequence[str | Path] =
         Run every notebook, changed or not.
     runs
         Notebooks executed with other data, to be shown after the chapters and on the scorecard.
+    strict
+        Render nothing when a chapter failed. Otherwise a notice stands in its place.
 
     Returns
     -------
@@ -51,7 +56,8 @@ def make_book(out: str | Path, force: bool = False, runs: Sequence[str | Path] =
     InputError
         Claims that cannot be judged, or runs that are no executed notebooks.
     BookError
-        A notebook failed, or the book did not pass its checks.
+        A notebook failed (the book is there all the same, unless `strict`), or the book did not
+        pass its checks.
     """
     root, workers = find_root(), min(2, os.cpu_count() or 1)
     # Not after minutes, in a chapter's last cell or when all have run.
@@ -63,10 +69,13 @@ def make_book(out: str | Path, force: bool = False, runs: Sequence[str | Path] =
     # Before notebooks that need it run side by side; a finished one is left as it is.
     simulate("lite", root / "data" / "lite", workers=workers)
     results = run_all(workers=workers, force=force, root=root, parameters=_real_images(root))
-    failed = [result.name for result in results if result.status == "failed"]
-    if failed:
+    failed = {result.name: result.message for result in results if result.status == "failed"}
+    if failed and strict:
         raise BookError(f"not built, these notebooks failed: {', '.join(failed)}")
-    return build(out, root, runs)
+    page = build(out, root, runs, failed)
+    if failed:
+        raise BookError(f"{page} is there, without chapters that failed: {', '.join(failed)}")
+    return page
 
 
 def _real_images(root: Path) -> dict[str, dict[str, str]]:
@@ -81,10 +90,16 @@ def _real_images(root: Path) -> dict[str, dict[str, str]]:
     }
 
 
-def build(out: str | Path, root: str | Path | None = None, runs: Sequence[str | Path] = ()) -> Path:
+def build(
+    out: str | Path,
+    root: str | Path | None = None,
+    runs: Sequence[str | Path] = (),
+    failed: Mapping[str, str] | None = None,
+) -> Path:
     """Render the executed notebooks and the prose to `out`; return its ``index.html``.
 
-    Always a clean build: a cached page would keep its warnings to itself.
+    Always a clean build: a cached page would keep its warnings to itself. Chapters that `failed`
+    (names and messages) are pages that say so; what refers into them is then no problem.
 
     Raises
     ------
@@ -97,9 +112,13 @@ def build(out: str | Path, root: str | Path | None = None, runs: Sequence[str | 
     contents = _contents(root / "book" / "_toc.yml")
     sources = [path.stem for path in list_notebooks(root)]
     problems = _check_contents(contents, sources, root)
-    executed = {name: root / "book" / "executed" / f"{name}.ipynb" for name in sources}
+    failed = failed or {}
+    executed = {
+        name: root / "book" / "executed" / f"{name}.ipynb" for name in sources if name not in failed
+    }
     _raise(problems + _unfit(executed | {str(run): Path(run) for run in runs}))
-    in_order = [executed[Path(page).name] for page in contents if page.startswith(CHAPTERS)]
+    chapters = [Path(page).name for page in contents if page.startswith(CHAPTERS)]
+    in_order = [executed[name] for name in chapters if name in executed]
     claims = load_claims(root / "book" / "claims.yml")
     out = Path(out).resolve()
     pages = [read_page(path) for path in in_order]
@@ -108,10 +127,15 @@ def build(out: str | Path, root: str | Path | None = None, runs: Sequence[str | 
         add_front(stage, pages, claims, _repository(root))
         add_dark_figures(stage, [*pages, *others])
         fill_scorecard(stage, claims, [*pages, *others])
-        # Every warning is an error.
-        html = _jupyter_book(stage, root / "_config.yml", "-W", "--keep-going", "-n")
+        for name, message in failed.items():
+            write_notice(stage, find_notebook(name, root), message)
+        # Every warning is an error, but references into a chapter that is not there.
+        strict = () if failed else ("-W", "--keep-going", "-n")
+        html = _jupyter_book(stage, root / "_config.yml", *strict)
         write_crate(html, pages)
-        _raise(check_html(html))
+        missing = tuple(f"{name}.html#" for name in failed)
+        problems = check_html(html)
+        _raise([p for p in problems if not (missing and any(m in p for m in missing))])
         _put(html, out)
     return out / "index.html"
 

@@ -21,6 +21,7 @@ from cpssl_lite.base.errors import InputError, StepFailed
 from cpssl_lite.base.files import atomic_path
 from cpssl_lite.base.workers import side_by_side
 from cpssl_lite.book.digest import code_digest, input_digest
+from cpssl_lite.book.notices import last_line
 from cpssl_lite.book.percent import check_parameters, read_parameters, read_percent
 from cpssl_lite.book.where import find_notebook, find_root, from_here, list_notebooks, output_path
 
@@ -136,10 +137,13 @@ def _execute(
     """Execute with papermill; translate what a cell raised."""
     # Papermill takes a second to import and is needed only when something runs.
     import papermill
+    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     # Papermill's four lines a notebook would drown our one.
     logging.getLogger("papermill").setLevel(logging.WARNING)
+    # That a kernel died is our line, too.
+    logging.getLogger("traitlets").setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory(prefix="cpssl-kernel-") as home:
         try:
             return papermill.execute_notebook(
@@ -152,6 +156,10 @@ def _execute(
                 progress_bar=sys.stderr.isatty(),
                 cwd=str(root),
             )
+        except DeadKernelError as error:
+            raise NotebookFailed(
+                f"{run['notebook']}: its kernel was ended by the system (out of memory?)"
+            ) from error
         except PapermillExecutionError as error:
             if error.ename == "InputError":
                 raise InputError(f"{run['notebook']}: {error.evalue}") from error
@@ -250,12 +258,16 @@ def _run_one(
         ran = _run(source, given.get(name, {}), out, force, root, threads)[1]
     except (InputError, NotebookFailed) as error:
         return Result(name, time.time() - started, "failed", str(error))
+    except Exception as error:  # a bug of ours or of a library: the other chapters go on
+        said = f"{name}: {type(error).__name__}: {error}"
+        return Result(name, time.time() - started, "failed", said)
     return Result(name, time.time() - started, "ran" if ran else "unchanged")
 
 
 def _report(result: Result) -> Result:
     if result.status == "failed":
-        logger.error("%s: failed after %.1f s\n%s", result.name, result.seconds, result.message)
+        error = last_line(result.message).removeprefix(f"{result.name}: ")
+        logger.error("%s: failed after %.1f s: %s", result.name, result.seconds, error)
     else:
         logger.info("%s: %s, %.1f s", result.name, result.status, result.seconds)
     return result

@@ -201,8 +201,11 @@ def run(
 @click.option(
     "--with", "runs", type=OUT, multiple=True, help="Executed run to show, too (repeatable)."
 )
-def book(out: Path, force: bool, runs: tuple[Path, ...]) -> None:
+@click.option("--strict", is_flag=True, help="Render nothing when a chapter failed.")
+def book(out: Path, force: bool, runs: tuple[Path, ...], strict: bool) -> None:
     """Run every notebook that has changed and render the book.
+
+    A chapter that fails is a page that says so; the exit status is then 1.
 
     \b
     Example:
@@ -210,7 +213,7 @@ def book(out: Path, force: bool, runs: tuple[Path, ...]) -> None:
     """
     from cpssl_lite.book.build import make_book
 
-    click.echo(make_book(out, force=force, runs=runs))
+    click.echo(make_book(out, force=force, runs=runs, strict=strict))
 
 
 def main() -> None:

@@ -77,7 +77,7 @@ def cpssl_book() -> Callable[[Path], None]:
     """Build the whole book of a copy of the repository, by the command."""
 
     def build(root: Path) -> None:
-        command = [Path(sys.executable).parent / "cpssl", "book"]
+        command = [Path(sys.executable).parent / "cpssl", "book", "--strict"]
         environment = {**os.environ, "PYTHONPATH": str(root)}
         done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
