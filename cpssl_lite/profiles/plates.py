@@ -24,10 +24,14 @@ class Plate(NamedTuple):
 
 
 def plates_of(images: pd.DataFrame, folder: Path, settings: dict[str, Any]) -> list[Plate]:
-    """The plates of an image table in sorted order; `settings` are what wells depend on besides."""
+    """The plates of an image table in sorted order; `settings` are what wells depend on besides.
+
+    A plate is called by its source, batch and plate, each said once: many screens name a batch
+    after its only plate. Its file is told apart by a digest of the rows, not by that name.
+    """
     plates = []
     for key, rows in images.groupby([c for c in PLATE if c in images]):
-        name = "_".join(str(part) for part in key if part)
+        name = "_".join(dict.fromkeys(str(part) for part in key if part))
         safe = re.sub(r"[^A-Za-z0-9._-]", "-", name)[:100]
         digest = images_digest(rows, settings)
         plates.append(Plate(name, rows, folder / f"{safe}-{digest[:16]}.parquet"))
