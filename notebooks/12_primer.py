@@ -342,7 +342,7 @@ for axis, name, sides, labels in [
     same, all_pairs = alike.diagonal().mean(), alike.mean()
     rest = (len(alike) * all_pairs - same) / (len(alike) - 1)
     axis.set(xlabel=labels[0], ylabel=labels[1])
-    axis.set_title(f"{name}: same field {same:.2f}, others {rest:.2f}")
+    axis.set_title(f"{name}\nsame field {same:.2f}, others {rest:.2f}")
     axis.set(xticks=[], yticks=[])
     axis.grid(False)
 figure.colorbar(picture, ax=axes, shrink=0.7, label="similarity")
