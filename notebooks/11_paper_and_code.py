@@ -563,7 +563,8 @@ raw_heads = rows_raw[key].merge(labels, on=key)
 ends = []
 for low in (0.01, 0.1):
     shape = read_header(file_of(rows_raw.iloc[0]))[0][-2:]
-    sums, n = embed_fields(rows_raw, networks["DINO"], shape, low=low)
+    made = embed_fields(rows_raw, [networks["DINO"]], shape, low=low)
+    sums, n = made[0]
     ends.append(sums / n[:, None])
 moved(*ends, heads=raw_heads, key="percentile", note="24 wells, raw files")
 

@@ -20,7 +20,7 @@ from cpssl_lite.images.table import read_image_table
 from cpssl_lite.models.checkpoints import SHIPPED, load_encoder, random_like
 from cpssl_lite.models.transfer import load_transfer
 from cpssl_lite.profiles.cellprofiler_style import cellprofiler_style
-from cpssl_lite.profiles.extract import extract
+from cpssl_lite.profiles.extract import extract_many
 from cpssl_lite.profiles.find import find_tables, name_genes, release_tables
 from cpssl_lite.profiles.normalize import normalize
 from cpssl_lite.profiles.select import drop_outliers
@@ -210,8 +210,11 @@ def _extracted(
     if transfer:
         natural = load_transfer(transfer)
         networks[natural.card["name"]] = natural
-    raw = {}
+    outs = {}
     for name, network in networks.items():
-        file = re.sub(r"[^\w.-]+", "_", name).strip("_")
-        raw[name] = read_profiles(extract(images, network, folder / f"{file}.parquet"))
+        out = folder / (re.sub(r"[^\w.-]+", "_", name).strip("_") + ".parquet")
+        if out in outs:
+            raise InputError(f"checkpoints: {name!r} and another name both give {out.name}")
+        outs[out] = network
+    raw = dict(zip(networks, map(read_profiles, extract_many(images, outs)), strict=True))
     return raw, {name: network.card["architecture"] for name, network in networks.items()}

@@ -1,14 +1,14 @@
-"""The fields of a plate through the network: read ahead, cut, packed into full batches, summed.
+"""The fields of a plate through networks: read ahead, cut, packed into full batches, summed.
 
-Threads read fields, find the crops that hold cells and cut them while the network runs;
-crops without cells never reach it, and a batch holds crops of many fields. Cutting where the
+Threads read fields, find the crops that hold cells and cut them while the networks run;
+crops without cells never reach one, and a batch holds crops of many fields. Cutting where the
 pixels are read moves less to a GPU than whole fields would.
 """
 
 import logging
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -28,113 +28,148 @@ log = logging.getLogger(__name__)
 
 def embed_fields(
     rows: pd.DataFrame,
-    encoder: Encoder,
+    encoders: Sequence[Encoder],
     shape: tuple[int, ...],
     *,
     name: str = "",
     low: float = 0.01,
     precision: str = "fp32",
-    batch_size: int = 64,
+    batch_size: int | None = None,
     device: str = "cpu",
     readers: int = 2,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Sum of the crop features of every field, and how many crops were summed.
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Sum of the crop features of every field, and how many crops were summed, by network.
 
     Parameters
     ----------
     rows : DataFrame
         Rows of an image table, of one plate.
-    encoder : Encoder
-        In eval mode and on `device`.
+    encoders : sequence of Encoder
+        In eval mode and on `device`. A field is read once for all of them.
     shape : (H, W)
         Size that every field must have.
     name
         Of the plate, for the progress bar and messages.
     low
         Low percentile of the intensity scaling, for raw single-channel files.
+    batch_size
+        Crops in a batch [default: 16 pictures, on a GPU 512 crops].
     readers
         Threads that read and cut.
 
     Returns
     -------
-    sums (n, d) float64 and crops (n,) int, in the order of `rows`.
+    For each network sums (n, d) float64 and crops (n,) int, in the order of `rows`.
 
     Raises
     ------
     InputError
-        A field cannot be read or is not of `shape`; the network gives NaN.
+        A field cannot be read or is not of `shape`; a network gives NaN.
     """
-    sums = torch.zeros((len(rows), encoder.n_features), dtype=torch.float64, device=device)
-    counts = np.zeros(len(rows), dtype=int)
-    pin = device.startswith("cuda")
-    waiting: deque[tuple[int, torch.Tensor]] = deque()  # (field, crops) not yet embedded
-    n_waiting = 0
+    networks = [_Sums(encoder, len(rows), batch_size, precision, device) for encoder in encoders]
+    progress = tqdm(total=len(rows), desc=name, unit="field", disable=not sys.stderr.isatty())
+    with torch.inference_mode(), progress:
+        ahead = _read_ahead(rows, encoders, shape, low, readers, device)
+        for index, of_each in enumerate(ahead):
+            for network, crops in zip(networks, of_each, strict=True):
+                network.add(index, crops)
+            progress.update()
+            done = sum(network.counts[: index + 1].sum() for network in networks)
+            rate = done / max(progress.format_dict["elapsed"], 1e-3)
+            progress.set_postfix_str(f"{rate:.0f} crops/s", refresh=False)
+        results = [network.finish() for network in networks]
+    for encoder, (sums, _) in zip(encoders, results, strict=True):
+        if not np.isfinite(sums).all():
+            bad = rows.iloc[int(np.flatnonzero(~np.isfinite(sums).all(axis=1))[0])]
+            raise InputError(
+                f"the network gives NaN or infinity on plate {name} well {bad['Metadata_Well']} "
+                f"({encoder.card.get('file', 'checkpoint')}); try --precision fp32"
+            )
+    return results
 
-    def embed(n: int) -> None:
+
+class _Sums:
+    """One network's sums over a plate; crops wait here until they fill a batch."""
+
+    def __init__(
+        self, encoder: Encoder, n: int, batch_size: int | None, precision: str, device: str
+    ) -> None:
+        self.encoder, self.precision, self.device = encoder, precision, device
+        if batch_size is None:
+            # Few enough to stay in a processor's cache; each stain may be a picture of its own.
+            pictures = len(encoder.channels) if encoder.per_channel else 1
+            batch_size = 512 if device.startswith("cuda") else max(16 // pictures, 1)
+        self.batch_size = batch_size
+        self.sums = torch.zeros((n, encoder.n_features), dtype=torch.float64, device=device)
+        self.counts = np.zeros(n, dtype=int)
+        self.waiting: deque[tuple[int, torch.Tensor]] = deque()  # (field, crops)
+        self.n_waiting = 0
+
+    def add(self, field: int, crops: torch.Tensor) -> None:
+        """Take over the crops of one field; embed what fills batches."""
+        self.counts[field] = len(crops)
+        self.waiting.append((field, crops))
+        self.n_waiting += len(crops)
+        while self.n_waiting >= self.batch_size:
+            self._embed(self.batch_size)
+
+    def finish(self) -> tuple[np.ndarray, np.ndarray]:
+        """Embed the rest; sums and counts of all fields."""
+        if self.n_waiting:
+            self._embed(self.n_waiting)
+        return self.sums.cpu().numpy(), self.counts
+
+    def _embed(self, n: int) -> None:
         """Push the first `n` waiting crops through the network."""
+        self.n_waiting -= n
         owners: list[int] = []
         batch = []
         while n:
-            field, crops = waiting.popleft()
+            field, crops = self.waiting.popleft()
             if len(crops) > n:
-                waiting.appendleft((field, crops[n:]))
+                self.waiting.appendleft((field, crops[n:]))
                 crops = crops[:n]
             owners += [field] * len(crops)
             batch.append(crops)
             n -= len(crops)
         # Joined on the device: only what lies in page-locked memory is copied in passing.
-        pixels = torch.cat([crops.to(device, non_blocking=True) for crops in batch])  # uint16
-        with torch.autocast(torch.device(device).type, torch.bfloat16, precision == "bf16"):
-            features = encoder(pixels)  # (n, d)
+        pixels = torch.cat([crops.to(self.device, non_blocking=True) for crops in batch])  # uint16
+        kind = torch.device(self.device).type
+        with torch.autocast(kind, torch.bfloat16, self.precision == "bf16"):
+            features = self.encoder(pixels)  # (n, d)
         # On the device, in float64: nobody waits for a GPU before the plate is done.
-        where = torch.tensor(owners, pin_memory=pin).to(device, non_blocking=True)
-        sums.index_add_(0, where, features.double())
-
-    progress = tqdm(total=len(rows), desc=name, unit="field", disable=not sys.stderr.isatty())
-    with torch.inference_mode(), progress:
-        for index, crops in enumerate(_read_ahead(rows, encoder, shape, low, readers, device)):
-            counts[index] = len(crops)
-            waiting.append((index, crops))
-            n_waiting += len(crops)
-            while n_waiting >= batch_size:
-                embed(batch_size)
-                n_waiting -= batch_size
-            progress.update()
-            rate = counts[: index + 1].sum() / max(progress.format_dict["elapsed"], 1e-3)
-            progress.set_postfix_str(f"{rate:.0f} crops/s", refresh=False)
-        if n_waiting:
-            embed(n_waiting)
-    total = sums.cpu().numpy()
-    if not np.isfinite(total).all():
-        bad = rows.iloc[int(np.flatnonzero(~np.isfinite(total).all(axis=1))[0])]
-        raise InputError(
-            f"the network gives NaN or infinity on plate {name} well {bad['Metadata_Well']} "
-            f"({encoder.card.get('file', 'checkpoint')}); try --precision fp32"
-        )
-    return total, counts
+        where = torch.tensor(owners, pin_memory=self.device.startswith("cuda"))
+        self.sums.index_add_(0, where.to(self.device, non_blocking=True), features.double())
 
 
 def _read_ahead(
     rows: pd.DataFrame,
-    encoder: Encoder,
+    encoders: Sequence[Encoder],
     shape: tuple[int, ...],
     low: float,
     readers: int,
     device: str,
-) -> Iterator[torch.Tensor]:
-    """Yield each field's crops with cells, in table order, a few fields ahead of the network."""
+) -> Iterator[list[torch.Tensor]]:
+    """Yield each field's crops with cells for every network, in table order, a few ahead."""
     pin = device.startswith("cuda")  # page-locked memory is copied while the GPU computes
+    wanted = [(encoder.channels, encoder.crop_size) for encoder in encoders]
 
-    def crops_of(record: dict[Any, Any]) -> torch.Tensor:
-        field = read_field(record, encoder.channels, low)
-        height, width = field.pixels.shape[1:]
-        if (height, width) != tuple(shape):
-            raise InputError(
-                f"{file_of(record)}: {height} x {width} px, but the first field of this table is "
-                f"{shape[0]} x {shape[1]}; extract each size as its own table"
-            )
-        crops = torch.from_numpy(crops_with_cells(field, encoder.crop_size, len(encoder.channels)))
-        return crops.pin_memory() if pin else crops
+    def crops_of(record: dict[Any, Any]) -> list[torch.Tensor]:
+        fields = {
+            channels: read_field(record, channels, low)
+            for channels in dict.fromkeys(channels for channels, _ in wanted)
+        }
+        cuts = {}
+        for channels, size in dict.fromkeys(wanted):
+            height, width = fields[channels].pixels.shape[1:]
+            if (height, width) != tuple(shape):
+                raise InputError(
+                    f"{file_of(record)}: {height} x {width} px, but the first field of this table "
+                    f"is {shape[0]} x {shape[1]}; extract each size as its own table"
+                )
+            crops = torch.from_numpy(crops_with_cells(fields[channels], size, len(channels)))
+            cuts[channels, size] = crops.pin_memory() if pin else crops
+        return [cuts[want] for want in wanted]
 
     with ThreadPoolExecutor(readers) as pool:
         ahead: deque[Any] = deque()

@@ -7,18 +7,18 @@ yet, and several processes share the plates among them.
 import logging
 import os
 import shutil
-from contextlib import nullcontext
-from datetime import timedelta
+from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 
-from cpssl_lite.base.errors import InputError, StepFailed
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.files import one_writer
 from cpssl_lite.base.provenance import provenance
 from cpssl_lite.base.sources import behaviour_digest, modules_used
@@ -29,6 +29,7 @@ from cpssl_lite.models.precision import choose_precision
 from cpssl_lite.profiles.embed import embed_fields
 from cpssl_lite.profiles.plates import check_images, images_digest, is_current, plates_of, wells_of
 from cpssl_lite.profiles.table import check_output, write_profiles
+from cpssl_lite.profiles.team import Team, usable
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ def extract(
         that the device has. Averages are kept in float64 either way.
     batch_size
         Crops in a batch [default: 16, on a GPU 512]: small ones stay in a processor's cache.
+        Where each stain is a picture of its own the 16 are pictures.
     device
         ``cpu`` or ``cuda`` [default: cuda where there is one].
     devices, nodes
@@ -94,146 +96,155 @@ def extract(
     position n // 2 of its n. Crops lie on a grid from the top left; what is left over at the
     right and bottom edge of a field, square or not, is not looked at (the released code's rule).
     """
+    return extract_many(
+        images,
+        {Path(out): encoder},
+        convention=convention,
+        precision=precision,
+        batch_size=batch_size,
+        device=device,
+        devices=devices,
+        nodes=nodes,
+    )[0]
+
+
+def extract_many(
+    images: pd.DataFrame,
+    encoders: Mapping[Path, Encoder],
+    *,
+    convention: str | None = None,
+    precision: str = "fp32",
+    batch_size: int | None = None,
+    device: str | None = None,
+    devices: int = 1,
+    nodes: int = 1,
+) -> list[Path]:
+    """Write the profile tables of several networks; every field is read once for all of them.
+
+    Parameters
+    ----------
+    encoders : mapping
+        Network by the profile table to write. The tables are the ones that `extract` writes;
+        one that is there already is left out. All else is as in `extract`.
+    """
     if convention not in (None, *CONVENTIONS):
         raise InputError(f"convention {convention!r} is not one of {', '.join(CONVENTIONS)}")
     for what, number in (("batch_size", batch_size), ("devices", devices), ("nodes", nodes)):
         if number is not None and number < 1:
             raise InputError(f"{what} must be 1 or more, got {number}")
-    device = _usable(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = usable(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     precision = choose_precision(precision, device)
-    out = Path(out)
-    check_output(out)
+    outs = list(encoders)
+    for out in outs:
+        check_output(out)
     check_images(images)
-    settings = {
-        "checkpoint": encoder.card,
-        "convention": convention,
-        "precision": precision,
-        "channels": list(encoder.channels),
-        "code": _code(),
-    }
-    whole = images_digest(images, settings)
-    if is_current(out, whole):
+    tables = []
+    for out, encoder in zip(outs, encoders.values(), strict=True):
+        settings = {
+            "checkpoint": encoder.card,
+            "convention": convention,
+            "precision": precision,
+            "channels": list(encoder.channels),
+            "code": _code(),
+        }
+        tables.append(_Table(out, encoder, settings, images_digest(images, settings)))
+    tables = _missing(tables)
+    for out in set(outs) - {table.out for table in tables}:
         log.info("%s: up to date", out)
-        return out
-    team = _Team(device, devices, nodes)
-    with one_writer(out) if team.rank == 0 else nullcontext():
+    if not tables:
+        return outs
+    team = Team(device, devices, nodes)
+    with ExitStack() as locks:
+        if team.rank == 0:
+            for table in sorted(tables, key=lambda table: table.out.resolve()):  # no deadlock
+                locks.enter_context(one_writer(table.out))
         team.wait()
-        if not is_current(out, whole):  # somebody else may just have made it
-            _extract_plates(images, encoder, out, whole, settings, team, batch_size)
-    return out
+        if tables := _missing(tables):  # somebody else may just have made them
+            _extract_plates(images, tables, team, batch_size)
+    return outs
+
+
+class _Table(NamedTuple):
+    """A table to make: its file, network and what it depends on, also as a digest."""
+
+    out: Path
+    encoder: Encoder
+    settings: dict[str, Any]
+    digest: str
+
+
+def _missing(tables: list[_Table]) -> list[_Table]:
+    return [table for table in tables if not is_current(table.out, table.digest)]
 
 
 def _extract_plates(
-    images: pd.DataFrame,
-    encoder: Encoder,
-    out: Path,
-    whole: str,
-    settings: dict[str, Any],
-    team: "_Team",
-    batch_size: int | None,
+    images: pd.DataFrame, tables: list[_Table], team: Team, batch_size: int | None
 ) -> None:
     """Embed this process's plates; the first process joins all of them."""
-    encoder = encoder.eval().to(team.device)
     on_gpu = team.device.startswith("cuda")
-    convention = settings["convention"]
-    parts = out.with_name(out.name + ".plates")
-    plates = plates_of(images, parts, settings)
     # Of the first field, not of the first one embedded: a resumed run must judge alike.
     first = file_of(images.iloc[0])
     shape = read_header(first)[0][-2:]
-    if min(shape, default=0) < encoder.crop_size:
-        raise InputError(
-            f"{first}: {' x '.join(map(str, shape))} px is smaller than the network's crops of "
-            f"{encoder.crop_size} px ({encoder.card.get('file', 'checkpoint')})"
-        )
-    mine = [i for i in range(len(plates)) if team.takes(i) and not plates[i].file.is_file()]
-    start, fields_left = perf_counter(), sum(len(plates[i].rows) for i in mine)
+    plates = []  # of each table, in the same order
+    for table in tables:
+        encoder = table.encoder.eval().to(team.device)
+        if min(shape, default=0) < encoder.crop_size:
+            raise InputError(
+                f"{first}: {' x '.join(map(str, shape))} px is smaller than the network's crops of "
+                f"{encoder.crop_size} px ({encoder.card.get('file', 'checkpoint')})"
+            )
+        plates.append(plates_of(images, _parts(table.out), table.settings))
+    together = list(zip(*plates, strict=True))
+    # Of every plate that is this process's the tables that do not have it yet.
+    todo = {
+        position: [i for i, plate in enumerate(same) if not plate.file.is_file()]
+        for position, same in enumerate(together)
+        if team.takes(position)
+    }
+    mine = [position for position, missing in todo.items() if missing]
+    start, fields_left = perf_counter(), sum(len(together[i][0].rows) for i in mine)
     fields_done = 0
     for position in mine:
-        name, rows, file = plates[position]
+        name, rows, _ = together[position][0]
         began = perf_counter()
-        sums, crops = embed_fields(
+        made = [tables[i] for i in todo[position]]
+        sums_and_crops = embed_fields(
             rows,
-            encoder,
+            [table.encoder for table in made],
             shape,
             name=name,
-            low=0.1 if convention == "released" else 0.01,
-            precision=settings["precision"],
-            batch_size=batch_size or (512 if on_gpu else 16),
+            low=0.1 if made[0].settings["convention"] == "released" else 0.01,
+            precision=made[0].settings["precision"],
+            batch_size=batch_size,
             device=team.device,
             readers=min(16, os.cpu_count() or 1) if on_gpu else 2,
         )
-        wells = _average(rows, sums, crops, mean_of_fields=convention == "paper")
-        write_profiles(wells, file, provenance("extract", plate=name, **settings))
+        n_crops = 0
+        for i, (sums, crops) in zip(todo[position], sums_and_crops, strict=True):
+            settings = tables[i].settings
+            wells = _average(rows, sums, crops, mean_of_fields=settings["convention"] == "paper")
+            file = together[position][i].file
+            write_profiles(wells, file, provenance("extract", plate=name, **settings))
+            n_crops += crops.sum()
         now = perf_counter()
         fields_done, fields_left = fields_done + len(rows), fields_left - len(rows)
         log.info(
             "plate %s (%d of %d): %d fields, %d crops, %.0f crops/s, %.0f s left",
-            *(name, position + 1, len(plates), len(rows), crops.sum()),
-            *(crops.sum() / (now - began), (now - start) / fields_done * fields_left),
+            *(name, position + 1, len(together), len(rows), n_crops),
+            *(n_crops / (now - began), (now - start) / fields_done * fields_left),
         )
     team.wait()
     if team.rank == 0:
-        table = pd.concat([pd.read_parquet(plate.file) for plate in plates], ignore_index=True)
-        write_profiles(table, out, provenance("extract", digest=whole, **settings))
-        shutil.rmtree(parts)
+        for (out, _, settings, digest), parts in zip(tables, plates, strict=True):
+            wells = pd.concat([pd.read_parquet(plate.file) for plate in parts], ignore_index=True)
+            write_profiles(wells, out, provenance("extract", digest=digest, **settings))
+            shutil.rmtree(_parts(out))
     team.wait()
 
 
-class _Team:
-    """The processes that share the plates: this one alone, or as many as Lightning launches."""
-
-    def __init__(self, device: str, devices: int, nodes: int) -> None:
-        self.device, self.rank, self.size, self.fabric = device, 0, 1, None
-        if devices * nodes == 1:
-            return
-        from lightning.fabric import Fabric
-        from lightning.fabric.strategies import DDPStrategy
-        from lightning.fabric.utilities.exceptions import MisconfigurationException
-
-        for part in ("fabric", "pytorch"):  # their banners
-            logging.getLogger(f"lightning.{part}").setLevel(logging.ERROR)
-        # Plates differ: whoever is done first waits for the others, for days if need be.
-        strategy = DDPStrategy(timeout=timedelta(days=7))
-        kind = device.partition(":")[0]
-        try:
-            self.fabric = Fabric(
-                accelerator=kind, strategy=strategy, devices=devices, num_nodes=nodes
-            )
-            self.fabric.launch()
-        except MisconfigurationException as error:  # fewer GPUs than that
-            reason = " ".join(str(error).split())
-            raise InputError(
-                f"--devices {devices} --nodes {nodes} cannot run ({reason})"
-            ) from error
-        self.device = str(self.fabric.device)
-        self.rank, self.size = self.fabric.global_rank, self.fabric.world_size
-
-    def takes(self, position: int) -> bool:
-        """Whether the plate at a position is this process's."""
-        return position % self.size == self.rank
-
-    def wait(self) -> None:
-        """Until all processes are here."""
-        try:
-            if self.fabric:
-                self.fabric.barrier()
-        except RuntimeError as error:
-            raise StepFailed(
-                "another process of this run stopped; its own line says why"
-            ) from error
-
-
-def _usable(device: str) -> str:
-    """`device`, or a line that says why nothing can be computed on it."""
-    try:
-        torch.ones(1, device=device).cpu()
-    except (RuntimeError, AssertionError) as error:  # PyTorch without CUDA asserts
-        reason = str(error).split("\n")[0].partition(". Please")[0]
-        raise InputError(
-            f"device {device!r} cannot be used here ({reason}); take cpu, or cuda with a GPU"
-        ) from error
-    return device
+def _parts(out: Path) -> Path:
+    """Where finished plates wait."""
+    return out.with_name(out.name + ".plates")
 
 
 def _average(

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.models.checkpoints import random_like
-from cpssl_lite.models.transfer import load_transfer
+from cpssl_lite.models.transfer import StandIn, fold_norms, load_transfer
 
 
 @pytest.fixture
@@ -44,6 +44,24 @@ def test_stand_in_knows_photographs(stand_in):
         features = stand_in.network.network(pixels)
         scores = features @ tensors["_fc.weight"].T + tensors["_fc.bias"]
     assert int(scores.argmax()) == 967  # espresso
+
+
+def test_folded_norms_change_nothing():
+    """Batch normalisation in use, with statistics and scales of its own, beside its folded form."""
+    torch.manual_seed(0)
+    network = StandIn().eval()
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            for values in (layer.weight, layer.bias, layer.running_mean, layer.running_var):
+                torch.nn.init.uniform_(values, 0.5, 1.5)
+    pixels = torch.rand(2, 3, 64, 64)
+    with torch.inference_mode():
+        before = network.pooled(pixels)
+        fold_norms(network)
+        after = network.pooled(pixels)
+    assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in network.modules())
+    assert before.std() > 0.01
+    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5)
 
 
 def test_random_weights_of_the_same_network(stand_in):

@@ -1,6 +1,7 @@
 """Extraction against a plain loop, and what happens when something is wrong."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,12 +12,13 @@ import torch
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.crops import cut, foreground_share, grid, select
+from cpssl_lite.images.rows import read_field
 from cpssl_lite.images.table import read_image_table
 from cpssl_lite.images.tiff import write_merged
 from cpssl_lite.models.encoder import Encoder
 from cpssl_lite.models.precision import native_precisions
 from cpssl_lite.models.vit import build_vit
-from cpssl_lite.profiles.extract import extract
+from cpssl_lite.profiles.extract import extract, extract_many
 from cpssl_lite.profiles.table import (
     feature_columns,
     profile_matrix,
@@ -134,6 +136,52 @@ def test_resumes_with_the_first_missing_plate(screen, tmp_path, monkeypatch):
     extract(images, other, out)
     assert other.calls > 0, "another network's features are not taken for this one's"
     assert read_provenance(out)["checkpoint"]["method"] == "another checkpoint"
+
+
+def test_many_networks_read_once_give_the_tables_of_one_each(screen, tmp_path, monkeypatch):
+    images = read_image_table(screen)
+    small, dna = Moments("small crops"), Moments("another channel order")
+    small.crop_size = SIZE // 2
+    dna.channels = CHANNELS[::-1]
+    networks = {"a": Moments("a"), "b": small, "c": dna, "d": Moments("d")}
+    reads = []
+
+    def read(record, channels, low):
+        reads.append(record["FileName_Merged"])
+        return read_field(record, channels, low)
+
+    alone = {
+        n: extract(images, net, tmp_path / f"alone_{n}.parquet") for n, net in networks.items()
+    }
+    outs = {name: tmp_path / f"{name}.parquet" for name in networks}
+    extract(images, networks["d"], outs["d"])
+    calls = networks["d"].calls
+    monkeypatch.setattr("cpssl_lite.profiles.embed.read_field", read)
+    together = {outs[name]: network for name, network in networks.items()}
+    assert extract_many(images, together) == list(outs.values())
+    assert len(reads) == 2 * len(images), "once for each order of channels"
+    assert networks["d"].calls == calls, "a table that is there is left out"
+    for name in networks:
+        pd.testing.assert_frame_equal(read_profiles(outs[name]), read_profiles(alone[name]))
+        assert read_provenance(outs[name])["digest"] == read_provenance(alone[name])["digest"]
+    assert len({read_provenance(out)["digest"] for out in outs.values()}) == len(outs)
+
+    # Of a killed run: one network has its first plate, the others have nothing.
+    outs["b"].unlink(), outs["c"].unlink()
+    whole = images["Metadata_Plate"] == "P2"
+    last = Path(images[whole]["FileName_Merged"].iloc[-1])
+    content = last.read_bytes()
+    last.write_bytes(content[:200])
+    with pytest.raises(InputError, match=last.name):
+        extract(images, networks["b"], outs["b"])
+    last.write_bytes(content)
+    before = small.calls, dna.calls
+    extract_many(images, {outs["b"]: small, outs["c"]: dna})
+    per_plate = [int(n) for n in read_profiles(outs["b"])["Metadata_Crops"]]
+    assert small.calls - before[0] == sum(per_plate[3:]), "only the second plate"
+    assert dna.calls > before[1]
+    for name in "bc":
+        pd.testing.assert_frame_equal(read_profiles(outs[name]), read_profiles(alone[name]))
 
 
 def planes(folder, dna=(70, 100)):

@@ -138,7 +138,7 @@ from cpssl_lite.profiles.embed import embed_fields
 from tests.profiles.toy import Moments
 rows = pd.read_json(sys.argv[1])
 for times in (16, 800):
-    embed_fields(pd.concat([rows] * times), Moments(), (512, 512), batch_size=64)
+    embed_fields(pd.concat([rows] * times), [Moments()], (512, 512), batch_size=64)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
     rows.to_json(tmp_path / "rows.json")

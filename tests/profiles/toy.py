@@ -16,6 +16,7 @@ class Moments(torch.nn.Module):
     channels = CHANNELS
     crop_size = SIZE
     n_features = 10
+    per_channel = False
 
     def __init__(self, name: str = "moments"):
         super().__init__()
