@@ -33,7 +33,9 @@
 # [simulated screen](00_data): small DINO, MAE and SimCLR networks, each trained for minutes on
 # other plates of that screen (DINO with another centring, see the [primer](12_primer)); DINO's
 # network with random weights; a network that knows only natural
-# images; measured features of segmented cells; and the two baselines.
+# images; measured features of segmented cells; and the two baselines. A drawn screen also has a
+# ceiling: the parameters that each well was drawn with, as if a perfect method had read them off
+# its images. Real screens have none, and no claim is judged by it.
 #
 # ```{admonition} After this chapter you can
 # :class: tip
@@ -84,7 +86,11 @@ from cpssl_lite.profiles.evaluate import (
     label_column,
     treated_wells,
 )
-from cpssl_lite.book.features import load_features, random_features
+from cpssl_lite.book.features import (
+    CEILING,
+    load_features,
+    random_features,
+)
 from cpssl_lite.metrics.retrieval import (
     RELEASED_K,
     RELEASED_THRESHOLDS,
@@ -116,6 +122,7 @@ features = load_features(
     checkpoints=checkpoints,
     transfer=transfer,
     measured=measured,
+    ceiling=True,
     method=method,
     perturbation=perturbation,
     batch=batch,
@@ -128,9 +135,9 @@ features = load_features(
 # %% [markdown]
 # ## Normalised profiles, and two baselines that know nothing
 #
-# Each feature type is normalised in the way that suits it. Measured features that run away when they
-# are divided by a tiny spread (beyond 500 in any well, pycytominer's rule) are left out: a handful
-# would be all that a distance sees ([how much that matters](07_postprocessing)).
+# Each feature type is normalised in the way that suits it. Measured and transferred features that run
+# away when they are divided by a tiny spread (beyond 500 in any well, pycytominer's rule) are left
+# out: a handful would be all that a distance sees ([how much that matters](07_postprocessing)).
 
 # %%
 tables = features.normalized()
@@ -147,6 +154,8 @@ shuffled.loc[treated, columns] = rng.permutation(
     shuffled.loc[treated, columns].to_numpy()
 )
 tables |= {"Random features": random, "Shuffled labels": shuffled}
+compared = {n: t for n, t in tables.items() if n != CEILING}
+tables = compared | {n: tables[n] for n in tables if n == CEILING}
 
 # %% [markdown]
 # ## Figure 2, re-run
@@ -167,7 +176,7 @@ def measure(tables, convention=convention):
 
 results = measure(tables)
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-comparison", "caption": "The paper's Fig. 2 on this run's data. Left: reproducibility, how well replicates of a perturbation find each other across batches. Right: biological relevance, how well perturbations with the same label find each other. Colour is the feature type, shape what it was made with; dotted lines: the row of CellProfiler or, where there is none, of the features measured in its style. Up and right is better; random features and shuffled labels show chance."}, "image": {"alt": "Two scatter plots with one marker per feature type: not-same-batch accuracy against perturbation mAP, and not-same-batch-or-perturbation accuracy against label mAP."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-comparison", "caption": "The paper's Fig. 2 on this run's data. Left: reproducibility, how well replicates of a perturbation find each other across batches. Right: biological relevance, how well perturbations with the same label find each other. Colour is the feature type, shape what it was made with; dotted lines: the row of CellProfiler or, where there is none, of the features measured in its style. Up and right is better; random features and shuffled labels show chance, and the true phenotype of drawn wells the most that could be found."}, "image": {"alt": "Two scatter plots with one marker per feature type: not-same-batch accuracy against perturbation mAP, and not-same-batch-or-perturbation accuracy against label mAP."}}
 label_name = label_column(tables[first], label or None)
 what = (label_name or "label").removeprefix("Metadata_").replace("_", " ")
 what = re.sub("(?<=[a-z])(?=[A-Z])", " ", what).lower()  # GeneGroup
@@ -273,7 +282,7 @@ html_table(
 # bootstrap interval) and tested with Wilcoxon's signed-rank test, which the paper used.
 
 # %%
-others = [name for name in tables if name != first]
+others = [name for name in compared if name != first]
 differences = {
     name: compare(
         tables[first], tables[name], label or None, convention, seed=seed
@@ -373,7 +382,7 @@ figure, axes = plt.subplots(
     squeeze=False,
 )
 for row, (kind, level, column) in zip(axes, questions, strict=True):
-    for name, wells in tables.items():
+    for name, wells in compared.items():
         for axis, curve in zip(
             row, f1_curves(wells, level, column), strict=True
         ):
@@ -382,7 +391,7 @@ for row, (kind, level, column) in zip(axes, questions, strict=True):
     row[0].set_ylim(bottom=0)
 axes[-1, 0].set_xlabel("k nearest profiles")
 axes[-1, 1].set_xlabel("distance")
-legend(figure, tables, lines=True)
+legend(figure, compared, lines=True)
 tag(figure, data_kind)
 
 # %% [markdown]
@@ -401,12 +410,12 @@ places = set(tables[first].get("Metadata_Source", ())) - {""}
 if len(places) > 1:
     for place in sorted(places):
         sources[place] = measure(
-            {n: t[t["Metadata_Source"] == place] for n, t in tables.items()}
+            {n: t[t["Metadata_Source"] == place] for n, t in compared.items()}
         )
     sources["across sources"] = measure(
         {
             n: t.assign(Metadata_Batch=t["Metadata_Source"])
-            for n, t in tables.items()
+            for n, t in compared.items()
         }
     )
 
@@ -424,7 +433,7 @@ if sources:
         axis.set_ylabel("Perturbation mAP")
     for axis in axes.flat[len(sources) :]:
         axis.set_axis_off()
-    legend(figure, tables)
+    legend(figure, compared)
     tag(figure, data_kind)
 else:
     figure, axis = plt.subplots(figsize=(WIDTH, 0.9))
@@ -486,7 +495,7 @@ html_table(
 # %% [markdown]
 # ## Which perturbations are found?
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-strength-ap", "caption": "Average precision of every perturbation, sorted, or, where the data are simulated and the truth is known, against the strength of its effect."}, "image": {"alt": "Scatter of average precision per perturbation for the first two feature types; on simulated data it rises with effect strength."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-strength-ap", "caption": "Average precision of every perturbation, sorted, or, where the data are simulated and the truth is known, against the strength of its effect; the ceiling shows which are too weak for anyone."}, "image": {"alt": "Scatter of average precision per perturbation for two feature types, random features and, on simulated data, the true phenotype; there it rises with effect strength."}}
 figure, axis = plt.subplots(figsize=(WIDTH, 3.2))
 strength, table = None, features.image_table
 truth = table.parent / "truth.parquet" if table else None
@@ -494,7 +503,8 @@ if truth and truth.is_file():
     wells = pd.read_parquet(truth).drop_duplicates("Metadata_Perturbation")
     strength = wells.set_index("Metadata_Perturbation")["strength"]
 shown = [first, "Random weights" if "Random weights" in tables else first]
-for name in dict.fromkeys([*shown, "Random features"]):
+ceiling = [CEILING] if CEILING in tables else []
+for name in dict.fromkeys([*shown, "Random features", *ceiling]):
     values = average_precisions(tables[name], label or None, convention)[
         "perturbation_ap"
     ].dropna()

@@ -77,7 +77,7 @@ from cpssl_lite.book.figures import WIDTH, color, marker, style, tag
 from cpssl_lite.book.html import table as html_table
 from cpssl_lite.data.simulate.screen import simulate
 from cpssl_lite.base.errors import InputError
-from cpssl_lite.book.features import best_method
+from cpssl_lite.book.features import kind_of, normalized
 from cpssl_lite.images.table import read_image_table
 from cpssl_lite.bioactivity import scores as rating
 from cpssl_lite.metrics.uncertainty import (
@@ -100,7 +100,6 @@ from cpssl_lite.bioactivity.labels import (
     read_splits,
     write_splits,
 )
-from cpssl_lite.profiles.normalize import normalize
 from cpssl_lite.profiles.table import (
     assign_roles,
     profile_matrix,
@@ -132,6 +131,7 @@ SCREEN = {
 if profiles:
     files = find_tables(profiles)
     raw = {name: read_profiles(paths) for name, paths in files.items()}
+    kinds = {name: kind_of(name, raw[name], files[name][0]) for name in raw}
 else:
     image_table = Path(data)
     if drawn_here:
@@ -140,15 +140,12 @@ else:
     folder = image_table.parent / "profiles"
     network = load_encoder(SHIPPED["DINO"])
     out = extract(images, network, folder / "DINO.parquet")
-    raw = {"DINO": read_profiles(out)}
+    raw, kinds = {"DINO": read_profiles(out)}, {"DINO": "learned"}
 
-
-def normalized(name, wells):
-    """Profiles of a feature type, normalised as the paper does it."""
-    return normalize(assign_roles(wells), method or best_method(name))
-
-
-tables = {name: normalized(name, wells) for name, wells in raw.items()}
+tables = {  # normalised as the paper does it
+    name: normalized(assign_roles(wells), kinds[name], method)
+    for name, wells in raw.items()
+}
 
 # %% [markdown]
 # ## Labels and splits

@@ -24,11 +24,17 @@ from cpssl_lite.profiles.extract import extract_many
 from cpssl_lite.profiles.find import find_tables, name_genes, release_tables
 from cpssl_lite.profiles.normalize import normalize
 from cpssl_lite.profiles.select import drop_outliers
-from cpssl_lite.profiles.table import assign_roles, feature_columns, read_profiles
+from cpssl_lite.profiles.table import (
+    assign_roles,
+    feature_columns,
+    read_profiles,
+    read_provenance,
+)
 
 RANDOM_WEIGHTS = "Random weights"
 MEASURED = "CellProfiler-style"
-_RESERVED = (RANDOM_WEIGHTS, MEASURED, "Random features", "Shuffled labels")
+CEILING = "True phenotype (ceiling)"
+_RESERVED = (RANDOM_WEIGHTS, MEASURED, CEILING, "Random features", "Shuffled labels")
 
 
 @dataclass
@@ -37,6 +43,7 @@ class Features:
 
     raw: dict[str, pd.DataFrame]  # as `read_profiles` returns them, roles assigned
     methods: dict[str, str]  # how each one is normalised
+    kinds: dict[str, str]  # what each one is: learned, transferred, measured, drawn
     simulated: bool
     data_kind: str  # "simulated", or the name of the real data: what figures say
     made_from: dict[str, Any]  # data and checkpoints, for `provenance.show(**made_from)`
@@ -45,16 +52,11 @@ class Features:
     images: pd.DataFrame | None = None
 
     def normalized(self) -> dict[str, pd.DataFrame]:
-        """Every feature type normalised in its way.
-
-        Measured features that run away when they are divided by a tiny spread are left out
-        (`drop_outliers`): a handful of them would be all that a distance sees.
-        """
-        tables = {name: normalize(wells, self.methods[name]) for name, wells in self.raw.items()}
-        for name, how in self.methods.items():
-            if how != "none" and name.startswith("CellProfiler"):
-                tables[name] = drop_outliers(tables[name])
-        return tables
+        """Every feature type normalised in its way (`normalized`)."""
+        return {
+            name: normalized(wells, self.kinds[name], self.methods[name])
+            for name, wells in self.raw.items()
+        }
 
 
 def load_features(
@@ -66,6 +68,7 @@ def load_features(
     checkpoints: Mapping[str, str] | None = None,
     transfer: str = "",
     measured: bool = False,
+    ceiling: bool = False,
     method: str = "",
     perturbation: str = "",
     batch: str = "",
@@ -93,9 +96,11 @@ def load_features(
         Network that knows photographs only; "" leaves it out.
     measured : bool
         Also features measured on segmented cells (minutes where they are not kept).
+    ceiling : bool
+        Also what the wells were drawn with (`true_phenotype`), where the data are drawn.
     method : str
         One normalisation for all [default: `best_method` of each; of the release, which its
-        authors normalised, none].
+        authors normalised, none]. The ceiling keeps its own.
     perturbation, batch, label, control : str
         Columns, if they have other names (`assign_roles`).
     genes : path, optional
@@ -122,16 +127,21 @@ def load_features(
     cards: dict[str, str] = {}
     if tables:
         raw = {name: read_profiles(paths) for name, paths in tables.items()}
+        kinds = {name: kind_of(name, raw[name], paths[0]) for name, paths in tables.items()}
         made_from: dict[str, Any] = {
             "data": {name: Path(paths[0]).parent for name, paths in tables.items()}
         }
     else:
         table, files = _image_table(data), _networks(checkpoints or {})
         images = read_image_table(table)
-        raw, cards = _extracted(images, table.parent / "profiles", files, transfer, seed)
+        raw, cards, kinds = _extracted(images, table.parent / "profiles", files, transfer, seed)
         if measured:
             out = table.parent / "profiles" / f"{MEASURED}.parquet"
             raw[MEASURED] = read_profiles(cellprofiler_style(images, out))
+            kinds[MEASURED] = "measured"
+        truth = true_phenotype(table) if ceiling else None
+        if truth is not None:
+            raw[CEILING], kinds[CEILING] = truth, "drawn"
         made_from = {"data": table, "checkpoint": files}
     roles = {"perturbation": perturbation, "batch": batch, "label": label, "control": control}
     given = {role: column or None for role, column in roles.items()}
@@ -149,7 +159,11 @@ def load_features(
         data_name = (folder.parent if folder.name in raw else folder).name
     return Features(
         raw=raw,
-        methods={name: method or best_method(name) for name in raw},
+        methods={
+            name: method if method and kind != "drawn" else best_method(kind)
+            for name, kind in kinds.items()
+        },
+        kinds=kinds,
         simulated=simulated,
         data_kind="simulated" if simulated else data_name,
         made_from=made_from,
@@ -159,16 +173,62 @@ def load_features(
     )
 
 
-def best_method(name: str) -> str:
-    """Normalisation that the paper chose for a feature type (Methods, Supplementary Fig. 2).
+def kind_of(name: str, wells: pd.DataFrame, path: str | Path = "") -> str:
+    """What the features of a table are: learned from cells, transferred or measured.
+
+    Names of measurements say so, and so does the network that a table of this project was
+    made with. Of other embeddings, such as the release's, only what they are called is known.
+    """
+    if re.match("Cells_|Nuclei_|Cytoplasm_", feature_columns(wells)[0]):
+        return "measured"
+    card = read_provenance(path).get("checkpoint") if path else None
+    if isinstance(card, dict):
+        return "transferred" if card.get("method") == "transfer" else "learned"
+    kinds = {"CellProfiler": "measured", "Transfer": "transferred", "ImageNet": "transferred"}
+    return next((kind for start, kind in kinds.items() if name.startswith(start)), "learned")
+
+
+def best_method(kind: str) -> str:
+    """Normalisation that the paper chose for a kind of features (Methods, Supplementary Fig. 2).
 
     Examples
     --------
-    >>> best_method("DINO"), best_method("CellProfiler")
+    >>> best_method("learned"), best_method("measured")
     ('sphere+mad_robustize', 'mad_robustize')
     """
-    learned = not name.startswith(("CellProfiler", "Transfer", "ImageNet"))
-    return "sphere+mad_robustize" if learned else "mad_robustize"
+    return "sphere+mad_robustize" if kind == "learned" else "mad_robustize"
+
+
+def normalized(wells: pd.DataFrame, kind: str, method: str = "") -> pd.DataFrame:
+    """Raw profiles of a kind of features, normalised [default: as the paper chose for it].
+
+    Measured and transferred features that run away when they are divided by a tiny MAD are left
+    out (`drop_outliers`): a handful of them would be all that a distance sees. Other steps
+    leave no scale on which a number is too large.
+    """
+    method = method or best_method(kind)
+    table = normalize(wells, method)
+    last = method.split("+")[-1].partition("@")[0]
+    runs_away = kind in ("measured", "transferred") and last == "mad_robustize"
+    return drop_outliers(table) if runs_away else table
+
+
+def true_phenotype(image_table: str | Path) -> pd.DataFrame | None:
+    """What the wells of a drawn screen were drawn with, as raw profiles; None of any other.
+
+    Each parameter is divided by its standard deviation over the screen, so that those of
+    small numbers vary as much as others; one that nothing moves is left out.
+    """
+    file = Path(image_table).with_name("truth.parquet")
+    if not file.is_file():
+        return None
+    truth = pd.read_parquet(file)
+    values = truth[[name for name in truth if str(name).startswith("well_")]]
+    spread = values.std()
+    values = (values / spread).loc[:, spread > 1e-12 * values.abs().max()]
+    names = [f"emb_{i:04d}" for i in range(values.shape[1])]
+    head = truth[[name for name in truth if str(name).startswith("Metadata_")]]
+    return pd.concat([head, values.set_axis(names, axis=1)], axis=1)
 
 
 def random_features(wells: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
@@ -203,8 +263,8 @@ def _extracted(
     files: Mapping[str, str | Path],
     transfer: str,
     seed: int,
-) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
-    """Profiles and architectures by network; finished tables are kept in the folder."""
+) -> tuple[dict[str, pd.DataFrame], dict[str, str], dict[str, str]]:
+    """Profiles, architectures and kinds by network; finished tables are kept in the folder."""
     networks = {name: load_encoder(path) for name, path in files.items()}
     networks[RANDOM_WEIGHTS] = random_like(networks["DINO"], seed)
     if transfer:
@@ -217,4 +277,5 @@ def _extracted(
             raise InputError(f"checkpoints: {name!r} and another name both give {out.name}")
         outs[out] = network
     raw = dict(zip(networks, map(read_profiles, extract_many(images, outs)), strict=True))
-    return raw, {name: network.card["architecture"] for name, network in networks.items()}
+    kinds = {name: kind_of(name, raw[name], out) for name, out in zip(raw, outs, strict=True)}
+    return raw, {name: n.card["architecture"] for name, n in networks.items()}, kinds

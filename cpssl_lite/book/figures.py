@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 # Colour and marker of each method. Okabe and Ito's colours, which stay apart in all common forms
 # of colour blindness, for methods that learn; greys of different lightness for those that cannot
-# know anything. Markers are the second cue, for print and for those who cannot tell the colours.
+# know anything; violet for what drawn wells were drawn with. Markers are the second cue, for print
+# and for those who cannot tell the colours.
 METHODS = {
     "DINO": ("#0072B2", "o"),
     "MAE": ("#E69F00", "s"),
@@ -24,6 +25,7 @@ METHODS = {
     "Random weights": ("#39424B", "v"),
     "Random features": ("#75808A", "X"),
     "Shuffled labels": ("#C3CAD1", "*"),
+    "True phenotype": ("#6A2C91", "d"),
 }
 COLORS = {name: color for name, (color, _) in METHODS.items()}
 MARKERS = {name: marker for name, (_, marker) in METHODS.items()}
@@ -37,6 +39,7 @@ ARCHITECTURES = {
     "CNN": (r"resnet|efficientnet|convnext", "D"),
     "segmentation": (r"cellprofiler|cp_measure", "P"),
     "chance": (r"random features|^random$|shuffle", "X"),
+    "truth": (r"true phenotype", "d"),
     "other": (r"", "h"),
 }
 # For methods that only the reader has (their own checkpoints).

@@ -7,11 +7,17 @@ import pandas as pd
 import pytest
 
 from cpssl_lite.base.errors import InputError
-from cpssl_lite.book.features import load_features, random_features
+from cpssl_lite.book.features import (
+    CEILING,
+    load_features,
+    normalized,
+    random_features,
+    true_phenotype,
+)
 from cpssl_lite.data.simulate.screen import simulate
 from cpssl_lite.images.metadata import canonical_metadata
 from cpssl_lite.profiles.find import find_tables, release_tables
-from cpssl_lite.profiles.table import feature_columns
+from cpssl_lite.profiles.table import assign_roles, feature_columns, write_profiles
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +136,19 @@ def test_one_path_several_and_patterns(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_measured_features_that_run_away_are_left_out_and_learned_ones_kept(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "column", "method", "kept"),
+    [
+        ("CellProfiler", "Cells_F", None, 3),
+        ("By hand", "Cells_F", None, 3),  # its columns say it
+        ("Mine", "emb_000", None, 4),
+        ("Mine", "emb_000", "transfer", 3),  # its network says it, not the name
+        ("Transfer learned here", "emb_000", "DINO", 4),
+    ],
+)
+def test_features_that_run_away_are_left_out_unless_they_were_learned(
+    tmp_path, name, column, method, kept
+):
     rng = np.random.default_rng(0)
     values = rng.normal(size=(24, 4))
     values[:, 3] *= 0.1
@@ -144,13 +162,44 @@ def test_measured_features_that_run_away_are_left_out_and_learned_ones_kept(tmp_
             "Metadata_Control": ["negcon"] * 8 + [""] * 16,
         }
     )
-    named = {"CellProfiler": "Cells_F", "Mine": "emb_000"}
-    for name, prefix in named.items():
-        table = pd.concat(
-            [head, pd.DataFrame(values, columns=[f"{prefix}{i}" for i in range(4)])], axis=1
-        )
-        table.to_csv(tmp_path / f"{name}.csv", index=False)
-    profiles = {name: str(tmp_path / f"{name}.csv") for name in named}
-    tables = load_features(profiles=profiles, method="mad_robustize").normalized()
-    assert len(feature_columns(tables["CellProfiler"])) == 3
-    assert len(feature_columns(tables["Mine"])) == 4
+    table = pd.concat(
+        [head, pd.DataFrame(values, columns=[f"{column}{i}" for i in range(4)])], axis=1
+    )
+    record = {"checkpoint": {"method": method}} if method else {}
+    write_profiles(table, tmp_path / "x.parquet", record)
+    profiles = {name: str(tmp_path / "x.parquet")}
+    features = load_features(profiles=profiles, method="mad_robustize")
+    assert len(feature_columns(features.normalized()[name])) == kept
+    by_default = load_features(profiles=profiles).methods[name]
+    assert by_default == ("mad_robustize" if kept == 3 else "sphere+mad_robustize")
+    unscaled = load_features(profiles=profiles, method="none").normalized()[name]
+    assert len(feature_columns(unscaled)) == 4, "500 of what?"
+
+
+def test_the_ceiling_is_what_the_wells_were_drawn_with(screen: Path) -> None:
+    features = load_features(screen, ceiling=True, method="sphere")
+    assert features.kinds == {
+        **dict.fromkeys(("DINO", "MAE", "SimCLR", "Random weights"), "learned"),
+        CEILING: "drawn",
+    }
+    assert features.methods[CEILING] == "mad_robustize" != features.methods["DINO"]
+    wells = features.raw[CEILING]
+    key = ["Metadata_Plate", "Metadata_Well", "Metadata_Perturbation", "Metadata_Control"]
+    both = wells.merge(features.raw["DINO"], on=key)
+    assert len(both) == len(wells) == len(features.raw["DINO"])
+    assert set(wells["Metadata_Origin"]) == {"simulated"}
+
+
+def test_parameters_that_nothing_moves_do_not_break_the_ceiling(screen, tmp_path) -> None:
+    truth = pd.read_parquet(screen.parent / "truth.parquet")
+    n = sum(name.startswith("well_") for name in truth)
+    truth["well_agp_amount"] = 0.1  # whose standard deviation is a rounding error, not 0
+    truth["well_vacuoles"] = 0.0
+    truth["well_dead_share"] *= 1e-6  # small numbers that vary stay
+    truth.to_parquet(tmp_path / "truth.parquet")
+    wells = true_phenotype(tmp_path / "images.parquet")
+    assert wells is not None and len(feature_columns(wells)) == n - 2
+    normal = normalized(assign_roles(wells), "drawn")
+    assert np.isfinite(normal[feature_columns(normal)].to_numpy()).all()
+    assert len(feature_columns(normal)) == n - 2
+    assert true_phenotype(tmp_path / "elsewhere" / "images.parquet") is None

@@ -20,7 +20,7 @@ def test_a_method_has_one_colour_and_marker_everywhere() -> None:
     assert figures.color("random_weights") == figures.COLORS["Random weights"]
     assert figures.color("Mine") == figures.color("Mine")
     assert figures.color("Mine") not in figures.COLORS.values()
-    assert len(set(figures.COLORS.values())) == len(set(figures.MARKERS.values())) == 8
+    assert len(set(figures.COLORS.values())) == len(set(figures.MARKERS.values())) == 9
     assert set(figures.COLORS) == set(figures.MARKERS)
     assert figures.color("ImageNet stand-in (CNN)") == figures.color("Transfer (ViT-S/16)")
     assert figures.color("CellProfiler-style") == figures.color("CellProfiler")
@@ -35,6 +35,7 @@ def test_a_method_has_one_colour_and_marker_everywhere() -> None:
         (("Stand-in", "tf_efficientnet_lite0"), "CNN"),
         (("CellProfiler-style",), "segmentation"),
         (("Shuffled labels",), "chance"),
+        (("True phenotype (ceiling)",), "truth"),
         (("Random weights", ""), "other"),
     ],
 )
