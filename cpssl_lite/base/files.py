@@ -5,6 +5,7 @@ import hashlib
 import os
 import platform
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -88,18 +89,20 @@ def one_writer(path: str | Path) -> Iterator[None]:
 
 
 def _scratch(path: Path, process: int | str | None = None) -> Path:
-    """A name beside `path` that says which process of which machine is writing."""
-    process = process or os.getpid()
+    """A name beside `path` that says which thread of which process and machine is writing."""
+    process = process or f"{os.getpid()}-{threading.get_ident()}"
     return path.with_name(f".{path.stem}.{platform.node()}.{process}.partial{path.suffix}")
 
 
 def _clear(path: Path) -> None:
     """Remove what processes that no longer run left half-written for `path`."""
+    if os.name == "nt":  # there, to ask for a process in this way is to end it
+        return
     before, after = glob.escape(_scratch(path, "\n").name).split("\n")
     for stale in path.parent.glob(f"{before}*{after}"):
-        process = stale.name.removesuffix(f".partial{path.suffix}").rpartition(".")[2]
+        writer = stale.name.removesuffix(f".partial{path.suffix}").rpartition(".")[2]
         try:
-            os.kill(int(process), 0)
+            os.kill(int(writer.partition("-")[0]), 0)
         except ProcessLookupError:
             stale.unlink(missing_ok=True)
         except (ValueError, OSError):

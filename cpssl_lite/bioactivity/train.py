@@ -109,6 +109,7 @@ def fit(
         warnings.simplefilter("ignore")  # hints about workers
         logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
         trainer = lightning.Trainer(
+            devices=1,  # by itself Lightning takes every GPU, and splits the batches among them
             max_epochs=preset.epochs,
             gradient_clip_val=5.0,
             logger=False,

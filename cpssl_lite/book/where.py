@@ -28,21 +28,38 @@ def find_root(start: str | Path | None = None) -> Path:
     raise InputError(f"{here}: no notebooks/ and book/ here; run this in a clone of the repository")
 
 
-def from_here(value: Any, root: Path) -> Any:
-    """Make the paths in a parameter absolute: they are meant from here, chapters run in `root`.
+# Parameters of notebooks whose texts may be paths. A network, column or data set that happens to
+# be called as a folder here is none.
+PATHS = frozenset(
+    "data profiles release checkpoint checkpoints config train_data results genes families labels "
+    "splits kept pictures real_images pipeline differences table".split()
+)
 
-    A text is a path if something here has its name or, with ``*``, fits it; texts in lists and
-    dictionaries as well. Nothing changes in `root` itself.
+
+def from_here(parameters: Mapping[str, Any], root: Path) -> dict[str, Any]:
+    """Make the paths in parameters absolute: they are meant from here, chapters run in `root`.
+
+    Texts of the parameters in `PATHS`, in lists and dictionaries as well, are paths if something
+    here has that name or, with ``*``, fits it. Nothing changes in `root` itself.
     """
     here = Path.cwd().resolve()
     if here == Path(root).resolve():
-        return value
+        return dict(parameters)
+    return {
+        name: _absolute(value, here) if name in PATHS else value
+        for name, value in parameters.items()
+    }
+
+
+def _absolute(value: Any, here: Path) -> Any:
     if isinstance(value, dict):
-        return {key: from_here(part, root) for key, part in value.items()}
+        return {key: _absolute(part, here) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(from_here(part, root) for part in value)
-    if isinstance(value, str) and value not in SCREENS and glob(value):
-        return str(here / value)
+        return type(value)(_absolute(part, here) for part in value)
+    # The name itself first: a bracket in a file's name is no pattern.
+    if isinstance(value, str) and value and value not in SCREENS:
+        if (here / value).exists() or glob(value):
+            return str(here / value)
     return value
 
 

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +19,8 @@ from cpssl_lite.cli.profiles import CONVENTION, evaluate, measure, normalize, se
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, package_name="cpssl_lite")
-def cli() -> None:
+@click.option("--debug", is_flag=True, help="Show the traceback behind a one-line error.")
+def cli(debug: bool) -> None:
     """Cell Painting profiles without segmentation, step by step.
 
     \b
@@ -224,7 +226,12 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("cpssl_lite").setLevel(logging.INFO)
     try:
-        code = cli.main(standalone_mode=False)
+        try:
+            code = cli.main(standalone_mode=False)
+        except Exception:
+            if "--debug" in sys.argv[1:2]:  # before the step, where click reads it
+                traceback.print_exc()
+            raise
         sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.NoArgsIsHelpError as error:  # "cpssl" alone: the help, as it is
         error.show()

@@ -182,8 +182,10 @@ class Downloader:
                 raise _Again(f"the server has {whole:,} bytes, the manifest says {remote.bytes:,}")
             etag = answer.headers.get("ETag", "")
             strong = "" if etag.startswith("W/") else etag
+            if not have:  # first: a tag of this version beside bytes of another would be resumed
+                part.unlink(missing_ok=True)
             _tag(part).write_text(strong or answer.headers.get("Last-Modified", ""))
-            with open(part, "ab" if have else "wb") as file:
+            with open(part, "ab") as file:
                 for chunk in answer.iter_content(CHUNK):
                     file.write(chunk)
                     self.on_bytes(len(chunk))

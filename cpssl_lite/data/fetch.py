@@ -11,7 +11,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from cpssl_lite.base.errors import InputError, StepFailed
-from cpssl_lite.base.files import atomic_path
+from cpssl_lite.base.files import atomic_path, one_writer
 from cpssl_lite.data.archives import is_unpacked, unpack, unpacked
 from cpssl_lite.data.download import Absent, Remote, downloads, is_there, place
 from cpssl_lite.data.manifests import FOLDER, base_url
@@ -198,12 +198,13 @@ def write_load_data(index: pd.DataFrame, folder: Path, absent: Sequence[str] = (
         raise StepFailed("no field has all its images; load_data.csv is not written")
     table = whole.rename(columns={c: f"FileName_Orig{c}" for c in wide if c not in head})
     path = folder / "load_data.csv"
-    if path.is_file():  # plates or wells that an earlier call fetched stay in the table
-        earlier = pd.read_csv(path, dtype=str, keep_default_na=False)
-        if list(earlier) == list(table):
-            there = [(folder / name).is_file() for name in earlier.iloc[:, -1]]
-            table = pd.concat([earlier[there], table.astype(str)])
-            table = table.drop_duplicates(head, keep="last").sort_values(head, kind="stable")
-    with atomic_path(path) as scratch:
-        table.to_csv(scratch, index=False)
+    with one_writer(path):  # two fetches into one folder would each forget the other's rows
+        if path.is_file():  # plates or wells that an earlier call fetched stay in the table
+            earlier = pd.read_csv(path, dtype=str, keep_default_na=False)
+            if list(earlier) == list(table):
+                there = [(folder / name).is_file() for name in earlier.iloc[:, -1]]
+                table = pd.concat([earlier[there], table.astype(str)])
+                table = table.drop_duplicates(head, keep="last").sort_values(head, kind="stable")
+        with atomic_path(path) as scratch:
+            table.to_csv(scratch, index=False)
     return path

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import yaml
 
 from cpssl_lite.base.errors import InputError
 
-FOLDER = Path(__file__).resolve().parents[2] / "data_manifests"
+# In a clone they lie beside the package; where only the package is installed, under its prefix.
+_CLONE = Path(__file__).resolve().parents[2] / "data_manifests"
+FOLDER = _CLONE if _CLONE.is_dir() else Path(sys.prefix) / "share" / "cpssl_lite" / "data_manifests"
 
 
 def list_manifests() -> list[dict[str, Any]]:

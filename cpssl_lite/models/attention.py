@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from timm.models.vision_transformer import ParallelScalingBlock
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.models.encoder import Encoder
@@ -71,8 +72,8 @@ def _maps(encoder: Encoder, network: ViT, pixels: torch.Tensor, rollout: bool) -
     # all tokens before.
     blocks: list[Any] = list(network.blocks)[0 if rollout else -1 :]
     hooks = [
-        block.norm1.register_forward_hook(
-            lambda _, __, x, a=block.attn: weights.append(_softmax(a, x))
+        _norm_of(block).register_forward_hook(
+            lambda _, __, x, b=block: weights.append(_softmax(b, x))
         )
         for block in blocks
     ]
@@ -94,11 +95,21 @@ def _maps(encoder: Encoder, network: ViT, pixels: torch.Tensor, rollout: bool) -
     return asking.mean(dim=2)[..., first:]
 
 
-def _softmax(layer: Any, x: torch.Tensor) -> torch.Tensor:
-    """Attention weights of a timm layer: (m, tokens, d) to (m, heads, tokens, tokens)."""
+def _norm_of(block: Any) -> torch.nn.Module:
+    """What normalises a timm block's tokens before its attention."""
+    return block.in_norm if isinstance(block, ParallelScalingBlock) else block.norm1
+
+
+def _softmax(block: Any, x: torch.Tensor) -> torch.Tensor:
+    """Attention weights of a timm block: tokens (m, t, d), normalised, to (m, heads, t, t)."""
     m, tokens, _ = x.shape
-    heads = layer.num_heads
-    qkv = layer.qkv(x).reshape(m, tokens, 3, heads, -1)
-    q, k, _ = qkv.permute(2, 0, 3, 1, 4)
+    if isinstance(block, ParallelScalingBlock):  # queries, keys and MLP from one product
+        layer = block
+        _, q, k, _ = torch.split(layer.in_proj(x), layer.in_split, dim=-1)
+        q, k = (part.view(m, tokens, layer.num_heads, -1).transpose(1, 2) for part in (q, k))
+    else:
+        layer = block.attn
+        qkv = layer.qkv(x).reshape(m, tokens, 3, layer.num_heads, -1)
+        q, k, _ = qkv.permute(2, 0, 3, 1, 4)
     q, k = layer.q_norm(q), layer.k_norm(k)
     return (q @ k.transpose(-2, -1) * layer.scale).softmax(dim=-1)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.profiles.roles import LABELS
 from cpssl_lite.profiles.table import feature_columns, profile_matrix, require
 
 log = logging.getLogger(__name__)
@@ -54,10 +55,26 @@ def aggregate(table: pd.DataFrame, by: str = "consensus") -> pd.DataFrame:
         head, values = head[named], values[named]
     keys = [name for name in (*LEVELS[by], "Metadata_Perturbation") if name in head]
     codes = head.groupby(keys).ngroup().to_numpy()
+    _say_which_differ(head)
     text = head.columns.difference(head.select_dtypes("number").columns)
     first = head.mask(head == "").groupby(codes).first().fillna(dict.fromkeys(text, ""))
     means = pd.DataFrame(group_means(values, codes), columns=feature_columns(table))
     return pd.concat([first, means], axis=1)
+
+
+def _say_which_differ(head: pd.DataFrame) -> None:
+    """Warn of perturbations that have two labels: an aggregated profile has room for one."""
+    for column in LABELS:
+        if column not in head:
+            continue
+        named = head[head[column] != ""]
+        values = named.groupby("Metadata_Perturbation")[column].unique()
+        several = values[values.map(len) > 1]
+        if len(several):
+            log.warning(
+                "%s: %d perturbations have several (%s: %s); the first of each is taken",
+                *(column, len(several), several.index[0], ", ".join(map(str, several.iloc[0]))),
+            )
 
 
 def group_means(values: np.ndarray, codes: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from cpssl_lite.metrics.retrieval import convention_precision, mean_average_prec
 from cpssl_lite.metrics.similarity import encode
 from cpssl_lite.metrics.uncertainty import bootstrap_difference, mean_by, wilcoxon_paired
 from cpssl_lite.profiles.aggregate import aggregate
+from cpssl_lite.profiles.roles import LABELS
 from cpssl_lite.profiles.table import (
     FIELD_LEVEL,
     feature_columns,
@@ -22,7 +23,6 @@ from cpssl_lite.profiles.table import (
 
 log = logging.getLogger(__name__)
 
-LABELS = ("Metadata_Target", "Metadata_GeneGroup", "Metadata_Gene")
 CONVENTIONS = ("paper", "released")
 
 

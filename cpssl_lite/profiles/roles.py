@@ -12,6 +12,8 @@ from cpssl_lite.images.metadata import PLATE, canonical_metadata, text_of
 
 ROLES = ("source", "batch", "plate", "well", "perturbation")
 # Columns that tell one well from another; tables differ in how many of them they have.
+# Columns that group perturbations, in the order in which they are looked for.
+LABELS = ("Metadata_Target", "Metadata_GeneGroup", "Metadata_Gene")
 WELL_KEY = (*PLATE, "Metadata_Well")
 
 

@@ -1,11 +1,15 @@
 """Whole files or none."""
 
 import errno
+import platform
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from cpssl_lite.base import files
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.files import atomic_path, check_writable, sha256
 
@@ -41,6 +45,30 @@ def test_what_a_killed_run_left_is_removed(tmp_path):
         scratch.write_text("whole")
     left = {path.name for path in tmp_path.iterdir()}
     assert "a[1].txt" in left and len(left) == 2, "the other file's stays until it is written"
+
+
+def test_two_threads_write_one_file_whole(tmp_path):
+    def write(text):
+        for _ in range(50):
+            with atomic_path(tmp_path / "a.txt") as scratch:
+                scratch.write_text(text)
+                barrier.wait()  # both are writing now
+
+    barrier = threading.Barrier(2)
+    texts = "x" * 1000, "y" * 1000
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(write, text) for text in texts]:
+            done.result()
+    assert (tmp_path / "a.txt").read_text() in texts
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_on_windows_no_process_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.kill", lambda *_: pytest.fail("that would end the process"))
+    (tmp_path / f".a.{platform.node()}.123-4.partial.txt").touch()
+    with monkeypatch.context() as windows:
+        windows.setattr(files.os, "name", "nt")
+        files._clear(tmp_path / "a.txt")
 
 
 def test_errors_about_other_files_pass_through(tmp_path):

@@ -1,6 +1,7 @@
 """Runner: parameters, skipping, failures."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from cpssl_lite.base.errors import InputError
 from cpssl_lite.book import digest, runner
 from cpssl_lite.book.percent import check_parameters, read_parameters, read_percent
 from cpssl_lite.book.runner import NotebookFailed, run_all, run_notebook
-from cpssl_lite.book.where import find_notebook, find_root, from_here
+from cpssl_lite.book.where import PATHS, find_notebook, find_root, from_here, list_notebooks
 
 SOURCE = """
 # %% tags=["parameters"]
@@ -49,22 +50,36 @@ def test_parameters_are_read_with_defaults_and_help(source: Path) -> None:
     assert found["label"].default == "02"
 
 
+def test_every_parameter_that_may_be_a_path_is_known_as_one() -> None:
+    repository = find_root(Path(__file__))
+    for source in list_notebooks(repository):
+        for name, parameter in read_parameters(read_percent(source), source.name).items():
+            words = set(re.findall(r"[a-z]+", parameter.help.lower().partition("[")[0]))
+            if words & {"column", "call", "calls"} or isinstance(parameter.default, int | float):
+                continue
+            if words & {"path", "folder", "file", "table", "tables"}:
+                assert name in PATHS, (source.name, name)
+
+
 def test_paths_are_meant_from_the_folder_where_they_are_typed(
     root: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     for folder in (root, elsewhere):
         (folder / "mine.parquet").touch()
+        (folder / "a[1].csv").touch()
     given = {
-        "table": "mine.parquet", "names": {"Mine": ["m*.parquet", "no.csv"]}, "seed": 1,
-        "data": "lite", "label": "gene",
+        "table": "mine.parquet", "profiles": {"Mine": ["m*.parquet", "no.csv"]}, "seed": 1,
+        "data": "lite", "label": "gene", "network": "DINO", "method": "none", "genes": "a[1].csv",
     }  # fmt: skip
-    (elsewhere / "lite").mkdir()
+    for name in ("lite", "DINO", "none", "gene"):  # what is called as a folder is no path
+        (elsewhere / name).mkdir()
     monkeypatch.chdir(elsewhere)
     assert from_here(given, root) == {
         **given,
         "table": f"{elsewhere}/mine.parquet",
-        "names": {"Mine": [f"{elsewhere}/m*.parquet", "no.csv"]},
+        "profiles": {"Mine": [f"{elsewhere}/m*.parquet", "no.csv"]},
+        "genes": f"{elsewhere}/a[1].csv",
     }
     monkeypatch.chdir(root)
     assert from_here(given, root) == given

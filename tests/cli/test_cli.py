@@ -368,6 +368,14 @@ def test_an_unexpected_disk_error_is_one_line(refused, monkeypatch):
     assert refused("data", "list") == "cpssl: /disk/that/went/away: Input/output error"
 
 
+def test_debug_shows_where_an_error_comes_from(cpssl, tmp_path):
+    words = ["evaluate", tmp_path / "gone.parquet", "-o", tmp_path / "m.json"]
+    code, _, told = cpssl(*words)
+    assert code == 2 and "Traceback" not in told
+    code, _, told_in_full = cpssl("--debug", *words)
+    assert code == 2 and "Traceback" in told_in_full and told_in_full.endswith(told)
+
+
 def test_a_fetched_data_set_is_prepared_by_its_name(cpssl, refused, tmp_path, monkeypatch):
     monkeypatch.setenv("CPSSL_CACHE", str(tmp_path))
     words = ["data", "prepare", "cpjump1_examples", "-o", tmp_path / "out"]

@@ -2,6 +2,10 @@
 
 import importlib.util
 import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
 
 import jsonschema
 import pandas as pd
@@ -11,6 +15,7 @@ from cpssl_lite.base.errors import InputError
 from cpssl_lite.data.manifests import FOLDER, list_manifests, load_manifest
 
 SCHEMA = jsonschema.Draft202012Validator(json.loads((FOLDER / "schema.json").read_text()))
+CLONE = FOLDER.parent
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 JUMP = ["jump_multisource", "jump_orf", "jump_target2"]
 
@@ -107,3 +112,18 @@ def test_the_committed_tables_are_what_the_script_derives(real):
 def test_an_unknown_name_gets_a_hint():
     with pytest.raises(InputError, match="did you mean jump_target2"):
         load_manifest("jump_target")
+
+
+def test_an_installed_package_brings_its_manifests():
+    """Without the repository they are found under the prefix that pip installs data files to."""
+    project = tomllib.loads((CLONE / "pyproject.toml").read_text())
+    (place, patterns), *others = project["tool"]["setuptools"]["data-files"].items()
+    assert not others and patterns == ["data_manifests/*"]
+    assert (Path(sys.prefix) / place).parts[-3:] == ("share", "cpssl_lite", "data_manifests")
+    code = (
+        "import pathlib; is_dir = pathlib.Path.is_dir;"
+        "pathlib.Path.is_dir = lambda p: p.name != 'data_manifests' and is_dir(p);"
+        "from cpssl_lite.data.manifests import FOLDER; print(FOLDER)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(Path(sys.prefix) / place)

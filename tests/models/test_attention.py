@@ -8,7 +8,7 @@ from cpssl_lite.base.errors import InputError
 from cpssl_lite.models.attention import attention_maps
 from cpssl_lite.models.checkpoints import SHIPPED, load_encoder
 from cpssl_lite.models.encoder import Encoder
-from cpssl_lite.models.formats_public import ChannelAgnosticViT
+from cpssl_lite.models.formats_public import ChannelAgnosticViT, ParallelViT
 from cpssl_lite.models.vit import Shape, build_vit
 
 SHAPE = Shape(width=48, depth=3, heads=3, patch=16, image_size=64)
@@ -98,3 +98,20 @@ def test_networks_and_crops_that_have_no_maps():
     network.embed_dim = 5
     with pytest.raises(InputError, match="vision transformer, got Identity"):
         attention_maps(Encoder(network, {}), CROPS)
+
+
+def test_parallel_blocks_as_openphenom_has_them():
+    torch.manual_seed(0)
+    network = ParallelViT(Shape(width=48, depth=3, heads=3, patch=16, image_size=64, in_channels=1))
+    encoder = Encoder(network, {}, crop_size=64, pooling="patch_mean").eval()
+    seen = []
+    for block in network.blocks:
+        block.fused_attn = False
+        block.attn_drop.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
+    maps = attention_maps(encoder, CROPS)
+    with torch.inference_mode():
+        encoder(torch.from_numpy(CROPS))
+    last = seen[-1][:, :, 1:].mean(2)[..., 1:].numpy()  # of the patches, to the patches
+    expected = last.reshape(2, 3, 5, 4, 4).transpose(0, 2, 1, 3, 4)
+    np.testing.assert_allclose(maps, expected, atol=1e-6)
+    assert attention_maps(encoder, CROPS, rollout=True).shape == (2, 5, 1, 4, 4)

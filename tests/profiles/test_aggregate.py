@@ -81,3 +81,15 @@ def test_an_empty_label_in_the_first_well_does_not_hide_the_others():
     got = aggregate(wells, "consensus").set_index("Metadata_Perturbation")
     assert got["Metadata_Target"].to_dict() == {"x": "t", "y": "u"}
     assert got["Metadata_Well"].to_dict() == {"x": "A01", "y": "A04"}
+
+
+def test_a_perturbation_with_two_targets_is_told(caplog):
+    odd = table().assign(Metadata_Target=["t1", "t2", "", "t3", "t1"])
+    with caplog.at_level(logging.WARNING):
+        got = aggregate(odd)
+    assert got["Metadata_Target"].tolist() == ["t1", "t3"]
+    assert "Metadata_Target: 1 perturbations have several (x: t1, t2)" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        aggregate(table().assign(Metadata_Target=["t1", "t1", "", "t3", "t1"]))
+    assert not caplog.text
