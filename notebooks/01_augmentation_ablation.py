@@ -57,6 +57,7 @@ data_name = ""  # what figures call real data [the table's folder]
 import json
 import os
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from hashlib import sha256
 from itertools import repeat
 from multiprocessing import get_context
@@ -84,7 +85,7 @@ from cpssl_lite.images.tiff import read_merged
 from cpssl_lite.models.checkpoints import load_encoder, random_like
 from cpssl_lite.models.recipes import load_recipe
 from cpssl_lite.models.train import train
-from cpssl_lite.profiles.extract import extract
+from cpssl_lite.profiles.extract import extract_many
 from cpssl_lite.profiles.normalize import normalize
 from cpssl_lite.profiles.table import assign_roles, read_profiles
 from cpssl_lite.base.workers import end_with_parent
@@ -274,9 +275,7 @@ pool = ProcessPoolExecutor(
 )
 with pool:
     trained = pool.map(
-        train,
-        repeat(method),
-        repeat(train_table),
+        partial(train, method, train_table, curves=False),
         folders,
         recipes,
         [seed for _, seed in jobs],
@@ -290,11 +289,16 @@ with pool:
         networks["random weights", seed] = random_like(first, seed)
         key = sha256(json.dumps(first.card["shape"]).encode()).hexdigest()[:12]
         outs.append(Path(results) / f"random-{seed}-{key}.parquet")
-    tables = list(pool.map(extract, repeat(images), networks.values(), outs))
+    # Each process reads the fields once, for its share of the networks.
+    shares = [
+        dict(list(zip(outs, networks.values(), strict=True))[i::workers])
+        for i in range(workers)
+    ]
+    list(pool.map(extract_many, repeat(images), filter(None, shares)))
 
 # %%
 rows = []
-for (condition, seed), out in zip(networks, tables, strict=True):
+for (condition, seed), out in zip(networks, outs, strict=True):
     profiles = normalize(assign_roles(read_profiles(out)), normalisation)
     scores = evaluate(profiles)
     rows.append({"condition": condition, "seed": seed, **scores})

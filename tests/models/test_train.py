@@ -1,6 +1,7 @@
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -290,6 +291,21 @@ def test_fields_are_read_again_when_they_do_not_fit(table):
     held, read = Fields(images), Fields(images, memory=0)
     assert read.cached is None and np.array_equal(held[4][0], read[4][0])
     assert held.digest() == read.digest()
+
+
+def test_the_same_fields_are_read_once_and_changed_ones_again(table, tmp_path):
+    images = training.read_image_table(table).head(2).copy()
+    for place in images.index:
+        copy = tmp_path / Path(images.loc[place, "FileName_Merged"]).name
+        copy.write_bytes(Path(images.loc[place, "FileName_Merged"]).read_bytes())
+        images.loc[place, "FileName_Merged"] = str(copy)
+    first = Fields(images)
+    assert Fields(images)[1][0] is first[1][0]
+    changed = first[1][0] // 2
+    write_merged(images["FileName_Merged"].iloc[1], changed, 0.5)
+    assert np.array_equal(Fields(images)[1][0], changed)
+    with pytest.raises(ValueError, match="read-only"):
+        first[0][0][:] = 0
 
 
 def test_processes_share_every_batch():
