@@ -9,7 +9,10 @@ from cpssl_lite.data.simulate.screen import simulate
 from cpssl_lite.images.table import read_image_table
 from cpssl_lite.images.tiff import read_merged, write_merged
 
-FEW = {"n_sources": 1, "n_batches": 1, "n_plates": 1}  # 192 small fields
+FEW = {  # 24 small fields
+    **{"n_sources": 1, "n_batches": 1, "n_plates": 1},
+    **{"rows": 2, "columns": 6, "control_columns": (1, 5)},
+}
 CROP = 224  # px, side of the crops that are left empty
 PER_WELL = 4  # fields
 
