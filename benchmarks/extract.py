@@ -6,7 +6,8 @@
 The plain loop does what the released code does: one field at a time, every crop through the
 network, empty ones left out of the average afterwards; fp32, nothing read ahead. Fields are
 1080 x 1080 px mosaics of simulated ones with a third of the crops dark; weights are random.
-The ceiling is this machine's own matrix multiplication, measured in the same run.
+The ceiling is this machine's own matrix multiplication, measured in the same run. On slow machines
+fewer fields, repeats or crops are taken, and the table says so (--limit).
 
 The network alone follows: where its time goes, and what channels last and torch.compile would
 gain. With a GPU a whole plate follows (--plate sets its fields, on a CPU, too).
@@ -29,7 +30,7 @@ from cpssl_lite.images.crops import cut, foreground_share, grid, select
 from cpssl_lite.images.tiff import read_merged
 from cpssl_lite.models.encoder import Encoder
 from cpssl_lite.models.precision import name_of, native_precisions
-from cpssl_lite.models.roofline import forward_flops, matmul_ceiling
+from cpssl_lite.models.roofline import affordable, fastest, forward_flops, matmul_ceiling
 from cpssl_lite.models.vit import ARCHITECTURES, ViT
 from cpssl_lite.profiles.extract import extract
 from cpssl_lite.profiles.table import profile_matrix, read_profiles
@@ -69,11 +70,23 @@ class Timed(Encoder):
 
 def beside_plain_loop(
     folder: Path, images: pd.DataFrame, encoder: Timed, args: argparse.Namespace
-) -> None:
-    """Print seconds, ratios, share of the ceiling, and how far the features differ."""
+) -> float:
+    """Print seconds, ratios, share of the ceiling, how far features differ; seconds a field."""
     times: dict[str, list[tuple[float, float]]] = {}
     profiles, done = {}, {}
+    begun, repeats = time.perf_counter(), args.repeats
     for turn in range(-1, args.repeats):  # the first round warms up
+        if turn == 0:  # a field in every way: how many can be afforded?
+            one = time.perf_counter() - begun
+            images = images[: affordable(len(images), one, args.limit)]
+            repeats = affordable(args.repeats, one * len(images), args.limit)
+            if len(images) * repeats < args.fields * args.repeats:
+                print(
+                    f"{len(images)} of {args.fields} fields, {repeats} of {args.repeats} times, "
+                    f"to stay within about {args.limit:g} s"
+                )
+        if turn >= repeats:
+            break
         rows = images if turn >= 0 else images[:1]
         for way in ("plain loop", *native_precisions(args.device)):
             encoder.seconds, encoder.crops = 0.0, 0
@@ -102,20 +115,28 @@ def beside_plain_loop(
             f"{way:12} {seconds / len(images):8.3f} {plain / seconds:8.2f} "
             f"{inside / seconds:8.0%} {rate / 1e9:8.0f} {rate / ceiling:8.0%}"
         )
+    a_field = min(t for pairs in times.values() for t, _ in pairs) / len(images)
     expected = profiles["plain loop"]
     difference = np.abs(profiles["fp32"] - expected).max()
     print(f"fp32: largest difference from the plain loop {difference:.1e}")
     if "bf16" not in profiles:
         print(f"bf16: {name_of(args.device)} has none")
-        return
+        return a_field
     got = profiles["bf16"]
     norms = np.linalg.norm(expected, axis=1) * np.linalg.norm(got, axis=1)
     cosine = (expected * got).sum(axis=1) / norms
     print(f"bf16: smallest cosine similarity of a well with the plain loop {cosine.min():.6f}")
+    return a_field
 
 
-def network_alone(encoder: Encoder, batch: int, device: str) -> None:
+def network_alone(encoder: Encoder, batch: int, device: str, limit: float) -> None:
     """Print where a batch's time goes, and what other ways to run the network would gain."""
+    one = torch.rand((1, len(encoder.channels), encoder.crop_size, encoder.crop_size))
+    with torch.inference_mode():
+        look = fastest(lambda: encoder(one.to(device)), 3, limit / 20)
+    wanted, batch = batch, affordable(batch, look.seconds, limit / 20)
+    if batch < wanted:
+        print(f"\nbatch of {batch}, not {wanted}, to stay within about {limit:g} s")
     shape = (batch, len(encoder.channels), encoder.crop_size, encoder.crop_size)
     crops = encoder.normalise(torch.rand(shape, device=device))
     last = copy.deepcopy(encoder).to(memory_format=torch.channels_last)
@@ -189,6 +210,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--limit", type=float, default=120, help="seconds for each part, about")
     parser.add_argument("--plate", type=int, help="fields [default: 3456 on a GPU, else none]")
     args = parser.parse_args()
     gpu = args.device.startswith("cuda")
@@ -200,10 +222,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         images = mosaics(folder, args.fields, args.size, empty=1 / 3)
-        beside_plain_loop(folder, images, encoder, args)
-        network_alone(encoder, args.batch_size or (512 if gpu else 16), args.device)
-        fields = (3456 if gpu else 0) if args.plate is None else args.plate
-        if fields:
+        a_field = beside_plain_loop(folder, images, encoder, args)
+        network_alone(encoder, args.batch_size or (512 if gpu else 16), args.device, args.limit)
+        wanted = (3456 if gpu else 0) if args.plate is None else args.plate
+        if wanted:
+            fields = affordable(wanted, a_field, args.limit)
+            if fields < wanted:
+                print(f"\n{fields} of {wanted} fields, to stay within about {args.limit:g} s")
             plate(folder, images, encoder, fields, args.device)
 
 

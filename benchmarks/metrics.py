@@ -12,7 +12,8 @@ normalise   sphering and MAD robustize beside pycytominer
     python benchmarks/metrics.py [--parts growth plain copairs normalise]
 
 Growth comes first, so that its peak memory is this package's own. Compiled functions, here and in
-copairs, are called once on a small table before anything is timed.
+copairs, are called once on a small table before anything is timed. Where a first look at fewer
+wells says that a part would take longer than --limit seconds, it gets fewer wells and says so.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from _bound import wells_within
 from sklearn.metrics import accuracy_score, average_precision_score
 from sklearn.metrics.pairwise import cosine_distances
 
@@ -266,20 +268,29 @@ def main() -> None:
     parser.add_argument("--wells", type=int, default=8000, help="for plain and copairs")
     parser.add_argument("--normalise", type=int, default=16_000, help="wells")
     parser.add_argument("--features", type=int, default=384)
+    parser.add_argument("--limit", type=float, default=300, help="seconds for each part, about")
     args = parser.parse_args()
     print(
         f"{'':<40}{'wells':>8}{'ours (s)':>10} {'other (s)':>12} {'ratio':>9}   largest difference"
     )
     warm_up(args.parts)
+
+    def wells(what: str, wanted: int, part: Callable[..., None], **how: int) -> int:
+        return wells_within(what, wanted, lambda n: part(n, args.features), args.limit, **how)
+
     if "growth" in args.parts:
-        for n in args.growth:
+        for wanted in sorted(args.growth):
+            n = wells("growth", wanted, growth, probe=4000)
             growth(n, args.features)
+            if n < wanted:  # larger ones would be this one again
+                break
     if "plain" in args.parts:
-        plain(args.wells, args.features)
+        plain(wells("plain", args.wells, plain), args.features)
     if "copairs" in args.parts:
-        copairs(args.wells, args.features)
+        copairs(wells("copairs", args.wells, copairs), args.features)
     if "normalise" in args.parts:
-        normalisation(args.normalise, args.features)
+        n = wells("normalise", args.normalise, normalisation, probe=2000, power=1)
+        normalisation(n, args.features)
 
 
 if __name__ == "__main__":

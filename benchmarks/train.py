@@ -7,7 +7,7 @@ convert it to float, find a crop with cells, flip, shift, gamma and normalise, o
 time. This package holds fields in memory where they fit and treats a batch at once. Both train
 the same network on the same recipe in this one run, turn about. Fields are as large as real
 ones, each put together from simulated fields of 256 px. On a GPU the step is also set against
-the card's own bf16 matrix multiplication.
+the card's own matrix multiplication, in bf16 where it has that.
 """
 
 import argparse
@@ -24,8 +24,9 @@ from cpssl_lite.data.simulate.mosaic import mosaics
 from cpssl_lite.images.tiff import read_merged
 from cpssl_lite.models.crops_data import CropBatches, CropSpec, EpochBatches, Fields
 from cpssl_lite.models.dino import DINO
+from cpssl_lite.models.precision import native_precisions
 from cpssl_lite.models.recipes import load_recipe
-from cpssl_lite.models.roofline import forward_flops, matmul_ceiling
+from cpssl_lite.models.roofline import affordable, forward_flops, matmul_ceiling
 
 Views = list[torch.Tensor]
 PAPER_IMAGES = 564_272 * 200  # images in its training set times epochs, ViT-S
@@ -70,7 +71,8 @@ def loop_batch(
 def take_step(model: DINO, optimiser: torch.optim.Optimizer, views: Views) -> None:
     """One optimiser step, as the trainer takes it."""
     optimiser.zero_grad()
-    with torch.autocast(model.device.type, torch.bfloat16, enabled=model.device.type == "cuda"):
+    kind = model.device.type
+    with torch.autocast(kind, torch.bfloat16, enabled=in_bf16(kind)):
         loss = model.loss(views)
     loss.backward()
     model.on_after_backward()
@@ -79,6 +81,11 @@ def take_step(model: DINO, optimiser: torch.optim.Optimizer, views: Views) -> No
     model.after_step(0)
     if model.device.type == "cuda":
         torch.cuda.synchronize()
+
+
+def in_bf16(device: str) -> bool:
+    """Whether steps run in bf16: on GPUs that have it."""
+    return device.startswith("cuda") and "bf16" in native_precisions(device)
 
 
 def clock(function: Callable[[], object]) -> float:
@@ -102,6 +109,7 @@ def main() -> None:
     parser.add_argument("--fields", type=int, default=32)
     parser.add_argument("--size", type=int, default=1024)
     parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--limit", type=float, default=60, help="seconds for all steps, about")
     args = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     recipe = {**load_recipe("dino", args.recipe), "seed": 0}
@@ -128,15 +136,24 @@ def main() -> None:
             return [g.to(device) for g in loop_batch(paths, specs, mean, sd)]
 
         times = {}
-        for i in range(-1, args.steps):  # the first round warms up
+
+        def both(i: int) -> None:
+            """A step of each, timed."""
             for name, make in (("this package", ours_data), ("loop", loop_data)):
                 views = []
                 seconds = clock(lambda make=make, views=views, i=i: views.extend(make(max(i, 0))))
                 step = clock(lambda views=views: take_step(model, optimiser, views))
                 if i >= 0:
                     times.setdefault(name, []).append((seconds, step))
+
+        # The first round warms up, and says how many can be afforded.
+        steps = affordable(args.steps, clock(lambda: both(-1)), args.limit)
+        for i in range(steps):
+            both(i)
     where = f"{device}, {torch.get_num_threads()} threads"
     print(f"recipe {args.recipe}, {n} images a step, fields of {args.size} px, {where}")
+    if steps < args.steps:
+        print(f"{steps} of {args.steps} steps, to stay within about {args.limit:g} s")
     print(f"{'':14} {'views ms/img':>13} {'step ms/img':>12} {'images/s':>9}")
     rates = {}
     for name, pairs in times.items():
@@ -150,8 +167,9 @@ def main() -> None:
             * n
             / statistics.median(b for _, b in times["this package"])
         )
-        share = done / matmul_ceiling(device, torch.bfloat16)
-        print(f"step: {done / 1e12:.1f} TFLOP/s, {share:.0%} of bf16 matmul")
+        name, kind = ("bf16", torch.bfloat16) if in_bf16(device) else ("fp32", torch.float32)
+        share = done / matmul_ceiling(device, kind)
+        print(f"step: {done / 1e12:.1f} TFLOP/s, {share:.0%} of {name} matmul")
     if args.recipe == "dino_vit_small":
         hours = PAPER_IMAGES / rates["this package"] / 3600
         print(f"the paper's run at this rate: {hours:.0f} h (its own: {PAPER_GPU_HOURS} GPU hours)")
