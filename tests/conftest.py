@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command line does
+# Everything here is tiny: threads that wait for each other cost more than they bring. Before any
+# import of NumPy or torch; processes that tests start inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("CPSSL_SHARED", ROOT.parent / "shared"))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import jupytext
 import pytest
 import yaml
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(__file__).parent / "data"
@@ -41,10 +42,27 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that is made once for all workers of pytest-xdist; tests only read it."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    done = folder.with_suffix(".done")
+    with FileLock(folder.with_suffix(".lock")):
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # what a failed try left
+            make(folder)
+            done.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def small_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with the real configuration and prose, and stand-ins for notebooks."""
-    root = tmp_path_factory.mktemp("small")
+    return once(tmp_path_factory, "small", make_small_root)
+
+
+def make_small_root(root: Path) -> None:
+    root.mkdir()
     shutil.copy(ROOT / "_config.yml", root)
     shutil.copytree(
         ROOT / "book", root / "book", ignore=shutil.ignore_patterns("executed", "_build")
@@ -58,7 +76,6 @@ def small_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         stand_in(ROOT / "notebooks" / f"{name}.py", root / "notebooks" / f"{name}.py")
     toc["parts"][0]["chapters"].append({"file": "chapters/99_demo"})
     (root / "book" / "_toc.yml").write_text(yaml.safe_dump(toc))
-    return root
 
 
 @pytest.fixture(scope="session")
@@ -67,9 +84,12 @@ def small_book(small_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     from cpssl_lite.book.build import build
     from cpssl_lite.book.runner import run_all
 
-    results = run_all(root=small_root, workers=2)
-    assert [r.message for r in results if r.status == "failed"] == []
-    return build(tmp_path_factory.mktemp("html") / "book", small_root).parent
+    def make(folder: Path) -> None:
+        results = run_all(root=small_root, workers=2)
+        assert [r.message for r in results if r.status == "failed"] == []
+        build(folder / "book", small_root)
+
+    return once(tmp_path_factory, "html", make) / "book"
 
 
 @pytest.fixture(scope="session")
@@ -79,6 +99,7 @@ def cpssl_book() -> Callable[[Path], None]:
     def build(root: Path) -> None:
         command = [Path(sys.executable).parent / "cpssl", "book", "--strict"]
         environment = {**os.environ, "PYTHONPATH": str(root)}
+        environment.pop("OMP_NUM_THREADS", None)  # small tests' one thread
         done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
 

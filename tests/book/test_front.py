@@ -129,7 +129,7 @@ def outputs(path: Path) -> list[dict]:
 def test_two_runs_give_the_same_numbers(small_root: Path, small_book: Path, tmp_path: Path) -> None:
     before = {path.stem: outputs(path) for path in executed(small_root)}
     assert any(MIME in data for data in before["99_demo"])
-    again = outputs(run_notebook("99_demo", force=True, root=small_root))
+    again = outputs(run_notebook("99_demo", out=tmp_path / "again.ipynb", root=small_root))
     assert again == before["99_demo"]
 
 

@@ -58,7 +58,7 @@ def test_profiles_with_a_growing_batch_offset():
 def handcrafted(folder, factor, **screen):
     """Moments and correlations of the channels of every well of a drawn screen."""
     layout = {"rows": 4, "n_targets": 8, "size": 96}
-    table = pd.read_parquet(simulate("tiny", folder, **layout, **screen))
+    table = pd.read_parquet(simulate("tiny", folder, workers=1, **layout, **screen))
     rows = []
     for file in table["FileName_Merged"]:
         planes = tifffile.imread(folder / file).astype(float).reshape(5, -1)

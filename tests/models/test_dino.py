@@ -59,7 +59,8 @@ def test_center_over_two_processes(parity, tmp_path, free_port):
     for rank in (0, 1):
         c = case(parity, 16, 1, world=2, rank=rank)
         np.savez(tmp_path / f"{rank}.npz", before=c["center_before"], teacher=c["teacher"])
-    mp.spawn(_center_of_two, (str(tmp_path), free_port), nprocs=2)
+    # Forked: two new processes would import torch and this package again for a sum of 16 numbers.
+    mp.start_processes(_center_of_two, (str(tmp_path), free_port), nprocs=2, start_method="fork")
     for rank in (0, 1):
         got = np.load(tmp_path / f"{rank}.npy")
         np.testing.assert_allclose(got, c["center_after"], rtol=1e-5, atol=1e-6)

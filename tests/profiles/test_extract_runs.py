@@ -6,10 +6,12 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
@@ -21,37 +23,23 @@ from cpssl_lite.profiles.table import read_profiles
 from tests.profiles.toy import Moments, write_screen
 
 RUN = """
-import sys, time
-import pyarrow.parquet as pq
+import sys
 from cpssl_lite.images.table import read_image_table
 from cpssl_lite.profiles.extract import extract
 from tests.profiles.toy import Moments
 
-table, out, devices, slow = sys.argv[1:5]
-if slow == "slow":  # a tenth of a second for a plate, and as long to write each half of a file
-    whole, forward = pq.write_table, Moments.forward
-    def in_halves(data, path, **options):
-        whole(data, path, **options)
-        content = open(path, "rb").read()
-        with open(path, "wb", buffering=0) as file:
-            file.write(content[: len(content) // 2])
-            time.sleep(0.1)
-            file.write(content[len(content) // 2 :])
-    pq.write_table = in_halves
-    Moments.forward = lambda self, crops: (time.sleep(0.1), forward(self, crops))[1]
-images = read_image_table(table)
-print("ready", flush=True)
-extract(images, Moments(), out, device="cpu", devices=int(devices), batch_size=64)
+table, out = sys.argv[1:3]
+extract(read_image_table(table), Moments(), out, device="cpu", devices=2, batch_size=64)
 """
 
 
-def start(table, out, devices=1, slow="", **environment):
-    """A run in a process of its own."""
+def start(table, out, **environment):
+    """One of two processes that share a table, or Lightning's first, which starts the other."""
     script = Path(out).with_suffix(".py")  # Lightning starts it again, so it must be a file
     script.write_text(RUN)
     root = str(Path(__file__).parents[2])
     return subprocess.Popen(
-        [sys.executable, script, table, out, str(devices), slow],
+        [sys.executable, script, table, out],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -71,12 +59,12 @@ def as_slurm(table, out):
     common |= {"SLURM_NTASKS_PER_NODE": "2", "SLURM_NNODES": "1", "SLURM_NODEID": "0"}
     common |= {"SLURM_NODELIST": "127.0.0.1", "MASTER_PORT": str(free_port())}
     ranks = [{"SLURM_PROCID": str(i), "SLURM_LOCALID": str(i)} for i in range(2)]
-    return [start(table, out, 2, **common, **rank) for rank in ranks]
+    return [start(table, out, **common, **rank) for rank in ranks]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "launch", [lambda table, out: [start(table, out, 2)], as_slurm], ids=["lightning", "slurm"]
+    "launch", [lambda table, out: [start(table, out)], as_slurm], ids=["lightning", "slurm"]
 )
 def test_two_processes_make_the_table_of_one(tmp_path, launch):
     screen = write_screen(tmp_path, ["P1", "P2", "P3"])  # one process has two of them
@@ -101,6 +89,25 @@ def test_more_processes_than_gpus_is_one_line(screen, tmp_path, monkeypatch):
         extract(read_image_table(screen), Moments(), tmp_path / "o.parquet", devices=2)
 
 
+def slowly(table, out, ready):
+    """A tenth of a second for a plate, and as long to write each half of a file."""
+    whole, forward = pq.write_table, Moments.forward
+
+    def in_halves(data, path, **options):
+        whole(data, path, **options)
+        content = Path(path).read_bytes()
+        with open(path, "wb", buffering=0) as file:
+            file.write(content[: len(content) // 2])
+            time.sleep(0.1)
+            file.write(content[len(content) // 2 :])
+
+    pq.write_table = in_halves
+    Moments.forward = lambda self, crops: (time.sleep(0.1), forward(self, crops))[1]
+    images = read_image_table(table)
+    ready.set()
+    extract(images, Moments(), out, device="cpu", batch_size=64)
+
+
 @pytest.mark.slow
 def test_killed_runs_leave_whole_files_and_go_on(tmp_path):
     screen = write_screen(tmp_path, [f"P{i:02d}" for i in range(12)])
@@ -109,21 +116,25 @@ def test_killed_runs_leave_whole_files_and_go_on(tmp_path):
     out.parent.mkdir()
     parts = out.with_name(out.name + ".plates")
     finished = {}
+    # Processes from a server that has torch and the package already: they start at once.
+    fresh = get_context("forkserver")
+    fresh.set_forkserver_preload([__name__])
     for moment in np.random.default_rng().uniform(0.1, 0.8, 3):  # a run takes 2.4 s and more
-        process = start(screen, out, slow="slow")
-        assert process.stdout.readline() == "ready\n"
+        ready = fresh.Event()
+        process = fresh.Process(target=slowly, args=(screen, out, ready))
+        process.start()
+        assert ready.wait(100)
         time.sleep(moment)
         process.kill()  # SIGKILL
-        process.communicate()
-        assert process.returncode == -9 and not out.exists()
+        process.join()
+        assert process.exitcode == -9 and not out.exists()
         whole = {part: part.stat().st_mtime_ns for part in parts.glob("[!.]*")}
         assert finished.items() <= whole.items(), "finished plates stay as they are"
         assert all(len(pd.read_parquet(part)) == 3 for part in whole)
         finished = whole
-    process = start(screen, out)
-    assert process.wait(100) == 0, process.stderr.read()
+    extract(read_image_table(screen), Moments(), out, device="cpu", batch_size=64)
     pd.testing.assert_frame_equal(read_profiles(tmp_path / "one.parquet"), read_profiles(out))
-    assert sorted(path.name for path in out.parent.iterdir()) == ["killed.parquet", "killed.py"]
+    assert sorted(path.name for path in out.parent.iterdir()) == ["killed.parquet"]
 
 
 def test_fifty_times_the_fields_need_no_more_memory(tmp_path):
