@@ -3,6 +3,7 @@
 import ast
 import hashlib
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -52,7 +53,8 @@ def behaviour_digest(files: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def _imports(source: str, package: str) -> set[str]:
+@cache  # the chapters of a book use the same modules
+def _imports(source: str, package: str) -> frozenset[str]:
     """Dotted names under `package` that a piece of Python imports."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
@@ -61,7 +63,7 @@ def _imports(source: str, package: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names.add(node.module)
             names.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return {name for name in names if name.split(".")[0] == package}
+    return frozenset(name for name in names if name.split(".")[0] == package)
 
 
 def _files(name: str, package: Path) -> Iterable[Path]:

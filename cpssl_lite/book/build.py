@@ -1,5 +1,6 @@
 """Build the book: check, stage, render with Jupyter Book, check what came out, put in place."""
 
+import logging
 import os
 import re
 import shutil
@@ -19,10 +20,13 @@ from cpssl_lite.book.front import add_dark_figures, add_front
 from cpssl_lite.book.notices import write_notice
 from cpssl_lite.book.pages import check_executed, check_html
 from cpssl_lite.book.percent import read_parameters, read_percent
+from cpssl_lite.book.rendered import is_rendered, note, rendering_digest
 from cpssl_lite.book.runner import ANSI, run_all
 from cpssl_lite.book.scorecard import fill_scorecard, read_page, stage_runs
 from cpssl_lite.book.where import find_notebook, find_root, list_notebooks
 from cpssl_lite.data.simulate.screen import simulate
+
+log = logging.getLogger(__name__)
 
 CHAPTERS = "chapters/"  # where the executed notebooks lie among the book's pages
 
@@ -72,7 +76,7 @@ def make_book(
     failed = {result.name: result.message for result in results if result.status == "failed"}
     if failed and strict:
         raise BookError(f"not built, these notebooks failed: {', '.join(failed)}")
-    page = build(out, root, runs, failed)
+    page = build(out, root, runs, failed, keep=not force)
     if failed:
         raise BookError(f"{page} is there, without chapters that failed: {', '.join(failed)}")
     return page
@@ -95,11 +99,13 @@ def build(
     root: str | Path | None = None,
     runs: Sequence[str | Path] = (),
     failed: Mapping[str, str] | None = None,
+    keep: bool = False,
 ) -> Path:
     """Render the executed notebooks and the prose to `out`; return its ``index.html``.
 
-    Always a clean build: a cached page would keep its warnings to itself. Chapters that `failed`
-    (names and messages) are pages that say so; what refers into them is then no problem.
+    A clean build, as a cached page would keep its warnings to itself; or none: with `keep` a
+    book that passed is left as it is where nothing that it is made from has changed. Chapters that
+    `failed` (names and messages) are pages that say so; what refers into them is then no problem.
 
     Raises
     ------
@@ -119,11 +125,16 @@ def build(
     _raise(problems + _unfit(executed | {str(run): Path(run) for run in runs}))
     chapters = [Path(page).name for page in contents if page.startswith(CHAPTERS)]
     in_order = [executed[name] for name in chapters if name in executed]
-    claims = load_claims(root / "book" / "claims.yml")
     out = Path(out).resolve()
+    shown = [Path(run) for run in runs]
+    digest = rendering_digest(root, in_order, shown, failed)
+    if keep and is_rendered(out, digest):
+        log.info("%s: nothing to render", out)
+        return out / "index.html"
+    claims = load_claims(root / "book" / "claims.yml")
     pages = [read_page(path) for path in in_order]
     with _staged(root, in_order, out) as stage:
-        others = stage_runs(stage, [Path(run) for run in runs])
+        others = stage_runs(stage, shown)
         add_front(stage, pages, claims, _repository(root))
         add_dark_figures(stage, [*pages, *others])
         fill_scorecard(stage, claims, [*pages, *others])
@@ -136,6 +147,7 @@ def build(
         missing = tuple(f"{name}.html#" for name in failed)
         problems = check_html(html)
         _raise([p for p in problems if not (missing and any(m in p for m in missing))])
+        note(html, digest)
         _put(html, out)
     return out / "index.html"
 

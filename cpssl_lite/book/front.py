@@ -142,7 +142,7 @@ def _took(page: Page) -> str:
 
 def _times(pages: Sequence[Page]) -> dict[str, str]:
     """Reading and running times of this build, for `{{ read }}`, `{{ rerun }}`, `{{ build }}`."""
-    seconds = [page.run.get("seconds", 0.0) for page in pages]
+    seconds = [page.run.get("seconds", 0.0) for page in pages] or [0.0]  # all may have failed
     words = sum(len(page.prose.split()) for page in pages)
     total = sum(seconds)
     return {

@@ -21,6 +21,7 @@ from cpssl_lite.base.errors import InputError, StepFailed
 from cpssl_lite.base.files import atomic_path
 from cpssl_lite.base.workers import side_by_side
 from cpssl_lite.book.digest import code_digest, input_digest
+from cpssl_lite.book.kernel import private_kernel
 from cpssl_lite.book.notices import last_line
 from cpssl_lite.book.percent import check_parameters, read_parameters, read_percent
 from cpssl_lite.book.where import find_notebook, find_root, from_here, list_notebooks, output_path
@@ -90,15 +91,9 @@ def _run(
     threads: int | None,
 ) -> tuple[Path, bool]:
     """Path of the executed notebook, and whether it was run now."""
-    source = find_notebook(name, root)
-    notebook = read_percent(source)
-    allowed = read_parameters(notebook, source.name)
-    given = from_here(check_parameters(parameters, allowed, source.name), root)
-    overrides = {k: v for k, v in given.items() if v != allowed[k].default}
-    values = {k: p.default for k, p in allowed.items()} | overrides
-    target = Path(out).resolve() if out else output_path(source, overrides, root)
-    code = code_digest(source.read_text(encoding="utf-8"), values, root)
-    if not force and _digest_of(target) == [code, input_digest(values, root)]:
+    plan = _planned(name, parameters, out, root)
+    source, target, values, overrides = plan.source, plan.target, plan.values, plan.overrides
+    if not force and plan.is_current(root):
         return target, False
     started = time.time()
     run: dict[str, Any] = {
@@ -110,13 +105,13 @@ def _run(
     failed = target.with_suffix(".failed.ipynb")
     with atomic_path(target) as scratch:
         try:
-            executed = _execute(notebook, overrides, scratch, root, run, threads)
+            executed = _execute(plan.notebook, overrides, scratch, root, run, threads)
         except NotebookFailed:
             if scratch.is_file():
                 shutil.move(scratch, failed)
             raise
         # Inputs are digested after the run: a notebook may have left its cache among them.
-        run["digest"] = [code, input_digest(values, root)]
+        run["digest"] = [plan.code, input_digest(values, root)]
         run["seconds"] = round(time.time() - started, 1)
         executed.metadata["cpssl"] = run
         # Papermill notes where it read and wrote; that is this machine's business.
@@ -124,6 +119,36 @@ def _run(
         nbformat.write(executed, scratch)
     failed.unlink(missing_ok=True)
     return target, True
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A notebook with its parameters, and where it goes when it is executed."""
+
+    source: Path
+    notebook: nbformat.NotebookNode
+    values: dict[str, Any]  # of all parameters
+    overrides: dict[str, Any]  # of those that are not the defaults
+    target: Path
+    code: str  # digest
+
+    def is_current(self, root: Path) -> bool:
+        """Whether it was executed with the very same code, parameters and inputs."""
+        return _digest_of(self.target) == [self.code, input_digest(self.values, root)]
+
+
+def _planned(
+    name: str | Path, parameters: Mapping[str, Any], out: str | Path | None, root: Path
+) -> _Plan:
+    source = find_notebook(name, root)
+    notebook = read_percent(source)
+    allowed = read_parameters(notebook, source.name)
+    given = from_here(check_parameters(parameters, allowed, source.name), root)
+    overrides = {k: v for k, v in given.items() if v != allowed[k].default}
+    values = {k: p.default for k, p in allowed.items()} | overrides
+    target = Path(out).resolve() if out else output_path(source, overrides, root)
+    code = code_digest(source.read_text(encoding="utf-8"), values, root)
+    return _Plan(source, notebook, values, overrides, target, code)
 
 
 def _execute(
@@ -152,7 +177,7 @@ def _execute(
                 str(scratch).replace("{", "{{").replace("}", "}}"),
                 parameters=overrides,
                 kernel_name=KERNEL,
-                kernel_manager_class=_private_kernel(run, threads, home),
+                kernel_manager_class=private_kernel(run, threads, home),
                 progress_bar=sys.stderr.isatty(),
                 cwd=str(root),
             )
@@ -170,29 +195,6 @@ def _execute(
                 f"{run['notebook']}: cell [{error.exec_count}] failed (it starts with {first!r})\n"
                 f"{tail}"
             ) from error
-
-
-def _private_kernel(run: dict[str, Any], threads: int | None, home: str) -> type:
-    """A kernel that is exactly this Python, whatever kernels the machine has."""
-    from jupyter_client.kernelspec import KernelSpec
-    from jupyter_client.manager import AsyncKernelManager
-
-    environment = {
-        # Jupyter fills $NAME in these texts.
-        "CPSSL_RUN": json.dumps(run, default=str).replace("$", "$$"),
-        # A reader's own start-up scripts and plot settings must not change a page.
-        "IPYTHONDIR": home,
-        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-    }
-    if threads:
-        environment["OMP_NUM_THREADS"] = str(threads)
-    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    command.append("--IPKernelApp.log_level=CRITICAL")
-
-    class Private(AsyncKernelManager):
-        kernel_spec = KernelSpec(argv=command, language="python", env=environment)
-
-    return Private
 
 
 def _digest_of(path: Path) -> list[str] | None:
@@ -226,13 +228,32 @@ def run_all(
         Values by notebook stem; the page in the book is made with these.
     """
     root = find_root(root)
-    sources, given = list_notebooks(root), parameters or {}
+    given = parameters or {}
+    # Here, as a process only to find that there is nothing to do costs seconds.
+    every = list_notebooks(root)
+    found = {} if force else {source: _kept(source, given, root) for source in every}
+    kept = [_report(result) for result in found.values() if result]
+    sources = [source for source in every if not found.get(source)]
     alone = [s for s in sources if workers == 1 or len(sources) < 2 or _wants_all_cores(s)]
     shared = [s for s in sources if s not in alone]
     # Processes, not threads: papermill and the kernel's environment are per process.
     run = partial(_run_one, given=given, force=force, root=root)
     share = partial(run, threads=max(1, (os.cpu_count() or 1) // workers))
-    return [*map(_report, side_by_side(share, shared, workers)), *map(_report, map(run, alone))]
+    return [
+        *kept,
+        *map(_report, side_by_side(share, shared, workers)),
+        *map(_report, map(run, alone)),
+    ]
+
+
+def _kept(source: Path, given: Mapping[str, Mapping[str, Any]], root: Path) -> Result | None:
+    """The result of a notebook that need not run; None also for one that cannot be judged."""
+    started, out = time.time(), output_path(source, {}, root)
+    try:
+        current = _planned(source, given.get(source.stem, {}), out, root).is_current(root)
+    except Exception:  # is told when it is run
+        return None
+    return Result(source.stem, time.time() - started, "unchanged") if current else None
 
 
 def _wants_all_cores(source: Path) -> bool:

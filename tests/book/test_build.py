@@ -133,7 +133,9 @@ def test_a_folder_that_is_no_book_is_not_replaced(
     mine = root / "thesis"
     mine.mkdir()
     (mine / "chapter.txt").write_text("years")
-    monkeypatch.setattr(building, "_jupyter_book", lambda *_, **__: None)
+    new = root / "new"
+    new.mkdir()
+    monkeypatch.setattr(building, "_jupyter_book", lambda *_, **__: new)
     monkeypatch.setattr(building, "check_html", lambda _: [])
     monkeypatch.setattr(building, "write_crate", lambda *_: None)
     executed(root, **GOOD)
