@@ -1,9 +1,12 @@
 """The rooms of the package: arrows between them go one way, and nothing lies at the root."""
 
 import ast
+import tomllib
 from pathlib import Path
 
 import pytest
+
+from cpssl_lite import __version__
 
 PACKAGE = Path(__file__).parents[1] / "cpssl_lite"
 # What each room may use besides itself and `base`.
@@ -51,3 +54,15 @@ def test_arrows_go_one_way(room: str) -> None:
 
 def test_an_arrow_against_the_order_is_seen() -> None:
     assert rooms_used("def f():\n    from cpssl_lite.book.html import cell") == {"book"}
+
+
+def test_the_page_that_draws_the_rooms_names_them_all() -> None:
+    page = (PACKAGE.parent / "book" / "built.md").read_text()
+    drawing = page[page.index("<svg") : page.index("</svg>")]
+    assert all(f">{room}" in drawing for room in MAY_USE)
+
+
+def test_the_version_stands_in_one_place() -> None:
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())
+    assert project["project"]["dynamic"] == ["version"]
+    assert f"version: {__version__}\n" in (PACKAGE.parent / "CITATION.cff").read_text()
