@@ -5,9 +5,9 @@
 Same screen, labels and split; each network by its small preset, which gives the feature network
 100 epochs and the six image networks 25. Training includes validation and prediction; getting the
 inputs (DINO features, small images) is timed by itself. A network whose first two epochs say that
-its preset would take longer than LIMIT seconds gets fewer epochs; the table says so, and its time is
-scaled to all of them. Without arguments a screen of 80 compounds is drawn. The ratio is of the same
-work in one run, also per epoch.
+its preset would take longer than LIMIT seconds gets fewer epochs; the table says so, and its time
+is scaled to all of them. Without arguments a screen of 80 compounds is drawn. The ratio is of the
+same work in one run, also per epoch.
 """
 
 import sys

@@ -1,6 +1,7 @@
 """Fields as large as real ones, put together from simulated ones: for measuring time."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ from cpssl_lite.data.simulate.screen import simulate
 from cpssl_lite.images.table import read_image_table
 from cpssl_lite.images.tiff import read_merged, write_merged
 
-FEW = {  # 24 small fields
+FEW: dict[str, Any] = {  # 24 small fields
     **{"n_sources": 1, "n_batches": 1, "n_plates": 1},
     **{"rows": 2, "columns": 6, "control_columns": (1, 5)},
 }
