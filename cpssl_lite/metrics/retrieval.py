@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cpssl_lite.metrics.pairs import Pairs
+from cpssl_lite.metrics.ranking import count_hits, ranking
 from cpssl_lite.metrics.similarity import (
-    TIE,
     blocks,
     compiled,
     dot,
@@ -79,22 +80,9 @@ def average_precision(
     >>> average_precision(profiles, np.array(["a", "a", "b", "a"])).round(3)
     array([1.   , 1.   ,   nan, 0.833])
     """
-    result = np.full(len(profiles), np.nan)
-    for part in _queries(profiles, labels, distance):
-        cutoff, item, beyond = part.exact, part.item, np.False_
-        if thresholds is not None:
-            step = np.searchsorted(thresholds, 1 - part.exact - TIE)
-            beyond = step == len(thresholds)
-            cutoff = 1 - np.asarray(thresholds)[np.minimum(step, len(thresholds) - 1)]
-            item = np.full(len(cutoff), -1)
-        found, _ = part.rank(part.start, cutoff, item)
-        hits = part.hits(part.start, cutoff)
-        share = np.where(beyond, 0.0, hits / np.maximum(found, 1))
-        size = np.diff(part.start)
-        query = np.repeat(np.arange(len(size)), size)
-        total = np.bincount(query, weights=share, minlength=len(size))
-        result[part.here] = np.where(size > 0, total / np.maximum(size, 1), np.nan)
-    return result
+    code = encode(labels)
+    question = Pairs(same=[code]), Pairs(different=[code])
+    return ranking(profiles, [question], distance=distance, thresholds=thresholds)[0].precision
 
 
 def mean_average_precision(
@@ -201,7 +189,16 @@ class _Queries(NamedTuple):
     ) -> tuple[np.ndarray, np.ndarray]:
         """`similarity.rank` of each query's ascending cutoffs: (found, place), like `cutoff`."""
         found, place = np.zeros((2, len(cutoff)), dtype=np.int64)
-        args = (self.similarity, self.rows, self.here.start, self.near, start, cutoff, item)
+        args = (
+            self.similarity,
+            self.rows,
+            self.rows,
+            self.here.start,
+            self.near,
+            start,
+            cutoff,
+            item,
+        )
         in_threads(rank, len(self.similarity), *args, found, place)
         return found, place
 
@@ -209,7 +206,7 @@ class _Queries(NamedTuple):
         """How many of a query's hits have a similarity of at least each of its cutoffs."""
         hits = np.zeros(len(cutoff), dtype=np.int64)
         args = (self.start, self.exact, start, cutoff, hits)
-        in_threads(_hits, len(self.similarity), *args)
+        in_threads(count_hits, len(self.similarity), *args)
         return hits
 
 
@@ -251,22 +248,6 @@ def _members(
         ascending = np.argsort(values)
         item[start[i] : start[i + 1]] = same[ascending]
         exact[start[i] : start[i + 1]] = values[ascending]
-
-
-@compiled
-def _hits(
-    of: np.ndarray,
-    exact: np.ndarray,
-    start: np.ndarray,
-    cutoff: np.ndarray,
-    hits: np.ndarray,
-    first: int,
-    last: int,
-) -> None:
-    for i in range(first, last):
-        mine = exact[of[i] : of[i + 1]]
-        for t in range(start[i], start[i + 1]):
-            hits[t] = len(mine) - np.searchsorted(mine, cutoff[t] - TIE)
 
 
 def _curve(

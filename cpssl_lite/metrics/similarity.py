@@ -19,6 +19,7 @@ import numpy as np
 TIE = 1e-12
 BLOCK_BYTES = 64e6
 BLOCK_ROWS = 512  # at least: products of fewer rows spend their time on copying the others
+MOST_ROWS = 8192  # at most, however few the others are: each row's hits are held too
 # With fewer profiles the products take less time than importing torch to look for a GPU.
 GPU_FROM = 16_000
 compiled = numba.njit(nogil=True, cache=True)
@@ -47,20 +48,26 @@ def unit_rows(profiles: np.ndarray, distance: str = "cosine") -> np.ndarray:
     return rows
 
 
-def blocks(rows: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield (rows of the block, similarities (b, n) float32) with the diagonal at -inf.
+def blocks(
+    rows: np.ndarray, others: np.ndarray | None = None
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield (rows of the block, similarities (b, n) float32) to the `others`.
 
-    The array is used again for the next block: copy what must stay.
+    Without `others` to the rows themselves, the diagonal at -inf. The array is used again for the
+    next block: copy what must stay.
     """
-    n = len(rows)
-    multiply = _product(rows.astype(np.float32), on_gpu=_on_gpu(n))
-    height = min(max(int(BLOCK_BYTES / (4 * max(n, 1))), BLOCK_ROWS), max(n, 1))
+    low = rows.astype(np.float32)
+    there = low if others is None else others.astype(np.float32)
+    count, n = len(low), len(there)
+    multiply = _product(low, there, on_gpu=_on_gpu(n))
+    height = min(max(int(BLOCK_BYTES / (4 * max(n, 1))), BLOCK_ROWS), max(count, 1), MOST_ROWS)
     out = np.empty((height, n), dtype=np.float32)
-    for start in range(0, n, height):
-        stop = min(start + height, n)
+    for start in range(0, count, height):
+        stop = min(start + height, count)
         block = out[: stop - start]
         multiply(slice(start, stop), block)
-        block[np.arange(stop - start), np.arange(start, stop)] = -np.inf
+        if others is None:
+            block[np.arange(stop - start), np.arange(start, stop)] = -np.inf
         yield slice(start, stop), block
 
 
@@ -73,14 +80,17 @@ def _on_gpu(n: int) -> bool:
     return torch.cuda.is_available()
 
 
-def _product(low: np.ndarray, on_gpu: bool) -> Callable[[slice, np.ndarray], Any]:
-    """What fills a block with low[here] @ low.T."""
+def _product(
+    low: np.ndarray, there: np.ndarray, on_gpu: bool
+) -> Callable[[slice, np.ndarray], Any]:
+    """What fills a block with low[here] @ there.T."""
     if on_gpu:
         import torch
 
-        there = torch.from_numpy(low).cuda()
-        return lambda here, out: torch.from_numpy(out).copy_(there[here] @ there.T)
-    return lambda here, out: np.matmul(low[here], low.T, out=out)
+        left = torch.from_numpy(low).cuda()
+        right = left if there is low else torch.from_numpy(there).cuda()
+        return lambda here, out: torch.from_numpy(out).copy_(left[here] @ right.T)
+    return lambda here, out: np.matmul(low[here], there.T, out=out)
 
 
 def nearness(rows: np.ndarray) -> float:
@@ -94,7 +104,7 @@ def nearness(rows: np.ndarray) -> float:
     some = rows[:: max(len(rows) // 256, 1)]
     low = some.astype(np.float32)
     products = np.empty((len(low), len(low)), np.float32)
-    _product(low, on_gpu=_on_gpu(len(rows)))(slice(None), products)
+    _product(low, low, on_gpu=_on_gpu(len(rows)))(slice(None), products)
     return max(1e-6, 4 * float(np.abs(products - some @ some.T).max(initial=0.0)))
 
 
@@ -136,6 +146,7 @@ def _cells(
 def rank(
     similarity: np.ndarray,
     rows: np.ndarray,
+    others: np.ndarray,
     offset: int,
     near: float,
     start: np.ndarray,
@@ -150,7 +161,8 @@ def rank(
 
     Query i has the cutoffs start[i] to start[i + 1], ascending. Into `found` goes how many others
     have a similarity of at least the cutoff (less `TIE`), into `place` how many are ahead of
-    `item`, the profile at the cutoff (-1: none there), and itself: equals stand in table order.
+    `item`, the one of `others` at the cutoff (-1: none there), and itself: equals stand in table
+    order.
 
     A row is read once. A table tells from a similarity, cut to one of some thousand steps, how
     many cutoffs it is above; only on a step that the window around a cutoff touches are they
@@ -194,7 +206,7 @@ def rank(
                         other = begin + j
                         exact = cutoffs[u]
                         if other != mine[u]:
-                            exact = dot(rows[offset + i], rows[other])
+                            exact = dot(rows[offset + i], others[other])
                             ahead = exact > cutoffs[u] + TIE
                             mine_place[u] += ahead or (
                                 exact >= cutoffs[u] - TIE and other < mine[u]
