@@ -136,39 +136,82 @@ def select(
 @click.option("-o", "--out", type=OUT, required=True, help="METRICS.json to write.")
 @click.option("--label", metavar="COLUMN", help="Column: target, gene family, ... to match.")
 @click.option("--convention", type=CONVENTION, default="paper", show_default=True)
+@click.option("--null", type=COUNT, default=100_000, show_default=True, help="Rankings for p.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of these rankings.")
+@click.option("--fdr", type=click.Choice(["bh", "two-stage"]), default="bh", show_default=True)
+@click.option(
+    "--controls-of",
+    type=click.Choice(["plate", "batch", "all"]),
+    default="plate",
+    show_default=True,
+    help="Negative controls that activity is measured against.",
+)
+@click.option(
+    "--per",
+    type=click.Choice(["perturbation"]),
+    help="Write a table (Parquet) with a row for each instead: AP, p, q, number of positives.",
+)
 @roles
 def evaluate(
     profiles: tuple[str, ...],
     out: Path,
     label: str | None,
     convention: str,
+    null: int,
+    seed: int,
+    fdr: str,
+    controls_of: str,
+    per: str | None,
     **names: str | None,
 ) -> None:
     """Measure reproducibility and relevance of normalised profiles.
 
     Each table is one profile, named by its file (well_features.csv: by its folder) or as
-    NAME=PATH.
+    NAME=PATH. Activity, distinctiveness and consistency come with the fraction of perturbations
+    (labels) whose p, corrected for their number, is below 0.05; the ladder (_nr, _nsb, _nss,
+    _nsl, _all) admits no neighbour of the same batch, source, location on the plate.
 
     \b
     Example:
       cpssl evaluate dino.parquet CellProfiler=cp.parquet -o metrics.json --label Metadata_Target
+      cpssl evaluate dino.parquet --per perturbation -o rows.parquet --fdr two-stage
     """
-    from cpssl_lite.base.files import atomic_path, check_writable
+    import pandas as pd
+
+    from cpssl_lite.base.files import atomic_path, check_writable, sha256
+    from cpssl_lite.base.provenance import provenance
     from cpssl_lite.profiles.evaluate import evaluate as run_evaluate
-    from cpssl_lite.profiles.table import assign_roles, read_profiles
+    from cpssl_lite.profiles.evidence import evidence
+    from cpssl_lite.profiles.table import (
+        assign_roles,
+        check_output,
+        read_profiles,
+        write_profiles,
+    )
 
     named = _named(profiles)
-    check_writable(out, named.values())
+    (check_output if per else check_writable)(out, named.values())
+    how: dict[str, Any] = {"null": null, "seed": seed, "fdr": fdr, "controls_of": controls_of}
     results: dict[str, dict[str, float | None]] = {}
+    tables = []
     for name, path in named.items():
         with _about([path]):
             table = assign_roles(read_profiles(path), label=label, **names)
-            numbers = run_evaluate(table, label=label, convention=convention)
+            numbers = {} if per else run_evaluate(table, label=label, convention=convention)
+            more, rows = evidence(table, label, **how)
+        rows.insert(0, "profile", name)
+        tables.append(rows)
+        numbers |= more
         # JSON has no NaN: a number that is not defined on these data is null.
         results[name] = {k: None if v != v else v for k, v in numbers.items()}
         click.echo(name)
         for metric, value in numbers.items():
-            click.echo(f"  {metric:<24} {value:.4g}")
+            click.echo(f"  {metric:<32} {value:.4g}")
+    if per:
+        inputs = {str(path): sha256(path) for path in named.values()}
+        record = provenance("evaluate", **how, per=per, label=label, inputs=inputs, roles=names)
+        write_profiles(pd.concat(tables, ignore_index=True), out, record)
+        return
     with atomic_path(out) as scratch:
         scratch.write_text(json.dumps(results, indent=1) + "\n")
 

@@ -75,7 +75,7 @@ def evaluate(
     head, profiles = profile_matrix(wells)
     treatment = head["Metadata_Perturbation"].to_numpy()
     labels = head[column].to_numpy() if column else np.full(len(head), "")
-    batch = _batches(head)
+    batch = batches(head)
     if len(set(batch)) == 1:
         log.warning("one batch only: nothing can be matched across batches")
     well = head["Metadata_Well"].to_numpy() if "Metadata_Well" in head else None
@@ -234,7 +234,7 @@ def _labelled(table: pd.DataFrame, column: str) -> pd.DataFrame:
     return table[table[column] != ""]
 
 
-def _batches(head: pd.DataFrame) -> np.ndarray:
+def batches(head: pd.DataFrame) -> np.ndarray:
     """Batch of each well; two sources may both have a "Batch1"."""
     if "Metadata_Source" not in head:
         return head["Metadata_Batch"].to_numpy(dtype=str)

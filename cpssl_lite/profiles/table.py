@@ -256,8 +256,14 @@ def _anndata() -> Any:
     return anndata
 
 
-def to_anndata(table: pd.DataFrame, provenance: dict[str, Any] | None = None) -> "anndata.AnnData":
+def to_anndata(
+    table: pd.DataFrame,
+    provenance: dict[str, Any] | None = None,
+    evidence: pd.DataFrame | None = None,
+) -> "anndata.AnnData":
     """Export to the scverse format: obs = Metadata, X = features, uns = provenance (JSON text).
+
+    `evidence`, rows as `evidence.evidence` makes them, stands in obs beside the wells.
 
     Raises
     ------
@@ -266,6 +272,10 @@ def to_anndata(table: pd.DataFrame, provenance: dict[str, Any] | None = None) ->
     """
     features = feature_columns(table)
     head = table[[name for name in table.columns if name.startswith("Metadata_")]]
+    if evidence is not None:
+        key = "Metadata_Perturbation"
+        more = evidence.set_index(key)[evidence.columns.difference(head.columns, sort=False)]
+        head = head.join(more.astype(float), on=key)
     head = head.set_axis(table.index.astype(str), axis=0)
     return _anndata().AnnData(
         X=table[features].to_numpy(dtype=np.float32),

@@ -13,7 +13,9 @@ import tifffile
 from cpssl_lite.cli.main import main
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.tiff import write_merged
-from cpssl_lite.profiles.table import feature_columns, read_profiles
+from cpssl_lite.profiles.evaluate import evaluate
+from cpssl_lite.profiles.evidence import evidence
+from cpssl_lite.profiles.table import feature_columns, read_profiles, read_provenance
 
 
 @pytest.fixture
@@ -152,6 +154,25 @@ def test_undefined_numbers_are_null_in_json(cpssl, tmp_path):
     assert cpssl("evaluate", one_batch, "-o", tmp_path / "m.json")[0] == 0
     metrics = json.loads((tmp_path / "m.json").read_text())["one"]
     assert metrics["perturbation_acc_nsb"] is None and metrics["label_map"] is None
+
+
+def test_evaluate_writes_the_evidence_or_a_row_per_perturbation(cpssl, tmp_path):
+    table, out, per = profiles(tmp_path / "mine.csv"), tmp_path / "m.json", tmp_path / "r.parquet"
+    how = ("--null", 500, "--seed", 2)
+    assert cpssl("evaluate", table, "-o", out, *how)[0] == 0
+    written = json.loads(out.read_text())["mine"]
+    numbers, rows = evidence(read_profiles(table), null=500, seed=2)
+    present = evaluate(read_profiles(table))
+    assert list(written) == [*present, *numbers]
+    for key, value in (present | numbers).items():
+        assert np.isnan(value) if written[key] is None else written[key] == value, key
+    words = ("evaluate", table, f"Again={table}", "--per", "perturbation", "-o", per)
+    assert cpssl(*words, *how, "--fdr", "two-stage")[0] == 0
+    stored = pd.read_parquet(per)
+    assert stored["profile"].tolist() == ["mine"] * 4 + ["Again"] * 4
+    np.testing.assert_array_equal(stored["activity_p"][:4], rows["activity_p"])
+    assert stored["activity_positives"].tolist() == [1.0] * 8
+    assert read_provenance(per)["fdr"] == "two-stage"
 
 
 @pytest.mark.parametrize("method", ["DINO", "MAE", "CellProfiler"])
