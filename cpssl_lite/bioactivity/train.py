@@ -1,9 +1,7 @@
 """Train a network on activity labels of which most are missing."""
 
 import copy
-import logging
 import sys
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.data import DataLoader
 
+from cpssl_lite.base.quiet import quiet
 from cpssl_lite.bioactivity.presets import Preset
 
 
@@ -105,9 +104,7 @@ def fit(
     model = ActivityModel(network, preset, validate)
     order = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)  # dropout
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # hints about workers
-        logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    with quiet("lightning.pytorch"):  # hints about workers
         trainer = lightning.Trainer(
             devices=1,  # by itself Lightning takes every GPU, and splits the batches among them
             max_epochs=preset.epochs,

@@ -19,6 +19,7 @@ import nbformat
 
 from cpssl_lite.base.errors import InputError, StepFailed
 from cpssl_lite.base.files import atomic_path
+from cpssl_lite.base.quiet import quiet
 from cpssl_lite.base.workers import side_by_side
 from cpssl_lite.book.digest import code_digest, input_digest
 from cpssl_lite.book.kernel import private_kernel
@@ -165,11 +166,9 @@ def _execute(
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    # Papermill's four lines a notebook would drown our one.
-    logging.getLogger("papermill").setLevel(logging.WARNING)
-    # That a kernel died is our line, too.
-    logging.getLogger("traitlets").setLevel(logging.CRITICAL)
-    with tempfile.TemporaryDirectory(prefix="cpssl-kernel-") as home:
+    # Papermill's four lines a notebook would drown our one; that a kernel died is our line, too.
+    others = quiet("papermill", "traitlets", level=logging.CRITICAL)
+    with tempfile.TemporaryDirectory(prefix="cpssl-kernel-") as home, others:
         try:
             return papermill.execute_notebook(
                 notebook,

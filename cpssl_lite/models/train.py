@@ -4,9 +4,6 @@ import logging
 import os
 import platform
 import sys
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
@@ -20,6 +17,7 @@ from torch.utils.data import DataLoader
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.files import atomic_path
 from cpssl_lite.base.provenance import provenance
+from cpssl_lite.base.quiet import quiet
 from cpssl_lite.images.table import read_image_table
 from cpssl_lite.models.checkpoints import input_rules, save_encoder
 from cpssl_lite.models.crops_data import CropBatches, EpochBatches, Fields, crop_specs
@@ -95,7 +93,7 @@ def train(
         mean, sd = fields.statistics(crops[0].size, seed)
     keeper = Keeper(out, recipe["checkpoint_every"])
     many = devices * nodes > 1
-    with _without_advice():
+    with quiet("lightning.pytorch", "lightning.fabric"):
         trainer = lightning.Trainer(
             accelerator=accelerator,
             devices=devices,
@@ -162,22 +160,6 @@ def _need_bf16(accelerator: str) -> None:
             f"precision bf16-mixed: {name_of(device)} has no bf16 instructions and would take many "
             "times as long; put `precision: 32-true` into --config"
         )
-
-
-@contextmanager
-def _without_advice() -> Iterator[None]:
-    """Silence Lightning's hints (workers, loggers, products); errors still come through."""
-    loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 def machine(trainer: lightning.Trainer) -> str:

@@ -1,11 +1,11 @@
 """The processes that make one table together, and the device that each computes on."""
 
-import logging
 from datetime import timedelta
 
 import torch
 
 from cpssl_lite.base.errors import InputError, StepFailed
+from cpssl_lite.base.quiet import quiet
 
 
 class Team:
@@ -19,16 +19,15 @@ class Team:
         from lightning.fabric.strategies import DDPStrategy
         from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-        for part in ("fabric", "pytorch"):  # their banners
-            logging.getLogger(f"lightning.{part}").setLevel(logging.ERROR)
         # Plates differ: whoever is done first waits for the others, for days if need be.
         strategy = DDPStrategy(timeout=timedelta(days=7))
         kind = device.partition(":")[0]
         try:
-            self.fabric = Fabric(
-                accelerator=kind, strategy=strategy, devices=devices, num_nodes=nodes
-            )
-            self.fabric.launch()
+            with quiet("lightning.fabric", "lightning.pytorch"):  # their banners
+                self.fabric = Fabric(
+                    accelerator=kind, strategy=strategy, devices=devices, num_nodes=nodes
+                )
+                self.fabric.launch()
         except MisconfigurationException as error:  # fewer GPUs than that
             reason = " ".join(str(error).split())
             raise InputError(
