@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,7 +52,7 @@ def crop_specs(recipe: dict[str, Any]) -> list[CropSpec]:
 
 
 class Fields:
-    """The fields of an image table, held in memory as uint16 where they fit.
+    """The fields of an image table, held in memory as uint16 where they fit, once one is needed.
 
     Parameters
     ----------
@@ -69,27 +69,28 @@ class Fields:
                 "`cpssl data prepare`)"
             )
         self.paths = [Path(p) for p in table["FileName_Merged"]]
-        first = read_merged(self.paths[0]).pixels
-        self.cached: list[tuple[NDArray[np.uint16], float]] | None = None
-        if first.nbytes * len(self.paths) <= memory:
-            stats = [path.stat() for path in self.paths]
-            self.cached = _in_memory(
-                tuple(self.paths), tuple((s.st_size, s.st_mtime_ns) for s in stats)
-            )
+        self.first = read_merged(self.paths[0]).pixels
+        self.fit = self.first.nbytes * len(self.paths) <= memory
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.uint16], float]:
         """Pixels (C, H, W) and the grey level above which DNA counts as foreground."""
-        return self.cached[index] if self.cached is not None else _read(self.paths[index])
+        return self.cached[index] if self.fit else _read(self.paths[index])
+
+    @cached_property
+    def cached(self) -> list[tuple[NDArray[np.uint16], float]]:
+        """All fields, read at the first use: a run that is finished needs none of them."""
+        stats = [path.stat() for path in self.paths]
+        return _in_memory(tuple(self.paths), tuple((s.st_size, s.st_mtime_ns) for s in stats))
 
     def digest(self) -> str:
         """SHA-256 over the names and sizes of the files and the pixels of the first one."""
         total = hashlib.sha256()
         for path in self.paths:
             total.update(f"{path.name} {path.stat().st_size}\n".encode())
-        total.update(self[0][0].tobytes())
+        total.update(self.first.tobytes())
         return total.hexdigest()
 
     def statistics(self, size: int, seed: int) -> tuple[list[float], list[float]]:

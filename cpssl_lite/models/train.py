@@ -91,6 +91,8 @@ def train(
     mean, sd = given["mean"], given["sd"]
     if mean is None or sd is None:
         mean, sd = fields.statistics(crops[0].size, seed)
+    if fields.fit:
+        _ = fields.cached  # before workers start, so that they share it
     keeper = Keeper(out, recipe["checkpoint_every"])
     many = devices * nodes > 1
     with quiet("lightning.pytorch", "lightning.fabric"):
@@ -191,13 +193,18 @@ class Keeper(lightning.Callback):
 
     def __init__(self, out: Path, every: int) -> None:
         self.out, self.every = out, every
-        self.rows: list[dict[str, float]] = []
+        self.rows: list[dict[str, float]] = []  # since the last writing
+        self.written = 0  # rows in the file
         self.seconds = self.cpu_seconds = 0.0
         self.started = self.cpu_started = 0.0
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs to continue the curves."""
-        return {"rows": self.rows, "seconds": self.seconds, "cpu_seconds": self.cpu_seconds}
+        return {
+            "written": self.written,
+            "seconds": self.seconds,
+            "cpu_seconds": self.cpu_seconds,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue the curves of the stopped run."""
@@ -206,7 +213,7 @@ class Keeper(lightning.Callback):
 
     def last_epoch(self) -> dict[str, float]:
         """Means over the last epoch of what was measured, for the card."""
-        table = pd.DataFrame(self.rows)
+        table = pd.read_csv(self.out / "metrics.csv")
         last = table[table["epoch"] == table["epoch"].max()]
         means = last.drop(columns=["epoch", "step", "lr", "weight_decay"]).mean()
         return {name: round(float(value), 4) for name, value in means.items()}
@@ -248,11 +255,20 @@ class Keeper(lightning.Callback):
             )
         if epoch % self.every and epoch != epochs:
             return
-        last = self.out / "last.ckpt"
+        last, new, self.rows = self.out / "last.ckpt", self.rows, []
         if not trainer.is_global_zero:  # takes part in collecting the state, writes nothing
             trainer.save_checkpoint(last)
             return
-        with atomic_path(self.out / "metrics.csv") as scratch:
-            pd.DataFrame(self.rows).to_csv(scratch, index=False)
+        self._add(new)
         with atomic_path(last) as scratch:
             trainer.save_checkpoint(scratch)
+
+    def _add(self, new: list[dict[str, float]]) -> None:
+        """Put rows behind those that are known; what a killed run wrote after them goes."""
+        path = self.out / "metrics.csv"
+        lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
+        kept = lines[: 1 + self.written] if self.written else []  # the first one names columns
+        with atomic_path(path) as scratch:
+            text = pd.DataFrame(new).to_csv(index=False, header=not kept)
+            scratch.write_text("".join(kept) + text)
+        self.written += len(new)

@@ -12,6 +12,7 @@ import yaml
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.images.augment import Resize
 from cpssl_lite.images.tiff import write_merged
+from cpssl_lite.models import crops_data
 from cpssl_lite.models import train as training
 from cpssl_lite.models.checkpoints import load_encoder
 from cpssl_lite.models.crops_data import (
@@ -67,7 +68,7 @@ def weights(path):
 
 
 @pytest.mark.parametrize("method", ["dino", "mae", "simclr"])
-def test_a_run_leaves_a_checkpoint_its_card_and_curves(table, tmp_path, method):
+def test_a_run_leaves_a_checkpoint_its_card_and_curves(table, tmp_path, method, monkeypatch):
     out = tmp_path / "out"
     path = training.train(method, table, out, config(tmp_path, method), seed=1, accelerator="cpu")
     assert path == out / f"{method}_lite.safetensors"
@@ -87,6 +88,9 @@ def test_a_run_leaves_a_checkpoint_its_card_and_curves(table, tmp_path, method):
     expected = "patch_mean_before_norm" if method == "mae" else "cls"
     assert encoder.pooling == expected
     before = path.stat().st_mtime_ns
+    callbacks = torch.load(out / "last.ckpt", weights_only=True)["callbacks"]
+    assert callbacks["Keeper"]["written"] == 6, "rows lie in metrics.csv, not in every checkpoint"
+    monkeypatch.setattr(crops_data, "_in_memory", lambda *_: pytest.fail("reads fields"))
     training.train(method, table, out, config(tmp_path, method), seed=1)  # complete: nothing to do
     assert path.stat().st_mtime_ns == before
 
@@ -289,7 +293,7 @@ def test_local_crops_are_rescaled_as_global_ones_are(table):
 def test_fields_are_read_again_when_they_do_not_fit(table):
     images = training.read_image_table(table)
     held, read = Fields(images), Fields(images, memory=0)
-    assert read.cached is None and np.array_equal(held[4][0], read[4][0])
+    assert not read.fit and np.array_equal(held[4][0], read[4][0])
     assert held.digest() == read.digest()
 
 
