@@ -33,25 +33,38 @@ def silhouette(profiles: np.ndarray, labels: np.ndarray, distance: str = "cosine
         batch and b that to the nearest other batch. 0 for a batch of one profile, NaN where
         there is a single batch. Equals ``sklearn.metrics.silhouette_samples``.
     """
-    codes, size = _codes(labels)
+    codes, size = batch_codes(labels)
     if len(size) < 2:
         return np.full(len(codes), np.nan)
     if distance == "euclidean":
         alone = len(size) == len(codes)  # which scikit-learn refuses
         return np.zeros(len(codes)) if alone else silhouette_samples(profiles, codes)
-    rows = unit_rows(profiles, distance)
+    total, within = cosine_to_batches(unit_rows(profiles, distance), codes, size)
+    means = total / size
+    means[np.arange(len(codes)), codes] = np.inf
+    return silhouette_of(within, means.min(axis=1))
+
+
+def cosine_to_batches(
+    rows: np.ndarray, codes: np.ndarray, size: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sums of the cosine distances of unit rows to each batch (n, batches), without any pair.
+
+    And the mean distance to the others of the own batch, (n,), NaN where there are none.
+    """
     member = (codes[:, None] == np.arange(len(size))).astype(np.float64)
     total = size - rows @ (member.T @ rows).T
     itself = 1 - np.einsum("ij,ij->i", rows, rows)  # 1 for a profile of length zero
-    here = np.arange(len(codes))
     others = size[codes] - 1
-    within = (total[here, codes] - itself) / np.maximum(others, 1)
-    means = total / size
-    means[here, codes] = np.inf
-    nearest = means.min(axis=1)
-    largest = np.maximum(within, nearest)
-    apart = np.divide(nearest - within, largest, out=np.zeros_like(largest), where=largest > 0)
-    return np.where(others > 0, apart, 0.0)
+    within = (total[np.arange(len(codes)), codes] - itself) / np.maximum(others, 1)
+    return total, np.where(others > 0, within, np.nan)
+
+
+def silhouette_of(within: np.ndarray, between: np.ndarray) -> np.ndarray:
+    """(between - within) / the larger of them; 0 without others in the own batch."""
+    largest = np.maximum(within, between)
+    apart = np.divide(between - within, largest, out=np.zeros_like(largest), where=largest > 0)
+    return np.nan_to_num(apart)
 
 
 def graph_connectivity(graph: Graph, labels: np.ndarray, k: int) -> float:
@@ -72,8 +85,8 @@ def graph_connectivity(graph: Graph, labels: np.ndarray, k: int) -> float:
     The paper names the cosine graph and the largest connected component, not the direction of
     edges; with directed edges and strong components the values are lower.
     """
-    codes, size = _codes(labels)
-    near = _first(graph, k, "graph connectivity")[0]
+    codes, size = batch_codes(labels)
+    near = first_neighbours(graph, k, "graph connectivity")[0]
     return float(np.mean(_largest_component(near, codes, len(size)) / size))
 
 
@@ -110,8 +123,8 @@ def lisi(graph: Graph, labels: np.ndarray, k: int) -> np.ndarray:
     """
     if k < 6:
         raise InputError(f"LISI needs k of 6 or more, got {k}")
-    codes, size = _codes(labels)
-    near, distance = _first(graph, k - 1, f"LISI with k = {k}")
+    codes, size = batch_codes(labels)
+    near, distance = first_neighbours(graph, k - 1, f"LISI with k = {k}")
     result = np.empty(len(codes))
     in_threads(_mixing, len(codes), near, distance, codes, len(size), np.log(k / 3), result)
     return result
@@ -129,7 +142,7 @@ def gaussian_clusters(
     -------
     profiles (n, n_features), shuffled labels (n,)
     """
-    codes, size = _codes(labels)
+    codes, size = batch_codes(labels)
     rng = np.random.default_rng(seed)
     centres = rng.uniform(-10, 10, (len(size), n_features))
     profiles = centres[codes] + rng.standard_normal((len(codes), n_features))
@@ -230,7 +243,8 @@ def _look(away: np.ndarray, beta: float, entropy: float, weight: np.ndarray) -> 
     return np.log(total) + beta * mean - entropy, beta * (square / total - mean**2)
 
 
-def _codes(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def batch_codes(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Codes of batches or sources, none missing, and how many profiles each has."""
     codes = encode(labels)
     missing = int(np.count_nonzero(codes < 0))
     if missing or len(codes) == 0:
@@ -238,7 +252,8 @@ def _codes(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return codes, np.bincount(codes)
 
 
-def _first(graph: Graph, k: int, what: str) -> tuple[np.ndarray, np.ndarray]:
+def first_neighbours(graph: Graph, k: int, what: str) -> tuple[np.ndarray, np.ndarray]:
+    """Neighbours and distances of the k nearest."""
     have = graph.neighbours.shape[1]
     if not 1 <= k <= have:
         raise InputError(f"{what} needs {k} neighbours of every well, the graph has {have}")
