@@ -6,10 +6,11 @@ Architectures of Hofmarcher et al. 2019 and its published code, as facts; defaul
 from typing import Any
 
 import torch
-from timm.models.densenet import DenseNet as TimmDenseNet
-from timm.models.resnet import BasicBlock, Bottleneck
-from timm.models.resnet import ResNet as TimmResNet
 from torch import Tensor, nn
+
+from cpssl_lite.models.timm_parts import BasicBlock, Bottleneck
+from cpssl_lite.models.timm_parts import DenseNet as TimmDenseNet
+from cpssl_lite.models.timm_parts import ResNet as TimmResNet
 
 
 class FeatureNetwork(nn.Module):

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from timm.models.vision_transformer import ParallelScalingBlock
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.models.encoder import Encoder
 from cpssl_lite.models.formats_public import ChannelAgnosticViT
+from cpssl_lite.models.timm_parts import ParallelScalingBlock
 from cpssl_lite.models.vit import ViT
 
 

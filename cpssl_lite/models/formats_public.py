@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from timm.models.vision_transformer import ParallelScalingBlock
 
 from cpssl_lite.models.formats import (
     IMAGENET,
@@ -23,6 +22,7 @@ from cpssl_lite.models.formats import (
     tensors_of,
 )
 from cpssl_lite.models.formats_authors import Convention
+from cpssl_lite.models.timm_parts import ParallelScalingBlock
 from cpssl_lite.models.vit import Pooling, Shape, ViT
 
 HEADS = ("head.", "fc_norm.", "dino_head.", "ibot_head.", "mask_token")

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from timm.models.vision_transformer import Block
 from torch import nn
 
 from cpssl_lite.models.objective import Objective
+from cpssl_lite.models.timm_parts import Block
 from cpssl_lite.models.vit import Pooling, build_vit
 
 NORM = partial(nn.LayerNorm, eps=1e-6)  # as in the encoder

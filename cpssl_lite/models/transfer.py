@@ -14,10 +14,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-import timm
 import torch
 import torch.nn.functional as F
-from timm.layers import BatchNormAct2d
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
@@ -25,6 +23,7 @@ from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.files import sha256
 from cpssl_lite.models.checkpoints import load_encoder
 from cpssl_lite.models.encoder import Encoder
+from cpssl_lite.models.timm_parts import BatchNormAct2d, timm
 
 NETWORKS = {
     "ViT-S/16": "vit_small_patch16_224.augreg_in1k",

@@ -3,9 +3,10 @@
 from typing import Any, Literal, NamedTuple
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 from torch.nn import functional as F
+
+from cpssl_lite.models.timm_parts import VisionTransformer
 
 Pooling = Literal["cls", "patch_mean", "patch_mean_before_norm"]
 
