@@ -146,6 +146,7 @@ def select(
     show_default=True,
     help="Negative controls that activity is measured against.",
 )
+@click.option("--relations", type=OUT, help="Known relationships: two names a line (CSV, TSV).")
 @click.option(
     "--per",
     type=click.Choice(["perturbation"]),
@@ -161,6 +162,7 @@ def evaluate(
     seed: int,
     fdr: str,
     controls_of: str,
+    relations: Path | None,
     per: str | None,
     **names: str | None,
 ) -> None:
@@ -182,6 +184,7 @@ def evaluate(
     from cpssl_lite.base.provenance import provenance
     from cpssl_lite.profiles.evaluate import evaluate as run_evaluate
     from cpssl_lite.profiles.evidence import evidence
+    from cpssl_lite.profiles.relations import read_relations, relation_numbers
     from cpssl_lite.profiles.table import (
         assign_roles,
         check_output,
@@ -191,6 +194,7 @@ def evaluate(
 
     named = _named(profiles)
     (check_output if per else check_writable)(out, named.values())
+    known = read_relations(relations) if relations else None
     how: dict[str, Any] = {"null": null, "seed": seed, "fdr": fdr, "controls_of": controls_of}
     results: dict[str, dict[str, float | None]] = {}
     tables = []
@@ -199,6 +203,7 @@ def evaluate(
             table = assign_roles(read_profiles(path), label=label, **names)
             numbers = {} if per else run_evaluate(table, label=label, convention=convention)
             more, rows = evidence(table, label, **how)
+            more |= {} if per else relation_numbers(table, label, known)
         rows.insert(0, "profile", name)
         tables.append(rows)
         numbers |= more

@@ -1,7 +1,7 @@
 """Do replicates of a perturbation look alike: replicate correlation, percent replicating."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -140,15 +140,25 @@ def _median(rows: np.ndarray) -> float:
         return float("nan")
     if len(rows) <= MOST_AT_ONCE:
         return float(np.median(np.concatenate(list(_pairs(rows)))))
-    # Too many to hold: count them in bins first, then look at those of the middle bins.
+    count = len(rows) * (len(rows) - 1) // 2
+    return float(pair_order(rows, ((count - 1) // 2, count // 2)).mean())
+
+
+def pair_order(rows: np.ndarray, ranks: Sequence[int]) -> np.ndarray:
+    """The products of all pairs of unit rows at these places of their ascending order (from 0).
+
+    They are too many to hold: counted in bins first, then those of the bins asked for are sorted.
+    """
     counts = np.zeros(N_BINS + 1, dtype=np.int64)
     for part in _pairs(rows):
         counts += np.bincount(_bins(part), minlength=len(counts))
     upto = np.cumsum(counts)
-    middle = (upto[-1] - 1) // 2, upto[-1] // 2
-    low, high = np.searchsorted(upto, middle, side="right")
-    kept = [part[np.isin(_bins(part), (low, high))] for part in _pairs(rows)]
-    return float(np.sort(np.concatenate(kept))[middle - (upto[low] - counts[low])].mean())
+    wanted = np.searchsorted(upto, ranks, side="right")
+    kept = np.concatenate([part[np.isin(_bins(part), wanted)] for part in _pairs(rows)])
+    kept.sort()
+    bins = np.unique(wanted)
+    first = np.append(0, np.cumsum(counts[bins]))[np.searchsorted(bins, wanted)]
+    return kept[first + np.asarray(ranks) - (upto[wanted] - counts[wanted])]
 
 
 def _pairs(rows: np.ndarray) -> Iterator[np.ndarray]:

@@ -15,6 +15,7 @@ from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.tiff import write_merged
 from cpssl_lite.profiles.evaluate import evaluate
 from cpssl_lite.profiles.evidence import evidence
+from cpssl_lite.profiles.relations import relation_numbers
 from cpssl_lite.profiles.table import feature_columns, read_profiles, read_provenance
 
 
@@ -163,6 +164,7 @@ def test_evaluate_writes_the_evidence_or_a_row_per_perturbation(cpssl, tmp_path)
     written = json.loads(out.read_text())["mine"]
     numbers, rows = evidence(read_profiles(table), null=500, seed=2)
     present = evaluate(read_profiles(table))
+    numbers |= relation_numbers(read_profiles(table))
     assert list(written) == [*present, *numbers]
     for key, value in (present | numbers).items():
         assert np.isnan(value) if written[key] is None else written[key] == value, key
