@@ -29,7 +29,7 @@ def test_normalised_as_by_pycytominer(wells, method):
     theirs = np.array(EXPECTED["normalised"][{"sphere": "spherize"}.get(method, method)])
     mine = normalize(wells, method)[feature_columns(wells)].to_numpy()
     if method == "sphere":  # its covariance is divided by n - 1
-        mine *= np.sqrt((CONTROLS - 1) / CONTROLS)
+        mine = mine * np.sqrt((CONTROLS - 1) / CONTROLS)
     np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)
 
 
