@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +13,22 @@ from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.files import atomic_path, sha256
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.models import formats_authors, formats_public
+from cpssl_lite.models.cards import CARD_KEY, apply_input, check_input, read_card
 from cpssl_lite.models.encoder import Encoder
 from cpssl_lite.models.formats import (
-    INPUT_RULES,
+    EACH_CROP,
+    ORDER_ASSUMED,
+    POOLING_ASSUMED,
+    SCALE_ASSUMED,
     USUAL_HEADS,
     Found,
-    apply_input,
-    check_input,
+    check_size,
     infer_shape,
     load_strictly,
-    shorten,
     tensors_of,
 )
 from cpssl_lite.models.formats_authors import Convention
+from cpssl_lite.models.inside import nested_names
 from cpssl_lite.models.reading import read_checkpoint
 from cpssl_lite.models.vit import ARCHITECTURES, Pooling, Shape, ViT
 
@@ -37,7 +40,6 @@ SHIPPED = {
     "SimCLR": WEIGHTS / "simclr_lite.safetensors",
 }
 DEFAULT = SHIPPED["DINO"]
-_CARD_KEY = "cpssl_card"
 
 
 def load_encoder(path: str | Path = DEFAULT, convention: Convention = "paper") -> Encoder:
@@ -63,11 +65,13 @@ def load_encoder(path: str | Path = DEFAULT, convention: Convention = "paper") -
         backbone is missing, unexpected or misshapen.
     """
     path = Path(path)
-    content, metadata = read_checkpoint(path)
-    found, card = _recognise(path, content, metadata, convention)
+    source, card = read_card(path)  # first: a card is refused in no time, weights may be gigabytes
+    found = _recognise(path, card if source == str(path) else None, convention)
+    apply_input(found, card.get("input", {}), source)
     shape = infer_shape(found.tensors, str(path), found.heads)
-    network = found.network(shape)
     check_input(found, shape, str(path))
+    check_size(shape, path.stat().st_size, str(path))
+    network = found.network(shape)
     load_strictly(network, found.tensors, str(path))
     if found.heads is None and shape.width not in USUAL_HEADS:
         found.notes.append(f"the number of heads is not in the file; assumed: {shape.heads}")
@@ -78,6 +82,14 @@ def load_encoder(path: str | Path = DEFAULT, convention: Convention = "paper") -
         "architecture": name_of(shape),
         "shape": shape._asdict(),
         "convention": convention,
+        "input": {
+            "channels": list(found.channels),
+            "crop_size": found.crop_size or shape.image_size,
+            "heads": shape.heads,
+            "mean": found.mean and list(found.mean),
+            "sd": found.sd and list(found.sd),
+            "pooling": found.pooling,
+        },
         "pooling": found.pooling,
         "per_channel": found.per_channel,
         "dropped": found.dropped,
@@ -104,7 +116,7 @@ def random_like(encoder: Encoder, seed: int = 0) -> Encoder:
         torch.manual_seed(seed)
         twin.network = type(encoder.network)(encoder.network.shape)  # type: ignore[arg-type]
     twin.card = {
-        **{k: encoder.card[k] for k in ("architecture", "shape") if k in encoder.card},
+        **{k: encoder.card[k] for k in ("architecture", "shape", "input") if k in encoder.card},
         "format": "random weights",
         "method": "random",
         "seed": seed,
@@ -123,7 +135,7 @@ def save_encoder(path: str | Path, network: ViT, card: dict[str, Any]) -> Path:
     path = Path(path)
     state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
     with atomic_path(path) as scratch:
-        scratch.write_bytes(save(state, metadata={_CARD_KEY: json.dumps(card)}))
+        scratch.write_bytes(save(state, metadata={CARD_KEY: json.dumps(card)}))
     with atomic_path(path.with_suffix(".yaml")) as scratch:
         beside = {"file": path.name, "sha256": sha256(path), **card}
         scratch.write_text(yaml.safe_dump(beside, sort_keys=False, allow_unicode=True))
@@ -152,7 +164,7 @@ def inspect_checkpoint(path: str | Path) -> dict[str, Any]:
         rules = {"mean": encoder.mean, "sd": encoder.sd}
         rule = {k: [float(f"{x:.7g}") for x in v.flatten().tolist()] for k, v in rules.items()}
     return {
-        **encoder.card,
+        **{key: value for key, value in encoder.card.items() if key != "input"},
         "channels": list(encoder.channels),
         "crop_size": encoder.crop_size,
         "n_features": encoder.n_features,
@@ -173,42 +185,21 @@ def name_of(shape: Shape) -> str:
     return f"vit_{shape.width}x{shape.depth}x{shape.heads}_patch{shape.patch}"
 
 
-def _recognise(
-    path: Path, content: dict[str, Any], metadata: dict[str, str], convention: Convention
-) -> tuple[Found, dict[str, Any]]:
-    if _CARD_KEY in metadata:
-        found = Found("cpssl_lite", "unknown", tensors_of(content))
-        card = _apply_card(found, str(path), lambda: json.loads(metadata[_CARD_KEY]))
-        found.method = card.get("method", "unknown")
-        return found, card
-    beside = path.with_suffix(".yaml")
+def _recognise(path: Path, own: dict[str, Any] | None, convention: Convention) -> Found:
+    """What a file holds; `own` is the card inside it, which only this project's files have."""
+    content, _ = read_checkpoint(path)
+    if own is not None:
+        notes = [ORDER_ASSUMED, SCALE_ASSUMED + EACH_CROP, POOLING_ASSUMED]
+        return Found("cpssl_lite", own.get("method", "unknown"), tensors_of(content), notes=notes)
     for reader in (*formats_authors.READERS, *formats_public.READERS):
-        result = reader(content, convention)
-        if result is None:
-            continue
-        if not beside.is_file():
-            return result, {}
-        return result, _apply_card(
-            result, str(beside), lambda: yaml.safe_load(beside.read_text(encoding="utf-8"))
-        )
-    keys = shorten([str(key) for key in content])
+        try:
+            found = reader(content, convention)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+        if found is not None:
+            return found
     raise InputError(
-        f"{path}: format not recognised (top-level keys: {keys}); "
+        f"{path}: format not recognised, no ViT in it (it holds {nested_names(content)}); "
         "known: cpssl_lite, the authors' DINO, MAE and SimCLR, timm, Facebook DINO, uniDINO, "
         "MorphEm, OpenPhenom, Cell-DINO"
     )
-
-
-def _apply_card(found: Found, source: str, read: Callable[[], Any]) -> dict[str, Any]:
-    """Read a card, take over the input rules in it, and return it."""
-    try:
-        card = read()
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{source}: the card cannot be read ({reason})") from error
-    if not isinstance(card, dict):
-        raise InputError(f"{source}: a card is a mapping with `input`, got {type(card).__name__}")
-    if "input" not in card and (lost := sorted(set(card) & set(INPUT_RULES))):
-        raise InputError(f"{source}: {', '.join(lost)} must stand under `input:`, further in")
-    apply_input(found, card.get("input", {}), source)
-    return card

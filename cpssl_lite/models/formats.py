@@ -1,11 +1,8 @@
 """What a checkpoint reader must find out about a file, and what all formats share."""
 
-import math
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 
@@ -14,14 +11,15 @@ from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.models.vit import Pooling, Shape, ViT
 
 Tensors = dict[str, torch.Tensor]
-# Notes that a card which states the rule takes back.
-ORDER_ASSUMED = "the order of the channels is not in the file; assumed: this project's"
+# Notes; a card that states the rule takes them back.
+ORDER_ASSUMED = "the order of the channels is not in the file; assumed: this project's ("
+ORDER_ASSUMED += f"{', '.join(CHANNELS)})"
 SCALE_ASSUMED = "the normalisation is not in the file; assumed: "
+POOLING_ASSUMED = "the pooling is not in the file; assumed: the class token"
+EACH_CROP = "each channel of each crop to mean 0 and variance 1"
 TRAINED_ELSEWHERE = "features use the released inference's constants; training used others"
-STATED: dict[str, str | tuple[str, ...]] = {
-    "channels": ORDER_ASSUMED,
-    "mean": (SCALE_ASSUMED, TRAINED_ELSEWHERE),
-}
+# What torch.compile, FSDP, activation checkpointing and (D)DP put into the names of what they wrap.
+WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "module"}
 USUAL_HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16}  # by width: ViT-Ti, -S, -B, -L, -H
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -46,12 +44,25 @@ class Found:
 
 
 def tensors_of(content: dict[str, Any]) -> Tensors:
-    """The entries that are plain tensors, without data-parallel training's `module.`."""
-    return {
-        str(key).removeprefix("module."): value
+    """The entries that are plain tensors, under names without the parts that are `WRAPPERS`.
+
+    Examples
+    --------
+    >>> list(tensors_of({"module._orig_mod.norm.bias": torch.ones(1), "epoch": 3}))
+    ['norm.bias']
+    """
+    named = {
+        str(key): value
         for key, value in content.items()
         if isinstance(value, torch.Tensor) and value.layout == torch.strided
     }
+    plain = {
+        name: ".".join(part for part in name.split(".") if part not in WRAPPERS) for name in named
+    }
+    # Two of one name are two networks: they keep theirs, and the comparison afterwards says so.
+    if len(set(plain.values())) < len(plain):
+        return named
+    return {plain[name]: value for name, value in named.items()}
 
 
 def split(
@@ -113,80 +124,25 @@ def infer_shape(tensors: Tensors, source: str, heads: int | None = None) -> Shap
     )
 
 
-def apply_input(found: Found, given: Any, source: str) -> None:
-    """Take over the input rules that a card states, each of the right kind.
+def check_size(shape: Shape, n_bytes: int, source: str) -> None:
+    """Refuse a network with more numbers than its file has bytes, before it is built.
+
+    Names of blocks and shapes of empty tensors cost nothing to write down.
 
     Raises
     ------
     InputError
-        Names the key, what was got and what is expected.
+        Says both numbers.
     """
-    if not isinstance(given, dict):
-        raise InputError(f"{source}: input is {given!r}, expected a mapping")
-    for key, value in given.items():
-        if key not in INPUT_RULES:
-            raise InputError(
-                f"{source}: unknown key {key} under input (allowed: {', '.join(INPUT_RULES)})"
-            )
-        expected, fits = INPUT_RULES[key]
-        if not fits(value):
-            raise InputError(f"{source}: input {key} is {value!r}, expected {expected}")
-        setattr(found, key, tuple(value) if isinstance(value, list) else value)
-        found.notes = [note for note in found.notes if not note.startswith(STATED.get(key, ()))]
-
-
-def check_input(found: Found, shape: Shape, source: str) -> None:
-    """Refuse input rules that do not go with the network.
-
-    Raises
-    ------
-    InputError
-        The number of channels, of means or of sds, or the size of the crops.
-    """
-    one_by_one = found.per_channel or found.network is not ViT
-    if not one_by_one and shape.in_channels != len(found.channels):
+    positions = 1 + (shape.image_size // shape.patch) ** 2 + shape.registers
+    block = 12 * shape.width**2  # queries, keys, values, projection and an MLP four times as wide
+    n = shape.depth * block + shape.width * (positions + shape.in_channels * shape.patch**2)
+    if n > n_bytes:
         raise InputError(
-            f"{source}: the network takes {shape.in_channels} channels, "
-            f"{len(found.channels)} are named ({', '.join(found.channels)}); "
-            f"name them in {Path(source).with_suffix('.yaml')} under input: channels"
+            f"{source}: its names and shapes stand for a network of {n:,} numbers "
+            f"({shape.depth:,} blocks of width {shape.width:,}, {positions:,} positions); "
+            f"the whole file has {n_bytes:,} bytes"
         )
-    n = shape.in_channels if found.per_channel else len(found.channels)
-    for name, values in (("mean", found.mean), ("sd", found.sd)):
-        if values is not None and len(values) not in (1, n):
-            raise InputError(
-                f"{source}: input {name} has {len(values)} values; the network takes {n} channels"
-            )
-    if found.crop_size and found.crop_size % shape.patch:
-        raise InputError(
-            f"{source}: input crop_size {found.crop_size} is no multiple of the patch {shape.patch}"
-        )
-
-
-def _numbers(value: Any) -> bool:
-    numbers = isinstance(value, list) and all(isinstance(v, int | float) for v in value)
-    return numbers and all(math.isfinite(v) for v in value)
-
-
-def _positive(value: Any) -> bool:
-    return type(value) is int and value > 0
-
-
-def _names(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(v, str) for v in value) and bool(value)
-
-
-# What a card may state under `input`: what it must be, and how to tell.
-INPUT_RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "channels": ("distinct names", lambda v: _names(v) and len(set(v)) == len(v)),
-    "crop_size": ("a size in pixels", _positive),
-    "heads": ("a number of heads", _positive),
-    "mean": ("a number per channel, or null", lambda v: v is None or _numbers(v)),
-    "sd": (
-        "a number above 0 per channel, or null",
-        lambda v: v is None or (_numbers(v) and all(x > 0 for x in v)),
-    ),
-    "pooling": (f"one of {', '.join(get_args(Pooling))}", lambda v: v in get_args(Pooling)),
-}
 
 
 def load_strictly(network: torch.nn.Module, tensors: Tensors, source: str) -> None:
@@ -206,12 +162,13 @@ def load_strictly(network: torch.nn.Module, tensors: Tensors, source: str) -> No
             for name, value in expected.items()
             if name in tensors and tensors[name].shape != value.shape
         ],
-        "not finite numbers": [
+    }
+    if not any(problems.values()):
+        problems["not finite numbers"] = [
             name
             for name, value in tensors.items()
             if not (value.is_floating_point() and bool(value.float().isfinite().all()))
-        ],
-    }
+        ]
     parts = [f"{what}: {shorten(names)}" for what, names in problems.items() if names]
     if parts:
         raise InputError(f"{source}: tensors do not fit the network; " + "; ".join(parts))

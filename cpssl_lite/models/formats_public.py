@@ -13,20 +13,23 @@ from typing import Any
 import torch
 
 from cpssl_lite.models.formats import (
+    EACH_CROP,
     IMAGENET,
     ORDER_ASSUMED,
+    POOLING_ASSUMED,
     SCALE_ASSUMED,
     Found,
     Tensors,
+    shorten,
     split,
     tensors_of,
 )
 from cpssl_lite.models.formats_authors import Convention
+from cpssl_lite.models.inside import PATCHES, THEIRS, choose
 from cpssl_lite.models.timm_parts import ParallelScalingBlock
 from cpssl_lite.models.vit import Pooling, Shape, ViT
 
-HEADS = ("head.", "fc_norm.", "dino_head.", "ibot_head.", "mask_token")
-_NESTED = ("teacher", "state_dict", "model")
+HEADS = ("head.", "fc_norm.", "dino_head.", "ibot_head.", "mask_token", "decoder")
 
 
 class ChannelAgnosticViT(ViT):
@@ -68,10 +71,11 @@ def open_phenom(content: dict[str, Any], convention: Convention) -> Found | None
     """
     state = content.get("state_dict", content)
     prefix = "encoder.vit_backbone."
-    if not isinstance(state, dict) or not any(str(name).startswith(prefix) for name in state):
+    found = tensors_of(state) if isinstance(state, dict) else {}
+    if not any(name.startswith(prefix) for name in found):
         return None
     drop = ("decoder", "encoder_decoder_proj.", f"{prefix}head.", f"{prefix}fc_norm.", "mask_token")
-    tensors, dropped = split(tensors_of(state), prefix, drop)
+    tensors, dropped = split(found, prefix, drop)
     parallel = any(".in_proj." in name for name in tensors)
     return Found(
         "OpenPhenom",
@@ -100,35 +104,42 @@ def one_channels_positions(tensors: Tensors) -> Tensors:
 
 def vit_state(content: dict[str, Any], convention: Convention) -> Found | None:
     """Any ViT under timm's, DINO's or DINOv2's names, bare or inside a training checkpoint."""
-    nested = next((key for key in _NESTED if isinstance(content.get(key), dict)), None)
-    tensors = from_transformers(tensors_of(content[nested] if nested else content))
-    for prefix in ("backbone.", "model.", "encoder.", "vit."):
-        if f"{prefix}patch_embed.proj.weight" in tensors:
-            break
-    else:
-        prefix = ""
-    drop = (*HEADS, *(prefix + name for name in HEADS)) if prefix else HEADS
-    tensors, dropped = split(tensors, prefix, drop)
-    patches = tensors.get("patch_embed.proj.weight")
-    if patches is None or patches.ndim != 4:
+    chosen = choose(content)
+    if chosen is None:
         return None
+    inside, others = chosen
+    outside = [name for name in inside.tensors if not name.startswith(inside.prefix)]
+    kept = {
+        name.removeprefix(inside.prefix): value
+        for name, value in inside.tensors.items()
+        if name.startswith(inside.prefix)
+    }
+    tensors, dropped = split(from_transformers(kept), drop=HEADS)
     tensors, chunked = unchunk(tensors)
-    found = Found(
-        "", "DINO" if nested == "teacher" else "unknown", with_positions(tensors), dropped
-    )
+    found = Found("", "unknown", with_positions(tensors), [*outside, *dropped])
+    if "teacher" in f"{inside.name}.".lower():
+        found.method = "DINO"
+    n = tensors[PATCHES].shape[1] if tensors[PATCHES].ndim == 4 else 0
     kind = "block-chunked DINOv2 (Cell-DINO)" if chunked else "ViT state"
-    if patches.shape[1] == 3:
+    if n == 3:
         found.mean, found.sd = IMAGENET
         found.format, found.per_channel = f"photograph {kind}, each stain three times", True
-    elif patches.shape[1] == 1:
+    elif n == 1:
         found.format, found.per_channel = f"per-channel {kind}", True
     else:
-        found.format = f"{patches.shape[1]}-channel {kind}"
+        found.format = f"{n}-channel {kind}"
         found.notes.append(ORDER_ASSUMED)
-    each = "each channel of each crop to mean 0 and variance 1"
-    found.notes.append(SCALE_ASSUMED + (each if found.mean is None else "ImageNet's mean and sd"))
-    if nested:
-        found.format += f" under `{nested}`"
+    if inside.place:
+        found.format += f" under `{'/'.join(inside.place)}`"
+    found.notes += [
+        SCALE_ASSUMED + (EACH_CROP if found.mean is None else "ImageNet's mean and sd"),
+        POOLING_ASSUMED,
+    ]
+    if found.dropped:
+        found.notes.append(f"not part of the network, left out: {shorten(found.dropped)}")
+    if others:
+        names = shorten([one.name for one in others])
+        found.notes.append(f"taken is {inside.name}; also in the file, not used: {names}")
     return found
 
 
@@ -155,13 +166,13 @@ def from_transformers(tensors: Tensors) -> Tensors:
 
     Source: its conversion scripts for ViT and DINOv2.
     """
-    if not any(name.endswith("embeddings.patch_embeddings.projection.weight") for name in tensors):
+    if THEIRS not in tensors:
         return tensors
     renamed = {}
     for name, value in tensors.items():
         for theirs, ours in _TRANSFORMERS.items():
             name = re.sub(theirs, ours, name)
-        renamed[name.removeprefix("vit.").removeprefix("dinov2.")] = value
+        renamed[name] = value
     for name in [name for name in renamed if ".attn.query." in name]:
         three = [name.replace("query", part) for part in ("query", "key", "value")]
         if all(part in renamed for part in three):

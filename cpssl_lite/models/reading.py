@@ -5,6 +5,8 @@ import json
 import pickle
 import re
 import warnings
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,22 +33,47 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
     Raises
     ------
     InputError
-        No such file, not a checkpoint, cut off, or it holds something that would run code.
+        No such file, not a checkpoint, cut off, it holds something that would run code, or a
+        tensor that stands for more numbers than the file has bytes for.
     """
     path = Path(path)
+    if _is_safetensors(path):
+        return _read_safetensors(path)
+    content = _read_pickle(path)
+    _check_sizes(content, path)
+    return content, {}
+
+
+def read_notes(path: str | Path) -> dict[str, str]:
+    """The string metadata of a safetensors file, without its tensors; empty for other files.
+
+    Raises
+    ------
+    InputError
+        No such file, or a damaged one.
+    """
+    path = Path(path)
+    if not _is_safetensors(path):
+        return {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise InputError(f"{path}: broken safetensors file ({error})") from error
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Whether a file begins as safetensors do: the length of the header, then a JSON object."""
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint file")
     try:
         with open(path, "rb") as file:
             head = file.read(9)
-        # As safetensors start: the length of the header, then a JSON object.
-        if head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
-            return _read_safetensors(path)
-        if head == b"version h":
-            raise InputError(f"{path}: a Git LFS pointer; get the file itself with git lfs pull")
-        return _read_pickle(path), {}
     except PermissionError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    if head == b"version h":
+        raise InputError(f"{path}: a Git LFS pointer; get the file itself with git lfs pull")
+    return head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
@@ -58,6 +85,8 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def _read_pickle(path: Path) -> dict[str, Any]:
+    if zipfile.is_zipfile(path):
+        _check_packing(path)
     try:
         # A handle, not the path: torch chooses another reader by the suffix.
         with (
@@ -81,6 +110,53 @@ def _read_pickle(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds a {type(content).__name__}, expected a dictionary")
     return content
+
+
+def _check_packing(path: Path) -> None:
+    """PyTorch stores numbers as they are; an archive that unpacks to far more is no file of its."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return  # PyTorch says what is wrong with it
+    if unpacked > 4 * path.stat().st_size:
+        raise InputError(
+            f"{path}: unpacks to {unpacked:,} bytes, {unpacked // path.stat().st_size} times its "
+            "own; PyTorch does not write such files"
+        )
+
+
+def _check_sizes(content: dict[str, Any], path: Path) -> None:
+    """Refuse tensors that are larger than the file: such a shape costs a few bytes to write.
+
+    A tensor may show the same number many times (stride 0), or have no numbers at all (meta).
+    """
+    size = path.stat().st_size
+    for name, tensor in _tensors(content):
+        if tensor.is_meta:
+            raise InputError(
+                f"{path}: {name} has a shape {tuple(tensor.shape)} and no numbers (meta device); "
+                "save the state after the weights are loaded"
+            )
+        if tensor.numel() * tensor.element_size() > size:
+            raise InputError(
+                f"{path}: {name} says it has {tensor.numel():,} numbers {tuple(tensor.shape)}; "
+                f"the whole file has {size:,} bytes"
+            )
+
+
+def _tensors(content: dict[str, Any]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Every tensor in nested dictionaries, lists and tuples, once, with its keys."""
+    seen: set[int] = set()
+    waiting: list[tuple[str, Any]] = [("", content)]
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, torch.Tensor):
+            yield name, value
+        elif isinstance(value, dict | list | tuple) and id(value) not in seen:
+            seen.add(id(value))
+            pairs = value.items() if isinstance(value, dict) else enumerate(value)
+            waiting += [(f"{name}.{key}" if name else str(key), each) for key, each in pairs]
 
 
 def arguments(content: dict[str, Any]) -> dict[str, Any]:

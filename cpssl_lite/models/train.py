@@ -5,11 +5,9 @@ import os
 import platform
 import sys
 from pathlib import Path
-from time import perf_counter, process_time
 from typing import Any
 
 import lightning
-import pandas as pd
 import torch
 import yaml
 from torch.utils.data import DataLoader
@@ -18,11 +16,13 @@ from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.files import atomic_path
 from cpssl_lite.base.provenance import provenance
 from cpssl_lite.base.quiet import quiet
+from cpssl_lite.base.yamls import read_mapping
 from cpssl_lite.images.table import read_image_table
 from cpssl_lite.models.checkpoints import input_rules, save_encoder
 from cpssl_lite.models.crops_data import CropBatches, EpochBatches, Fields, crop_specs
 from cpssl_lite.models.curves import draw_curves
 from cpssl_lite.models.dino import DINO
+from cpssl_lite.models.keeper import Keeper, is_whole
 from cpssl_lite.models.mae import MAE
 from cpssl_lite.models.objective import Objective
 from cpssl_lite.models.precision import name_of, native_precisions
@@ -124,7 +124,7 @@ def train(
             pin_memory=torch.cuda.is_available(),
         )
         last = out / "last.ckpt"
-        resume = last if last.is_file() else None
+        resume = last if last.is_file() and is_whole(last, objective) else None
         try:
             trainer.fit(objective, data, ckpt_path=resume, weights_only=True)
         except SystemExit as stop:  # what Lightning makes of Ctrl-C
@@ -176,7 +176,7 @@ def _claim(out: Path, recipe: dict[str, Any], fields: Fields) -> None:
     path = out / "recipe.yaml"
     mine = {**recipe, "data_digest": fields.digest()}
     if path.is_file():
-        there = yaml.safe_load(path.read_text())
+        there = read_mapping(path, "recipe")
         other = [key for key in mine if there.get(key) != mine[key]]
         if other:
             raise InputError(
@@ -186,89 +186,3 @@ def _claim(out: Path, recipe: dict[str, Any], fields: Fields) -> None:
         return
     with atomic_path(path) as scratch:
         scratch.write_text(yaml.safe_dump(mine, sort_keys=False))
-
-
-class Keeper(lightning.Callback):
-    """Writes metrics and checkpoints, whole or not at all, and says how far a run is."""
-
-    def __init__(self, out: Path, every: int) -> None:
-        self.out, self.every = out, every
-        self.rows: list[dict[str, float]] = []  # since the last writing
-        self.written = 0  # rows in the file
-        self.seconds = self.cpu_seconds = 0.0
-        self.started = self.cpu_started = 0.0
-
-    def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs to continue the curves."""
-        return {
-            "written": self.written,
-            "seconds": self.seconds,
-            "cpu_seconds": self.cpu_seconds,
-        }
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue the curves of the stopped run."""
-        for name, value in state_dict.items():
-            setattr(self, name, value)
-
-    def last_epoch(self) -> dict[str, float]:
-        """Means over the last epoch of what was measured, for the card."""
-        table = pd.read_csv(self.out / "metrics.csv")
-        last = table[table["epoch"] == table["epoch"].max()]
-        means = last.drop(columns=["epoch", "step", "lr", "weight_decay"]).mean()
-        return {name: round(float(value), 4) for name, value in means.items()}
-
-    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        """Start the clocks of an epoch."""
-        self.started, self.cpu_started = perf_counter(), process_time()
-
-    def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, *args: Any
-    ) -> None:
-        """Note loss and rates of a step."""
-        group = trainer.optimizers[0].param_groups[0]
-        self.rows.append(
-            {
-                "epoch": trainer.current_epoch,
-                "step": trainer.global_step - 1,
-                "loss": float(outputs["loss"]),
-                "lr": group["lr"],
-                "weight_decay": group["weight_decay"],
-                "feature_spread": pl_module.spread,
-                **pl_module.notes,
-            }
-        )
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        """Say one line, and every few epochs write everything."""
-        took = perf_counter() - self.started
-        self.seconds += took
-        self.cpu_seconds += process_time() - self.cpu_started
-        epoch, epochs = trainer.current_epoch + 1, pl_module.recipe["epochs"]
-        steps = pl_module.steps_per_epoch
-        if trainer.is_global_zero and not trainer.progress_bar_callback:
-            loss = sum(row["loss"] for row in self.rows[-steps:]) / steps
-            log.info(
-                "epoch %d of %d: loss %.4f, lr %.2g, spread %.3f, %.0f images/s, %.0f s left",
-                *(epoch, epochs, loss, self.rows[-1]["lr"], pl_module.spread),
-                *(steps * pl_module.recipe["batch_size"] / took, (epochs - epoch) * took),
-            )
-        if epoch % self.every and epoch != epochs:
-            return
-        last, new, self.rows = self.out / "last.ckpt", self.rows, []
-        if not trainer.is_global_zero:  # takes part in collecting the state, writes nothing
-            trainer.save_checkpoint(last)
-            return
-        self._add(new)
-        with atomic_path(last) as scratch:
-            trainer.save_checkpoint(scratch)
-
-    def _add(self, new: list[dict[str, float]]) -> None:
-        """Put rows behind those that are known; what a killed run wrote after them goes."""
-        path = self.out / "metrics.csv"
-        lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
-        kept = lines[: 1 + self.written] if self.written else []  # the first one names columns
-        with atomic_path(path) as scratch:
-            text = pd.DataFrame(new).to_csv(index=False, header=not kept)
-            scratch.write_text("".join(kept) + text)
-        self.written += len(new)

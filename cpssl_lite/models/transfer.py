@@ -77,6 +77,7 @@ def load_transfer(name: str = STAND_IN, weights: str | Path | None = None) -> En
         raise InputError(f"{path}: is not a {name} for photographs ({found})")
     for values, numbers in ((encoder.mean, known.mean), (encoder.sd, known.std)):
         values.copy_(torch.tensor(numbers).reshape(1, -1, 1, 1))
+    encoder.card["input"] |= {"mean": list(known.mean), "sd": list(known.std)}
     encoder.card |= {
         "name": f"Transfer ({name})",
         "method": "transfer",

@@ -17,7 +17,14 @@ from cpssl_lite.base.sources import behaviour_digest
 from cpssl_lite.base.workers import side_by_side
 from cpssl_lite.images import cells
 from cpssl_lite.profiles.kept import kept_profiles
-from cpssl_lite.profiles.plates import check_images, images_digest, is_current, plates_of, wells_of
+from cpssl_lite.profiles.plates import (
+    check_images,
+    images_digest,
+    is_current,
+    is_done,
+    plates_of,
+    wells_of,
+)
 from cpssl_lite.profiles.table import check_output, write_profiles
 
 log = logging.getLogger(__name__)
@@ -84,7 +91,7 @@ def _measure_plates(
     versions = {"cp_measure": cells.measure_version()}
     parts = out.with_name(out.name + ".plates")
     plates = plates_of(images, parts, settings)
-    todo = [plate for plate in plates if not plate.file.is_file()]
+    todo = [plate for plate in plates if not is_done(plate)]
     records: list[dict[Any, Any]] = [row for plate in todo for row in plate.rows.to_dict("records")]
     results = side_by_side(cells.measure_row, records, workers, chunk=4)
     # tqdm's own rule: no bar unless standard error is a terminal.

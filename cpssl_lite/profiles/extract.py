@@ -27,7 +27,14 @@ from cpssl_lite.images.tiff import read_header
 from cpssl_lite.models.encoder import Encoder
 from cpssl_lite.models.precision import choose_precision
 from cpssl_lite.profiles.embed import embed_fields
-from cpssl_lite.profiles.plates import check_images, images_digest, is_current, plates_of, wells_of
+from cpssl_lite.profiles.plates import (
+    check_images,
+    images_digest,
+    is_current,
+    is_done,
+    plates_of,
+    wells_of,
+)
 from cpssl_lite.profiles.table import check_output, write_profiles
 from cpssl_lite.profiles.team import Team, usable
 
@@ -197,7 +204,7 @@ def _extract_plates(
     together = list(zip(*plates, strict=True))
     # Of every plate that is this process's the tables that do not have it yet.
     todo = {
-        position: [i for i, plate in enumerate(same) if not plate.file.is_file()]
+        position: [i for i, plate in enumerate(same) if not is_done(plate)]
         for position, same in enumerate(together)
         if team.takes(position)
     }

@@ -2,17 +2,21 @@
 
 import hashlib
 import json
+import logging
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.images.metadata import PLATE
 from cpssl_lite.profiles.roles import WELL_KEY
 from cpssl_lite.profiles.table import read_provenance
+
+log = logging.getLogger(__name__)
 
 
 class Plate(NamedTuple):
@@ -50,6 +54,19 @@ def wells_of(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[np.ndarray]]:
 def is_current(out: Path, digest: str) -> bool:
     """Whether the profile table at `out` was made from what `digest` stands for."""
     return out.is_file() and read_provenance(out).get("digest") == digest
+
+
+def is_done(plate: Plate) -> bool:
+    """Whether a plate's file is there and whole; a damaged one is said, and made again."""
+    if not plate.file.is_file():
+        return False
+    try:
+        pd.read_parquet(plate.file)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        log.warning("%s: damaged (%s); plate %s is made again", plate.file, reason, plate.name)
+        return False
+    return True
 
 
 def check_images(images: pd.DataFrame) -> None:

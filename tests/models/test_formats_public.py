@@ -227,7 +227,7 @@ def test_heads_can_be_stated(tmp_path):
     torch.save(build_vit(SMALL, heads=6).state_dict(), tmp_path / "v.pth")
     assert "the number of heads is not in the file; assumed: 3" in notes(tmp_path / "v.pth")
     assert any("normalisation" in note for note in notes(tmp_path / "v.pth"))
-    (tmp_path / "v.yaml").write_text("input: {heads: 6, mean: null}")
+    (tmp_path / "v.yaml").write_text("input: {heads: 6, mean: null, pooling: cls}")
     assert load_encoder(tmp_path / "v.pth").card["shape"]["heads"] == 6
     assert [note for note in notes(tmp_path / "v.pth") if "order" not in note] == []
     (tmp_path / "v.yaml").write_text("input: {heads: 5}")

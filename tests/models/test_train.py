@@ -119,6 +119,38 @@ def test_a_stopped_run_resumes_to_the_same_weights(table, tmp_path, method, monk
     pd.testing.assert_frame_equal(*curves)
 
 
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-2000])
+
+
+def nothing(path):
+    path.write_bytes(b"")
+
+
+def other(path):
+    torch.save({"state_dict": {"weight": torch.ones(1)}, "epoch": 1}, path)
+
+
+@pytest.mark.parametrize("damage", [cut, nothing, other])
+def test_a_damaged_last_checkpoint_is_made_again(table, tmp_path, damage, monkeypatch, caplog):
+    recipe = config(tmp_path, "dino", epochs=1, warmup_epochs=0)
+    whole = weights(training.train("dino", table, tmp_path / "run", recipe, accelerator="cpu"))
+    (tmp_path / "run" / "dino_lite.safetensors").unlink()
+    damage(tmp_path / "run" / "last.ckpt")
+    again = weights(training.train("dino", table, tmp_path / "run", recipe, accelerator="cpu"))
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+    assert "last.ckpt: damaged (" in caplog.text and "begins anew" in caplog.text
+
+
+@pytest.mark.parametrize("text", ["", "a: [", "a: &a [1]\nb: *a", "\0"])
+def test_a_damaged_recipe_in_the_folder_is_one_line(table, tmp_path, text):
+    recipe = config(tmp_path, "dino", epochs=1)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"recipe\.yaml: .*recipe"):
+        training.train("dino", table, tmp_path / "run", recipe, accelerator="cpu")
+
+
 def test_ctrl_c_is_passed_on(table, tmp_path, monkeypatch):
     """Lightning takes it for itself and exits with status 1, without a word."""
 

@@ -138,6 +138,24 @@ def test_resumes_with_the_first_missing_plate(screen, tmp_path, monkeypatch):
     assert read_provenance(out)["checkpoint"]["method"] == "another checkpoint"
 
 
+@pytest.mark.parametrize("left", [0, 100, -50])
+def test_a_damaged_plate_is_made_again(screen, tmp_path, monkeypatch, caplog, left):
+    images, out = read_image_table(screen), tmp_path / "out.parquet"
+    monkeypatch.setattr("cpssl_lite.profiles.extract.shutil.rmtree", lambda folder: None)
+    extract(images, Moments(), out)
+    parts = sorted(tmp_path.glob("out.parquet.plates/*.parquet"))
+    parts[0].write_bytes(parts[0].read_bytes()[:left])
+    whole = read_profiles(out)
+    out.unlink()
+    network = Moments()
+    extract(images, network, out)
+    pd.testing.assert_frame_equal(read_profiles(out), whole)
+    only_p1 = images[images["Metadata_Plate"] == "P1"]
+    kept = sum(len(field) for wells in plain_loop(only_p1).values() for field in wells)
+    assert network.calls == kept, "the other plate was not computed again"
+    assert f"{parts[0]}: damaged (" in caplog.text and "P1 is made again" in caplog.text
+
+
 def test_many_networks_read_once_give_the_tables_of_one_each(screen, tmp_path, monkeypatch):
     images = read_image_table(screen)
     small, dna = Moments("small crops"), Moments("another channel order")
