@@ -18,6 +18,7 @@ from cpssl_lite.data.simulate.layout import SCREENS
 from cpssl_lite.data.simulate.screen import simulate
 from cpssl_lite.images.table import read_image_table
 from cpssl_lite.models.checkpoints import SHIPPED, load_encoder, random_like
+from cpssl_lite.models.encoder import Encoder
 from cpssl_lite.models.transfer import load_transfer
 from cpssl_lite.profiles.cellprofiler_style import cellprofiler_style
 from cpssl_lite.profiles.extract import extract_many
@@ -270,10 +271,10 @@ def _extracted(
     if transfer:
         natural = load_transfer(transfer)
         networks[natural.card["name"]] = natural
-    outs = {}
+    outs: dict[Path, Encoder] = {}
     for name, network in networks.items():
         out = folder / (re.sub(r"[^\w.-]+", "_", name).strip("_") + ".parquet")
-        if out in outs:
+        if out.name.casefold() in (other.name.casefold() for other in outs):
             raise InputError(f"checkpoints: {name!r} and another name both give {out.name}")
         outs[out] = network
     raw = dict(zip(networks, map(read_profiles, extract_many(images, outs)), strict=True))

@@ -13,7 +13,7 @@ from typing import IO
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.files import atomic_path, sha256
-from cpssl_lite.data.download import place
+from cpssl_lite.data.remote import place
 
 # An archive that unpacks to more than this many times its own size is a bomb, not data:
 # uncompressed TIFFs shrink to a half, tables of numbers to a third.

@@ -9,29 +9,24 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import requests
 from filelock import FileLock, Timeout
+from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema, TooManyRedirects
+from urllib3.exceptions import HTTPError
 
 from cpssl_lite.base.errors import InputError
-from cpssl_lite.base.files import sha256
+from cpssl_lite.base.yamls import shown
+from cpssl_lite.data.connections import Lines
+from cpssl_lite.data.remote import Again, Remote, check, is_there, place
 
 # What a server says when trying again may help; any other refusal is final.
 PASSING = {408, 425, 429, 500, 502, 503, 504}
 CHUNK = 1 << 18
-
-
-@dataclass(frozen=True)
-class Remote:
-    """A file to fetch: its place in the data set, its address, and what is known of its bytes."""
-
-    path: str
-    url: str
-    bytes: int | None = None
-    sha256: str | None = None
+SLOWEST = 1000  # bytes a second; a server that sends fewer counts as hung
 
 
 class Absent(InputError):
@@ -43,10 +38,6 @@ log = logging.getLogger(__name__)
 
 class Stopped(Exception):
     """The caller has asked to stop."""
-
-
-class _Again(Exception):
-    """Something that may be better at the next try."""
 
 
 class Downloader:
@@ -64,7 +55,10 @@ class Downloader:
     tries, pause
         Attempts for a file, and seconds before the second one; later pauses double.
     timeout
-        Seconds without a byte after which a server counts as hung.
+        Seconds without a byte, or with fewer than `SLOWEST` each, after which a server counts as
+        hung.
+    longest
+        Seconds that one try may take, however steadily bytes come.
     on_bytes
         Called with the number of bytes that have arrived.
     """
@@ -75,11 +69,14 @@ class Downloader:
         tries: int = 5,
         pause: float = 1.0,
         timeout: float = 30.0,
+        longest: float = 86_400.0,
         on_bytes: Callable[[int], object] = lambda n: None,
     ) -> None:
         self.folder, self.tries, self.pause = Path(folder), tries, pause
-        self.timeout, self.on_bytes = timeout, on_bytes
-        self.session = requests.Session()
+        self.timeout, self.longest, self.on_bytes = timeout, longest, on_bytes
+        self.lines = Lines()
+        self.session = self.lines.session()
+        self.unverified: list[str] = []  # files that came without any digest to hold them against
         self.told = False  # that something has to be tried again
         self.stop = threading.Event()  # when set, downloads end with Stopped and can go on later
 
@@ -135,12 +132,16 @@ class Downloader:
                 md5 = ""
                 if not (remote.bytes and part.is_file() and part.stat().st_size == remote.bytes):
                     md5 = self._receive(remote, target, part)
-                _check(remote, part, md5)
+                check(remote, part, md5)
                 part.replace(target)
                 _tag(part).unlink(missing_ok=True)
+                if not (remote.sha256 or md5):
+                    self.unverified.append(remote.path)
                 return
-            except (_Again, requests.RequestException) as error:
-                reason = str(error) if isinstance(error, _Again) else self._plain(error)
+            except (InvalidSchema, InvalidURL, MissingSchema, TooManyRedirects) as error:
+                raise InputError(f"{target}: {_nowhere(remote, error)}") from error
+            except (Again, requests.RequestException, HTTPError) as error:
+                reason = str(error) if isinstance(error, Again) else self._plain(error)
                 if not self.told:  # once, not for every file
                     self.told = True
                     log.warning("%s: %s; trying again", target.name, reason)
@@ -158,50 +159,99 @@ class Downloader:
             if version:
                 headers["If-Range"] = version
         timeout = (min(10.0, self.timeout), self.timeout)
-        get = self.session.get(remote.url, headers=headers, stream=True, timeout=timeout)
-        with get as answer:
+        with self._ask(remote, target, headers, timeout) as answer:
             if answer.status_code == 416:
                 part.unlink(missing_ok=True)
-                raise _Again("the server has fewer bytes than had come")
+                raise Again("the server has fewer bytes than had come")
             said = f"the server says {answer.status_code} {answer.reason}"
             if answer.status_code in PASSING:
-                raise _Again(said)
+                raise Again(said)
             if answer.status_code not in (200, 206):
                 gone = answer.status_code in (403, 404, 410)
                 raise (Absent if gone else InputError)(f"{target}: {said} for {remote.url}")
-            begins = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range", ""))
+            begins = re.match(r"bytes ([0-9]{1,15})-", answer.headers.get("Content-Range", ""))
             goes_on = answer.status_code == 206 and begins and int(begins[1]) == have
             if answer.status_code == 206 and not goes_on:
                 part.unlink(missing_ok=True)
-                raise _Again("the server sent another range than was asked for")
+                raise Again("the server sent another range than was asked for")
             have = have if goes_on else 0
-            length = answer.headers.get("Content-Length")
-            whole = have + int(length) if length else None
+            length = answer.headers.get("Content-Length", "")
+            if length and not re.fullmatch("[0-9]{1,15}", length):
+                raise Again(f"the server announces {shown(length)} bytes")
+            packed = answer.headers.get("Content-Encoding", "identity") != "identity"
+            whole = have + int(length) if length and not packed else None
             if remote.bytes and whole and whole != remote.bytes:
                 part.unlink(missing_ok=True)
-                raise _Again(f"the server has {whole:,} bytes, the manifest says {remote.bytes:,}")
+                raise Again(f"the server has {whole:,} bytes, the manifest says {remote.bytes:,}")
             etag = answer.headers.get("ETag", "")
             strong = "" if etag.startswith("W/") else etag
             if not have:  # first: a tag of this version beside bytes of another would be resumed
                 part.unlink(missing_ok=True)
-            _tag(part).write_text(strong or answer.headers.get("Last-Modified", ""))
-            with open(part, "ab") as file:
-                for chunk in answer.iter_content(CHUNK):
-                    file.write(chunk)
-                    self.on_bytes(len(chunk))
-                    if self.stop.is_set():
-                        raise Stopped
+            version = "" if packed else strong or answer.headers.get("Last-Modified", "")
+            _tag(part).write_text(version)
+            self._write(answer, part, have, remote.bytes)
         if whole and part.stat().st_size < whole:
-            raise _Again(f"cut off after {part.stat().st_size:,} of {whole:,} bytes")
+            raise Again(f"cut off after {part.stat().st_size:,} of {whole:,} bytes")
         if answer.headers.get("Server") == "AmazonS3" and re.fullmatch(r'"[0-9a-f]{32}"', etag):
             if answer.headers.get("x-amz-server-side-encryption", "AES256") == "AES256":
                 return etag.strip('"')  # of a file that was uploaded in one piece
         return ""
 
-    def _plain(self, error: requests.RequestException) -> str:
+    def _ask(
+        self, remote: Remote, target: Path, headers: dict[str, str], timeout: tuple[float, float]
+    ) -> requests.Response:
+        """Send a request; the whole head of an answer must come in a few times the timeout."""
+        if self.stop.is_set():
+            raise Stopped
+        thread, late = threading.get_ident(), threading.Event()
+
+        def hang_up() -> None:
+            late.set()
+            self.lines.hang_up(thread)
+
+        watch = threading.Timer(4 * self.timeout, hang_up)
+        watch.daemon = True
+        watch.start()
+        try:
+            answer = self.session.get(remote.url, headers=headers, stream=True, timeout=timeout)
+            if late.is_set():  # the head of the answer ends where the line was cut
+                answer.close()
+                raise Again(f"no answer was whole after {4 * self.timeout:g} s")
+            return answer
+        except requests.RequestException:
+            raise
+        except ValueError as error:  # an address, of a redirect say, that cannot be read as one
+            raise InputError(f"{target}: {_nowhere(remote, error)}") from error
+        finally:
+            watch.cancel()
+
+    def _write(self, answer: requests.Response, part: Path, have: int, most: int | None) -> None:
+        """Append what comes to the part file, as long as it is neither too much nor too slow."""
+        began = since = monotonic()
+        lately = 0  # bytes since `since`
+        with open(part, "ab") as file:
+            # What is there, not a full chunk: a server that drips must not keep us inside.
+            while chunk := answer.raw.read1(CHUNK, decode_content=True):
+                file.write(chunk)
+                self.on_bytes(len(chunk))
+                if self.stop.is_set():
+                    raise Stopped
+                have, lately, now = have + len(chunk), lately + len(chunk), monotonic()
+                if most is not None and have > most:
+                    file.close()
+                    part.unlink()
+                    raise Again(f"more bytes came than the {most:,} that the manifest says")
+                if now - began > self.longest:
+                    raise Again(f"not whole after {self.longest:g} s")
+                if now - since > self.timeout:
+                    if lately < SLOWEST * (now - since):
+                        raise Again(f"only {lately:,} bytes came in {now - since:.3g} s")
+                    since, lately = now, 0
+
+    def _plain(self, error: Exception) -> str:
         """A network error in a few words."""
         text = str(error)
-        if isinstance(error, requests.Timeout) or "timed out" in text:
+        if isinstance(error, requests.Timeout) or "timed out" in text.lower():
             return f"nothing came for {self.timeout:g} s"
         if any(word in text for word in ("IncompleteRead", "broken", "aborted", "reset")):
             return "the connection was cut"
@@ -216,49 +266,22 @@ def downloads(
 ) -> Iterator[tuple[Downloader, ThreadPoolExecutor]]:
     """A downloader, made with `options`, and threads to call it from.
 
-    However the block ends, Ctrl-C too, every thread leaves its part file and ends.
+    However the block ends, Ctrl-C too, every thread leaves its part file and ends at once.
     """
     loader, pool = Downloader(folder, **options), ThreadPoolExecutor(workers)
     try:
         yield loader, pool
     finally:
         loader.stop.set()
+        loader.lines.hang_up()
         pool.shutdown(cancel_futures=True)
         loader.session.close()
 
 
-def place(folder: str | Path, path: str) -> Path:
-    """Where a file of a data set lies; a path that would leave the folder is refused."""
-    parts = PurePosixPath(path).parts
-    if not parts or path.startswith(("/", "\\")) or ".." in parts or re.match(r"^\w:", path):
-        raise InputError(f"{path!r}: a file of a data set must lie inside its folder")
-    return Path(folder).joinpath(*parts)
-
-
-def is_there(target: Path, remote: Remote) -> bool:
-    """Whether a file is in place, by its size: what is in place was checked when it came."""
-    return target.is_file() and remote.bytes in (None, target.stat().st_size)
-
-
-def _check(remote: Remote, part: Path, md5: str) -> None:
-    """Size and digests, where they are known; wrong bytes are thrown away."""
-    size = part.stat().st_size
-    wrong = ""
-    if remote.bytes is not None and size != remote.bytes:
-        wrong = f"{size:,} bytes came, the manifest says {remote.bytes:,}"
-    elif remote.sha256 and (found := sha256(part)) != remote.sha256.lower():
-        wrong = f"sha256 is {found[:16]}..., the manifest says {remote.sha256[:16]}..."
-    elif md5 and (found := _md5(part)) != md5:
-        wrong = f"md5 is {found}, the server says {md5}"
-    if wrong:
-        part.unlink()
-        raise _Again(f"wrong bytes: {wrong}")
-
-
-def _md5(path: Path) -> str:
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
-    return digest.hexdigest()
+def _nowhere(remote: Remote, error: Exception) -> str:
+    """Words for an address that leads nowhere."""
+    reason = " ".join(str(error).split())[:200]
+    return f"{remote.url} is, or leads to, an address that cannot be used ({reason})"
 
 
 def _tag(part: Path) -> Path:

@@ -12,9 +12,11 @@ from tqdm import tqdm
 
 from cpssl_lite.base.errors import InputError, StepFailed
 from cpssl_lite.base.files import atomic_path, one_writer
+from cpssl_lite.base.yamls import shown
 from cpssl_lite.data.archives import is_unpacked, unpack, unpacked
-from cpssl_lite.data.download import Absent, Remote, downloads, is_there, place
-from cpssl_lite.data.manifests import FOLDER, base_url
+from cpssl_lite.data.download import Absent, downloads
+from cpssl_lite.data.manifests import base_url, read_index
+from cpssl_lite.data.remote import Remote, is_there, place
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +37,7 @@ def index_of(manifest: dict[str, Any]) -> pd.DataFrame:
     """
     name = manifest["name"]
     if "index" in manifest:
-        file = FOLDER / manifest["index"]
-        if not file.is_file():
-            raise InputError(f"{file}: the index of {name} is not there")
-        parquet = file.suffix == ".parquet"
-        index = pd.read_parquet(file) if parquet else pd.read_csv(file, dtype=str)
+        index = read_index(manifest)
     elif manifest.get("files"):
         index = pd.DataFrame(manifest["files"])
     elif "part_of" in manifest:
@@ -54,10 +52,34 @@ def index_of(manifest: dict[str, Any]) -> pd.DataFrame:
     for column in ("url", "bytes", "sha256"):
         if column not in index:
             index[column] = None
+    _check_index(index, name)
     relative = index["url"].fillna(index["path"])
     index["url"] = [u if "://" in u else f"{base_url(manifest)}/{u}" for u in relative]
     index["bytes"] = pd.to_numeric(index["bytes"])
     return index
+
+
+# What a file of an index may have in its columns, beside nothing where that is not known.
+_COLUMNS = {
+    "path": (r"[^\x00-\x1f]+", "the path of a file"),
+    "url": (r"\S+", "an address"),
+    "bytes": (r"[1-9]\d{0,14}(\.0)?", "a whole number above 0"),
+    "sha256": (r"([0-9a-fA-F]{64})?", "64 hexadecimal digits"),
+}
+
+
+def _check_index(index: pd.DataFrame, name: str) -> None:
+    """Refuse values that would fail file by file, or be believed."""
+    if index.empty or index["path"].isna().any():
+        raise InputError(f"{name}: its index has a row without a path, or no row")
+    for column, (pattern, expected) in _COLUMNS.items():
+        values = index[column].dropna()
+        wrong = ~values.astype(str).str.fullmatch(pattern)
+        if wrong.any():
+            raise InputError(
+                f"{name}: row {values.index[wrong][0] + 1} of its index has {column} "
+                f"{shown(values[wrong].iloc[0])}, expected {expected}"
+            )
 
 
 def choose(index: pd.DataFrame, **wanted: Sequence[str]) -> pd.DataFrame:
@@ -157,6 +179,12 @@ def fetch(
                     failures.append(str(error))
                 elif error:
                     raise error
+    if loader.unverified:
+        log.warning(
+            "%d files came with no digest to hold them against (first: %s): only their first bytes "
+            "were looked at, and their size where it is known",
+            *(len(loader.unverified), sorted(loader.unverified)[0]),
+        )
     if failures:
         more = f" (and {len(failures) - 1} more files)" if len(failures) > 1 else ""
         raise StepFailed(f"{failures[0]}{more}; the same command tries what is missing again")

@@ -16,8 +16,10 @@ import pandas as pd
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.files import atomic_path
-from cpssl_lite.data.download import Absent, Downloader, Remote, downloads
-from cpssl_lite.data.manifests import FOLDER, base_url
+from cpssl_lite.data.download import Absent, Downloader, downloads
+from cpssl_lite.data.manifests import base_url, read_index
+from cpssl_lite.data.names import plate_names, safe
+from cpssl_lite.data.remote import Remote
 from cpssl_lite.images.channels import CHANNELS, canonical_channel
 from cpssl_lite.images.metadata import PLATE, canonical_metadata
 
@@ -33,7 +35,11 @@ def wells_of(manifest: Mapping[str, Any], plates: Sequence[str] = ()) -> pd.Data
         The manifest lists no wells, and no plates are named.
     """
     if "index" in manifest:
-        return pd.read_parquet(FOLDER / manifest["index"])
+        index = read_index(manifest)
+        for column in PLATE:
+            if column not in index or not all(isinstance(name, str) for name in index[column]):
+                raise InputError(f"{manifest['index']}: {column} needs a name in every row")
+        return index
     if not plates:
         raise InputError(f"{manifest['name']}: name the plates to fetch (--plates)")
     source, batch = (manifest["gallery"].get(key, "") for key in ("source", "batch"))
@@ -136,7 +142,7 @@ def label_profiles(index: pd.DataFrame, wells: pd.DataFrame, folder: str | Path)
         A profile table cannot be read or holds none of the wells.
     """
     out = Path(folder) / "profiles"
-    for row in index.to_dict("records"):
+    for row, plate in zip(index.to_dict("records"), plate_names(index), strict=True):
         file = Path(folder) / row["path"]
         try:
             table = canonical_metadata(pd.read_parquet(file))
@@ -149,7 +155,7 @@ def label_profiles(index: pd.DataFrame, wells: pd.DataFrame, folder: str | Path)
         labelled = here.merge(table[["Metadata_Well", *features]], on="Metadata_Well")
         if labelled.empty:
             raise InputError(f"{file}: holds none of the wells")
-        target = out / f"{row['Metadata_Source']}-{row['Metadata_Plate']}.parquet"
+        target = out / f"{safe(row['Metadata_Source'])}-{plate}.parquet"
         with atomic_path(target) as scratch:
             labelled.to_parquet(scratch, index=False)
     return out

@@ -1,24 +1,38 @@
-"""Data sets by name: one YAML file each in ``data_manifests/``."""
+"""Data sets by name: one YAML file each in ``data_manifests/``, as ``schema.json`` there says."""
 
 import difflib
+import json
+import logging
 import os
 import sys
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import TYPE_CHECKING, Any
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.yamls import read_mapping, shown
 
+if TYPE_CHECKING:  # pandas takes a second to import, and a list of names does not need it
+    import pandas as pd
+
+log = logging.getLogger(__name__)
 # In a clone they lie beside the package; where only the package is installed, under its prefix.
 _CLONE = Path(__file__).resolve().parents[2] / "data_manifests"
 FOLDER = _CLONE if _CLONE.is_dir() else Path(sys.prefix) / "share" / "cpssl_lite" / "data_manifests"
+_SCHEMA = FOLDER / "schema.json"
+_MOST = 1 << 20  # bytes; longer lists of files belong into an index
 
 
 def list_manifests() -> list[dict[str, Any]]:
-    """Every manifest, by name."""
-    return [load_manifest(path.stem) for path in sorted(FOLDER.glob("*.yaml"))]
+    """Every manifest, by name; one that cannot be used is said and left out."""
+    manifests = []
+    for path in sorted(FOLDER.glob("*.yaml")):
+        try:
+            manifests.append(load_manifest(path.stem))
+        except InputError as error:
+            log.warning("%s", error)
+    return manifests
 
 
 def load_manifest(name: str) -> dict[str, Any]:
@@ -27,21 +41,68 @@ def load_manifest(name: str) -> dict[str, Any]:
     Raises
     ------
     InputError
-        No manifest has that name, or it is no YAML mapping.
+        No manifest has that name, it is no small YAML mapping, or not as the schema says.
     """
     path = FOLDER / f"{name}.yaml"
-    if not path.is_file():
+    if not os.path.lexists(path):
         known = sorted(p.stem for p in FOLDER.glob("*.yaml"))
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise InputError(f"no data set {name!r}; there are: {', '.join(known)}{hint}")
-    try:
-        manifest = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML ({str(error).splitlines()[0]})") from error
-    if not isinstance(manifest, dict):
-        raise InputError(f"{path}: a manifest is a mapping of keys to values")
+    manifest = read_mapping(path, "manifest", _MOST)
+    _check(manifest, path)
     return {"name": name, **manifest}
+
+
+def _check(manifest: dict[Any, Any], path: Path) -> None:
+    """Hold a manifest against the schema; the first fault is one line."""
+    try:
+        errors = sorted(_validator().iter_errors(manifest), key=lambda e: (len(e.path), e.message))
+    except ValueError as error:  # a message with a number of thousands of digits in it
+        raise InputError(f"{path}: a value is too long ({error})") from error
+    if not errors:
+        return
+    first = errors[0]
+    where = shown(first.json_path.removeprefix("$").removeprefix(".")).strip("'\"")
+    if first.validator == "anyOf":
+        ways = [way["required"][0] for way in first.validator_value]
+        said = f"says nowhere what to fetch; expected one of {', '.join(ways)}"
+    elif first.validator in ("required", "additionalProperties", "dependentRequired"):
+        said = f"{where}: {first.message}".removeprefix(": ")
+    else:
+        expected = f"{first.validator} {shown(first.validator_value, 200)}"
+        said = f"{where} is {shown(first.instance)}, expected {expected}"
+    raise InputError(f"{path}: {' '.join(said.split())[:400]}")
+
+
+@cache
+def _validator() -> Any:
+    import jsonschema
+
+    return jsonschema.Draft202012Validator(json.loads(_SCHEMA.read_text(encoding="utf-8")))
+
+
+def read_index(manifest: Mapping[str, Any]) -> "pd.DataFrame":
+    """The table beside a manifest that its ``index`` names.
+
+    Raises
+    ------
+    InputError
+        It is not there or no readable table.
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    file = FOLDER / manifest["index"]
+    if not file.is_file():
+        raise InputError(f"{file}: the index of {manifest['name']} is not there")
+    try:
+        if file.suffix == ".parquet":
+            return pd.read_parquet(file)
+        return pd.read_csv(file, dtype=str)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{file}: not a readable table ({reason})") from error
 
 
 def base_url(manifest: Mapping[str, Any]) -> str:

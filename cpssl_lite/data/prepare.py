@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 import os
-import re
 import sys
 from collections import Counter
 from collections.abc import Iterable
@@ -22,8 +21,8 @@ from tqdm import tqdm
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.files import atomic_path, check_writable, sha256
 from cpssl_lite.base.workers import side_by_side
+from cpssl_lite.data.names import plate_names, safe
 from cpssl_lite.images.channels import CHANNELS
-from cpssl_lite.images.metadata import PLATE
 from cpssl_lite.images.otsu import otsu_threshold
 from cpssl_lite.images.scale import scale_intensities, to_uint16
 from cpssl_lite.images.table import read_image_table
@@ -125,42 +124,25 @@ def _jobs(fields: pd.DataFrame, out: Path, illum: str | Path | None) -> list[_Jo
     if merged and illum:
         raise InputError("illumination functions are for raw images; this table has merged ones")
     columns = ["FileName_Merged"] if merged else [f"FileName_{name}" for name in CHANNELS]
-    plates = _plate_names(fields)
-    names = fields[["Metadata_Well", "Metadata_Site"]].map(_safe)
+    plates = plate_names(fields)
+    names = fields[["Metadata_Well", "Metadata_Site"]].map(safe)
     targets = [
         out / "images" / plate / f"{plate}_{well}_s{site}.tif"
         for plate, (well, site) in zip(plates, names.itertuples(index=False), strict=True)
     ]
-    seen: dict[Path, int] = {}
+    seen: dict[str, int] = {}
     for row, target in enumerate(targets, start=1):
-        if (first := seen.setdefault(target, row)) != row:
+        # Where case does not count two names are one file.
+        if (first := seen.setdefault(str(target).casefold(), row)) != row:
             raise InputError(f"rows {first} and {row} would both be written to {target}")
     sources = fields[columns].itertuples(index=False, name=None)
     if illum is None:
         return [_Job(*job) for job in zip(sources, targets, strict=True)]
     functions = [
         tuple(str(Path(illum) / plate / f"{plate}_Illum{name}.npy") for name in CHANNELS)
-        for plate in map(_safe, fields["Metadata_Plate"])
+        for plate in map(safe, fields["Metadata_Plate"])
     ]
     return [_Job(*job) for job in zip(sources, targets, functions, strict=True)]
-
-
-def _plate_names(fields: pd.DataFrame) -> list[str]:
-    """A folder name for the plate of each row; a digest tells plates of the same name apart."""
-    rows = list(fields[PLATE].itertuples(index=False, name=None))
-    plates = dict.fromkeys(rows)
-    shared = Counter(_safe(plate[-1]) for plate in plates)
-    names = {}
-    for plate in plates:
-        name = _safe(plate[-1])
-        digest = hashlib.sha256(json.dumps(plate).encode()).hexdigest()[:8]
-        names[plate] = f"{name}-{digest}" if shared[name] > 1 else name
-    return [names[plate] for plate in rows]
-
-
-def _safe(name: str) -> str:
-    """Plate or well as part of a file name: no separators, never hidden, never a step upwards."""
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", name).lstrip(".") or "_"
 
 
 def _check_sizes(jobs: list[_Job]) -> None:
