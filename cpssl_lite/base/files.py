@@ -109,6 +109,19 @@ def _clear(path: Path) -> None:
             pass  # not a name of ours, or it runs for another user
 
 
+def refuse_pointer(path: str | Path) -> None:
+    """Refuse the few lines that Git leaves in the place of a file kept by Git LFS.
+
+    Raises
+    ------
+    InputError
+        It is one; the message says how to get the file.
+    """
+    with open(path, "rb") as file:
+        if file.read(23) == b"version https://git-lfs":
+            raise InputError(f"{path}: a Git LFS pointer; get the file itself with git lfs pull")
+
+
 def sha256(path: str | Path) -> str:
     """Hexadecimal SHA-256 of a file's bytes, read in blocks."""
     with open(path, "rb") as file:

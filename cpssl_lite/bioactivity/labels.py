@@ -9,8 +9,7 @@ from scipy.io import mmread
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.files import atomic_path
-from cpssl_lite.images.table import readable
-from cpssl_lite.profiles.table import check_once
+from cpssl_lite.base.tables import check_once, readable
 
 log = logging.getLogger(__name__)
 

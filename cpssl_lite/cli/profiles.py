@@ -14,6 +14,11 @@ from cpssl_lite.cli.data import COUNT, OUT
 CONVENTION = click.Choice(["paper", "released"])
 
 
+FEATURES = click.option(
+    "--features", metavar="REGEX", help="Columns that are features [default: the known family]."
+)
+
+
 def roles(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that name the columns of a table that has other names than ours."""
     for name, what in [
@@ -54,9 +59,15 @@ def measure(image_table: Path, out: Path, workers: int) -> None:
 @click.option("-o", "--out", type=OUT, required=True, help="Profile table to write (Parquet).")
 @click.option("--method", default="sphere+mad_robustize", show_default=True)
 @click.option("--epsilon", default=1e-6, show_default=True, help="Smallest eigenvalue in sphere.")
+@FEATURES
 @roles
 def normalize(
-    profiles: tuple[Path, ...], out: Path, method: str, epsilon: float, **names: str | None
+    profiles: tuple[Path, ...],
+    out: Path,
+    method: str,
+    epsilon: float,
+    features: str | None,
+    **names: str | None,
 ) -> None:
     """Normalise well profiles by the steps of --method.
 
@@ -76,15 +87,19 @@ def normalize(
         assign_roles,
         check_output,
         read_profiles,
+        read_provenance,
         write_profiles,
     )
 
     check_output(out, profiles)
     with _about(profiles):
-        table = assign_roles(read_profiles(profiles), **names)
+        table = assign_roles(read_profiles(profiles, features), **names)
         normalized = run_normalize(table, method, epsilon=epsilon)
     inputs = {str(path): sha256(path) for path in profiles}
-    record = provenance("normalize", method=method, epsilon=epsilon, inputs=inputs, roles=names)
+    features = features or read_provenance(profiles[0]).get("features")
+    record = provenance(
+        "normalize", method=method, epsilon=epsilon, inputs=inputs, roles=names, features=features
+    )
     write_profiles(normalized, out, record)
     click.echo(out)
 
@@ -96,6 +111,7 @@ def normalize(
 @click.option("--correlation", default=0.9, show_default=True, help="Threshold of that rule.")
 @click.option("--keep", type=OUT, help="Only these: a name per line, or a table's features.")
 @click.option("--blocklist", type=OUT, help="Not these: the same.")
+@FEATURES
 def select(
     profiles: tuple[Path, ...],
     out: Path,
@@ -103,6 +119,7 @@ def select(
     correlation: float,
     keep: Path | None,
     blocklist: Path | None,
+    features: str | None,
 ) -> None:
     """Select features of profiles, before or after normalising them.
 
@@ -117,16 +134,25 @@ def select(
     from cpssl_lite.base.files import sha256
     from cpssl_lite.base.provenance import provenance
     from cpssl_lite.profiles.select import read_feature_list, select_features
-    from cpssl_lite.profiles.table import check_output, read_profiles, write_profiles
+    from cpssl_lite.profiles.table import (
+        check_output,
+        read_profiles,
+        read_provenance,
+        write_profiles,
+    )
 
     check_output(out, profiles)
     chosen = [] if rules == "none" else [name.strip() for name in rules.split(",")]
     lists = {"keep": keep, "block": blocklist}
     names = {key: read_feature_list(path) for key, path in lists.items() if path}
     with _about(profiles):
-        table = select_features(read_profiles(profiles), chosen, correlation=correlation, **names)
+        table = read_profiles(profiles, features)
+        table = select_features(table, chosen, correlation=correlation, **names)
     inputs = {str(path): sha256(path) for path in (*profiles, *filter(None, lists.values()))}
-    record = provenance("select", rules=chosen, correlation=correlation, inputs=inputs)
+    features = features or read_provenance(profiles[0]).get("features")
+    record = provenance(
+        "select", rules=chosen, correlation=correlation, inputs=inputs, features=features
+    )
     write_profiles(table, out, record)
     click.echo(out)
 
@@ -152,6 +178,7 @@ def select(
     type=click.Choice(["perturbation"]),
     help="Write a table (Parquet) with a row for each instead: AP, p, q, number of positives.",
 )
+@FEATURES
 @roles
 def evaluate(
     profiles: tuple[str, ...],
@@ -164,6 +191,7 @@ def evaluate(
     controls_of: str,
     relations: Path | None,
     per: str | None,
+    features: str | None,
     **names: str | None,
 ) -> None:
     """Measure reproducibility and relevance of normalised profiles.
@@ -200,7 +228,7 @@ def evaluate(
     tables = []
     for name, path in named.items():
         with _about([path]):
-            table = assign_roles(read_profiles(path), label=label, **names)
+            table = assign_roles(read_profiles(path, features), label=label, **names)
             numbers = {} if per else run_evaluate(table, label=label, convention=convention)
             more, rows = evidence(table, label, **how)
             more |= {} if per else relation_numbers(table, label, known)

@@ -7,7 +7,7 @@ their labels come from the manifest's index, which `data_manifests/derive_jump.p
 import logging
 import zlib
 from collections.abc import Mapping, Sequence
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -211,17 +211,25 @@ def _keys(file: Path, raw: pd.DataFrame, prefix: str) -> pd.DataFrame:
     Addresses are written as s3://, https:// or as folders of the machine that measured them;
     what counts is the part from the data set's name on.
     """
-    columns = {}
+    columns, said = {}, {}
     for column in map(str, raw.columns):
         kind, _, name = column.partition("_Orig")
         channel = canonical_channel(name)
         if channel and kind == "URL":
-            columns[channel] = raw[column]
+            columns[channel], said[channel] = raw[column], column
         elif channel and kind == "FileName" and f"PathName_Orig{name}" in raw:
             columns[channel] = raw[f"PathName_Orig{name}"].str.rstrip("/") + "/" + raw[column]
+            said[channel] = column
     if missing := [name for name in CHANNELS if name not in columns]:
         raise InputError(f"{file}: no URL_Orig or FileName_Orig columns for {', '.join(missing)}")
     keys = pd.DataFrame(columns)[list(CHANNELS)]
+    for one, other in combinations(CHANNELS, 2):  # tables with this were published
+        if (same := (keys[one] == keys[other]).to_numpy()).any():
+            row = int(same.argmax())
+            raise InputError(
+                f"{file}: row {row + 1}: {said[one]} and {said[other]} name one file,"
+                f" {keys[one].iloc[row]}; each channel has its own"
+            )
     outside = ~keys.apply(lambda c: c.str.contains(f"{prefix}/", regex=False)).all(axis=1)
     if outside.any():
         row = int(outside.to_numpy().argmax())

@@ -75,8 +75,8 @@ def prepare(
     Raises
     ------
     InputError
-        The table or a field cannot be used, fields differ in size, an illumination function is
-        missing or does not fit, `out` cannot be written or holds the table itself.
+        The table or a field cannot be used, fields of a plate differ in size, an illumination
+        function is missing or does not fit, `out` cannot be written or holds the table itself.
         At the first bad field the run stops; fields that are done stay, the table is not written.
     """
     table, out = Path(table), Path(out)
@@ -93,7 +93,7 @@ def prepare(
         | ({"illum": str(illum)} if illum else {}),
         "versions": {name: version(name) for name in ("numpy", "tifffile", "imagecodecs")},
     }
-    _check_sizes(jobs)
+    _check_sizes(jobs, fields)
     _report(fields["Metadata_Plate"].tolist(), side_by_side(make, jobs, workers))
 
     made = fields[[c for c in fields if str(c).startswith("Metadata_")]].copy()
@@ -145,17 +145,23 @@ def _jobs(fields: pd.DataFrame, out: Path, illum: str | Path | None) -> list[_Jo
     return [_Job(*job) for job in zip(sources, targets, functions, strict=True)]
 
 
-def _check_sizes(jobs: list[_Job]) -> None:
-    """Compare the sizes that the fields' first files have by their headers."""
+def _check_sizes(jobs: list[_Job], fields: pd.DataFrame) -> None:
+    """Compare the sizes of each plate's fields, by the headers of their first files."""
     with ThreadPoolExecutor(8) as pool:  # waits for the disk rather than computes
         sizes = list(pool.map(lambda job: read_header(job.sources[0])[0][-2:], jobs))
-    for job, size in zip(jobs, sizes, strict=True):
-        if size != sizes[0]:
-            (h, w), (height, width) = sizes[0], size
+    plates = fields[PLATE].itertuples(index=False, name=None)
+    first: dict[tuple[str, ...], tuple[str, tuple[int, ...]]] = {}
+    for plate, job, size in zip(plates, jobs, sizes, strict=True):
+        file, known = first.setdefault(plate, (job.sources[0], size))
+        if size != known:
+            (h, w), (height, width) = known, size
             raise InputError(
-                f"fields of one table must have one size: {jobs[0].sources[0]} is {h} x {w} px,"
+                f"fields of one plate must have one size: {file} is {h} x {w} px,"
                 f" {job.sources[0]} is {height} x {width} px"
             )
+    if len(found := sorted(set(sizes))) > 1:
+        all_sizes = ", ".join(" x ".join(map(str, size)) for size in found)
+        log.info("plates with fields of %s px: each is merged at its own size", all_sizes)
 
 
 def _make(job: _Job, listed: Path, low: float, high: float) -> bool:
@@ -204,5 +210,10 @@ def _recipe(job: _Job, *parameters: Any) -> str:
         stats = [(source, os.stat(source)) for source in (*job.sources, *job.illum)]
     except OSError as error:
         raise InputError(f"{error.filename}: no such file") from error
+    known: dict[tuple[int, int], str] = {}
+    for source, stat in stats[: len(job.sources)]:  # by a link, say
+        first = known.setdefault((stat.st_dev, stat.st_ino), source)
+        if first != source and stat.st_ino:  # 0: a file system that does not number its files
+            raise InputError(f"{first} and {source} are one file; each channel has its own")
     files = [(source, stat.st_size, stat.st_mtime_ns) for source, stat in stats]
     return hashlib.sha256(json.dumps([files, parameters]).encode()).hexdigest()[:16]

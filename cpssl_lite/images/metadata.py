@@ -26,7 +26,7 @@ _SYNONYMS = {
     "Metadata_Batch": ("batch",),
     "Metadata_Plate": ("plate",),
     "Metadata_Well": ("well",),
-    "Metadata_Site": ("site", "field"),
+    "Metadata_Site": ("site", "field", "fieldid", "fov"),
     "Metadata_Perturbation": (
         "perturbation", "perturbationid", "jcp2022", "broadsample", "pertiname",
     ),
@@ -40,7 +40,13 @@ _BARE = frozenset(
     "batch plate well field site source perturbation perturbation_id target gene gene_group"
     " control_type".split()
 )
-_MISSING = frozenset(("nan", "NaN", "None", "<NA>", "NaT"))
+# What R, pandas and spreadsheets write where there is nothing; the same from every kind of file.
+_MISSING = frozenset("nan NaN -nan -NaN None <NA> NaT NA N/A n/a #N/A #NA NULL null".split())
+# Wells that no perturbation was put into, or nobody knows which: JUMP's two ids, and words.
+_PLACEHOLDERS = frozenset(
+    "jcp2022999999 jcp2022unknown empty untreated unknown blank unassigned notreatment"
+    " nontreated nocompound nocells".split()
+)
 
 
 def canonical_metadata(df: pd.DataFrame) -> pd.DataFrame:
@@ -57,7 +63,10 @@ def canonical_metadata(df: pd.DataFrame) -> pd.DataFrame:
 
     ``Metadata_Control`` is always there: ``negcon`` and ``poscon`` from a control column
     (``negcon*``, ``poscon*``), ``negcon`` also for the perturbations in `NEGATIVE_CONTROLS`,
-    ``""`` for the rest.
+    ``""`` for the rest. Placeholders for empty, untreated and unknown wells are no perturbation
+    (``""``), unless the control column calls the well ``negcon``. Where this loses words, a
+    column ``Metadata_Control_Given`` or ``Metadata_Perturbation_Given`` keeps them.
+    ``Image_Metadata_*`` counts as ``Metadata_*``.
 
     Returns
     -------
@@ -70,9 +79,12 @@ def canonical_metadata(df: pd.DataFrame) -> pd.DataFrame:
     ['7', 'B02', 'DMSO', 'negcon']
     """
     by_key: dict[str, list[str]] = {}
+    names = [str(c) for c in df if str(c).startswith("Image_Metadata_")]
+    of_image = {name: name[len("Image_") :] for name in names}
+    df = df.rename(columns={c: new for c, new in of_image.items() if new not in df})
     for column in sorted(map(str, df.columns), key=_bare):  # "Metadata_*" first
         if _bare(column) or column.lower().startswith("metadata_"):
-            key = column.lower().removeprefix("metadata_").replace("_", "")
+            key = re.sub("[ _]", "", column.lower().removeprefix("metadata_"))
             by_key.setdefault(key, []).append(column)
     meta: dict[str, pd.Series] = {}
     for name, keys in _SYNONYMS.items():
@@ -87,12 +99,17 @@ def canonical_metadata(df: pd.DataFrame) -> pd.DataFrame:
         meta[column] = text_of(df[column])
     if "Metadata_Well" in meta:
         meta["Metadata_Well"] = meta["Metadata_Well"].map(_well)
-    meta["Metadata_Control"] = _control(meta, df.index)
+    meta |= _roles(meta, df.index)
     order = [name for name in IMAGE_METADATA if name in meta]
     order += [name for name in meta if name not in order]
     used = {column for column in map(str, df.columns) if _bare(column)}
     rest = [c for c in df if str(c) not in used and not str(c).lower().startswith("metadata_")]
     return pd.concat([pd.DataFrame({name: meta[name] for name in order}), df[rest]], axis=1)
+
+
+def is_metadata(name: str) -> bool:
+    """Whether a column counts as metadata by its name, whatever it holds."""
+    return _bare(name) or "metadata_" in name.lower()
 
 
 def text_of(values: pd.Series) -> pd.Series:
@@ -119,15 +136,36 @@ def _well(name: str) -> str:
 
 
 def _bare(column: str) -> bool:
-    return column.lower() in _BARE
+    return column.lower().replace(" ", "_") in _BARE
 
 
-def _control(meta: dict[str, pd.Series], index: pd.Index) -> pd.Series:
-    said = meta.get("Metadata_Control", pd.Series("", index=index, dtype=object)).str.lower()
-    control = pd.Series("", index=index, dtype=object)
-    control[said.str.startswith("poscon")] = "poscon"
-    control[said.str.startswith("negcon")] = "negcon"
+def _roles(meta: dict[str, pd.Series], index: pd.Index) -> dict[str, pd.Series]:
+    """Controls and perturbations in this project's words, and the words that this loses."""
+    nothing = pd.Series("", index=index, dtype=object)
+    said = meta.get("Metadata_Control", nothing)
+    kind = said.str.lower()
+    control = nothing.copy()
+    control[kind.str.startswith("poscon")] = "poscon"
+    control[kind.str.startswith("negcon")] = "negcon"
+    roles = {"Metadata_Control": control}
     if "Metadata_Perturbation" in meta:
-        named = meta["Metadata_Perturbation"].str.upper().isin(NEGATIVE_CONTROLS)
-        control[named & (control == "")] = "negcon"
-    return control
+        names = meta["Metadata_Perturbation"]
+        control[names.str.upper().isin(NEGATIVE_CONTROLS) & (control == "")] = "negcon"
+        empty = is_placeholder(names) | kind.isin(["empty", "blank"])
+        roles["Metadata_Perturbation"] = names.mask(empty & (control != "negcon"), "")
+    for name in list(roles):
+        given = meta.get(name, nothing)
+        if not given.isin({"", *roles[name]}).all():
+            roles[f"{name}_Given"] = given
+    return roles
+
+
+def is_placeholder(names: pd.Series) -> pd.Series:
+    """Which names stand for an empty, untreated or unknown well.
+
+    Examples
+    --------
+    >>> is_placeholder(pd.Series(["JCP2022_999999", "No treatment", "DMSO"])).tolist()
+    [True, True, False]
+    """
+    return names.str.lower().str.replace(r"[ _-]", "", regex=True).isin(_PLACEHOLDERS)

@@ -1,33 +1,29 @@
 """Image tables: one row per field of view, in any of the forms that people have."""
 
-import os
 import re
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import unquote, urlparse
 
 import numpy as np
 import pandas as pd
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.tables import read_table
 from cpssl_lite.images.channels import CHANNELS, canonical_channel
 from cpssl_lite.images.metadata import IMAGE_METADATA, canonical_metadata, text_of
+from cpssl_lite.images.paths import absolute
 
-_FILE_COLUMN = re.compile(r"(FileName|PathName|URL)_(.+)")
+# CellProfiler's own table of images puts Image_ in front.
+_FILE_COLUMN = re.compile(r"(?:Image_)?(FileName|PathName|URL)_(.+)")
 
 
 def read_image_table(path: str | Path) -> pd.DataFrame:
-    """Read an image table from CSV (also ``.csv.gz``) or Parquet.
+    """Read an image table from CSV, TSV (also ``.gz``) or Parquet.
 
     Recognised by their columns: this project's form, the authors' dataset.csv, and JUMP's
     load_data.csv with ``FileName_Orig*``/``PathName_Orig*`` or ``URL_Orig*`` (local addresses).
     Columns of brightfield and of illumination functions are left out.
 
-    A relative file name is looked for in its ``PathName`` folder (itself relative to the table's
-    folder) if that exists, otherwise in the table's folder: the file names of JUMP repeat from
-    plate to plate, so the narrower place goes first.
+    Where the files are: see `cpssl_lite.images.paths.absolute`.
 
     Returns
     -------
@@ -39,8 +35,9 @@ def read_image_table(path: str | Path) -> pd.DataFrame:
     Raises
     ------
     InputError
-        No such file, unreadable, empty, a column is missing, a plate, well or file name is
-        empty, the same field or the same file twice, or remote addresses.
+        No such file, unreadable, empty, a column is missing or there twice, a plate, well or file
+        name is empty, the same field twice, one file for two fields or two channels, or remote
+        addresses.
     """
     path = Path(path)
     raw = _read(path)
@@ -59,38 +56,15 @@ def read_image_table(path: str | Path) -> pd.DataFrame:
     kept = table[[*IMAGE_METADATA, *others]]
     extra = _thresholds(path, raw) if "Otsu_th" in raw else raw[[]]
     table = pd.concat([kept, files, extra], axis=1).reset_index(drop=True)
-    _check_rows(path, table)
+    _check_rows(path, table, raw)
     return table
-
-
-@contextmanager
-def readable(path: Path) -> Iterator[None]:
-    """Turn whatever the readers of tables raise about `path` into one InputError."""
-    try:
-        with warnings.catch_warnings():  # rows longer than the header: pandas only warns
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            yield
-    except InputError:
-        raise
-    except pd.errors.ParserWarning as error:
-        raise InputError(f"{path}: rows have more values than the header has names") from error
-    except Exception as error:  # pandas, pyarrow, gzip and HDF5 each have their own
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{path}: not a readable table ({reason})") from error
 
 
 def _read(path: Path) -> pd.DataFrame:
     if not path.is_file():
         what = "is a folder, not a table" if path.is_dir() else "no such image table"
         raise InputError(f"{path}: {what}")
-    name = path.name.lower()
-    with readable(path):
-        if name.endswith((".parquet", ".pq")):
-            table = pd.read_parquet(path)
-        elif name.endswith((".csv", ".csv.gz")):
-            table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False)
-        else:
-            raise InputError(f"{path}: an image table is .csv, .csv.gz or .parquet")
+    table = read_table(path)
     if table.empty:
         raise InputError(f"{path}: the table has no rows")
     return table
@@ -102,8 +76,12 @@ def _files(path: Path, raw: pd.DataFrame) -> pd.DataFrame:
     for column in map(str, raw.columns):
         if match := _FILE_COLUMN.fullmatch(column):
             name = "Merged" if match[2].lower() == "merged" else canonical_channel(match[2])
-            if name:
-                columns.setdefault((match[1], name), column)
+            first = columns.setdefault((match[1], name), column) if name else column
+            if first != column and not raw[first].equals(raw[column]):
+                raise InputError(
+                    f"{path}: {first} and {column} are both {match[1]} of {name}, with different"
+                    " values; keep one"
+                )
     found = {name for kind, name in columns if kind != "PathName"}
     if "Merged" not in found and not found.issuperset(CHANNELS):
         missing = [name for name in CHANNELS if name not in found] if found else []
@@ -113,70 +91,78 @@ def _files(path: Path, raw: pd.DataFrame) -> pd.DataFrame:
             + "; accepted: FileName_Merged, or FileName_Orig<channel> with PathName_Orig<channel>,"
             f" or URL_Orig<channel>, for {', '.join(CHANNELS)}; found: {_listed(raw.columns)}"
         )
-    paths = {}
+    paths, said = {}, {}
     for name in ["Merged"] if "Merged" in found else CHANNELS:
-        if ("FileName", name) in columns:
-            names = text_of(raw[columns["FileName", name]])
-        else:
-            names = text_of(raw[columns["URL", name]]).map(lambda url: _local(path, url))
-        folder_column = columns.get(("PathName", name))
+        said[name] = columns.get(("FileName", name)) or columns["URL", name]
+        names = text_of(raw[said[name]])
+        folder_column = columns.get(("PathName", name)) if ("FileName", name) in columns else None
         folders = text_of(raw[folder_column]) if folder_column else names.map(lambda _: "")
-        paths[f"FileName_{name}"] = _absolute(path, names, folders)
-    return pd.DataFrame(paths, index=raw.index)
+        if (names == "").any():
+            raise InputError(
+                f"{path}: row {int(np.argmax(names == '')) + 1}: {said[name]} is empty"
+            )
+        paths[f"FileName_{name}"] = absolute(path, names, folders)
+    files = pd.DataFrame(paths, index=raw.index)
+    _check_files(path, files, list(said.values()))
+    return files
 
 
-def _local(path: Path, url: str) -> str:
-    parts = urlparse(url)
-    if parts.scheme == "file":
-        return unquote(parts.path)
-    if parts.scheme and len(parts.scheme) > 1:  # one letter is a Windows drive
-        raise InputError(f"{path}: {url} is a remote address; fetch the images first")
-    return url
-
-
-def _absolute(path: Path, names: pd.Series, folders: pd.Series) -> list[str]:
-    home = str(path.parent.resolve())
-    places = {}  # one look at the disk per folder, not per file
-    for folder in folders.unique():
-        place = os.path.join(home, _local(path, folder))
-        places[folder] = os.path.normpath(place if os.path.isdir(place) else home)
-    joined = [
-        os.path.join(places[folder], name) if name else ""
-        for name, folder in zip(names, folders, strict=True)
-    ]
-    # Millions of files may be listed, and hardly any needs it.
-    return [os.path.normpath(file) if "./" in file or "//" in file else file for file in joined]
+def _check_files(path: Path, files: pd.DataFrame, said: list[str]) -> None:
+    """A file belongs to one field and one channel; `said` are the columns as the table has them."""
+    flat = files.to_numpy(dtype=object).ravel()
+    twice = pd.Series(flat).duplicated()
+    if not twice.any():
+        return
+    file = flat[int(np.argmax(twice))]
+    (first, a), (second, b) = (
+        (at // len(said) + 1, said[at % len(said)]) for at in np.flatnonzero(flat == file)[:2]
+    )
+    if a == b:
+        what = f"rows {first} and {second} are the same file: {file}"
+    elif first == second:
+        what = f"row {first}: {a} and {b} name one file, {file}; each channel has its own"
+    else:
+        what = f"row {first}: {a} and row {second}: {b} name one file, {file}"
+    raise InputError(f"{path}: {what}")
 
 
 def _thresholds(path: Path, raw: pd.DataFrame) -> pd.DataFrame:
     """The authors' column Otsu_th as numbers, NaN where it is empty."""
     text = text_of(raw["Otsu_th"])
     numbers = pd.to_numeric(text, errors="coerce")
-    wrong = numbers.isna() & (text != "")
+    wrong = (text != "") & ~numbers.between(0, 1)
     if wrong.any():
         row = int(np.argmax(wrong))
-        raise InputError(f"{path}: row {row + 1}: Otsu_th is {text.iloc[row]!r}, not a number")
+        raise InputError(
+            f"{path}: row {row + 1}: Otsu_th is {text.iloc[row]!r}, not a number within 0..1"
+        )
     return pd.DataFrame({"Otsu_th": numbers})
 
 
-def _check_rows(path: Path, table: pd.DataFrame) -> None:
-    files = [column for column in table if str(column).startswith("FileName_")]
-    for column in ["Metadata_Plate", "Metadata_Well", *files]:
+def _check_rows(path: Path, table: pd.DataFrame, raw: pd.DataFrame) -> None:
+    for column in ("Metadata_Plate", "Metadata_Well"):
         if (table[column] == "").any():
             row = int(np.argmax(table[column] == "")) + 1
             raise InputError(f"{path}: row {row}: {column} is empty")
-    for what, columns in [
-        ("field (source, batch, plate, well, site)", list(IMAGE_METADATA[:5])),
-        *(("file", [column]) for column in files),
-    ]:
-        twice = table.duplicated(columns)
-        if twice.any():
-            key = table[columns].iloc[int(np.argmax(twice))]
-            first, second, *_ = np.flatnonzero((table[columns] == key).all(axis=1)) + 1
-            raise InputError(
-                f"{path}: rows {first} and {second} are the same {what}:"
-                f" {', '.join(filter(None, key))}"
-            )
+    field = list(IMAGE_METADATA[:5])
+    twice = table.duplicated(field)
+    if twice.any():
+        key = table[field].iloc[int(np.argmax(twice))]
+        first, second, *_ = np.flatnonzero((table[field] == key).all(axis=1))
+        message = (
+            f"{path}: rows {first + 1} and {second + 1} are the same field (source, batch, plate,"
+            f" well, site): {', '.join(filter(None, key))}"
+        )
+        if not _has_site(raw):
+            a, b = (raw.iloc[row].astype(str) for row in (first, second))
+            differ = [str(c) for c in raw.columns[a != b] if not _FILE_COLUMN.fullmatch(str(c))]
+            may = f" (one of {', '.join(differ[:4])}?)" if differ else ""
+            message += f"; no column says which site a field is: call it Metadata_Site{may}"
+        raise InputError(message)
+
+
+def _has_site(raw: pd.DataFrame) -> bool:
+    return "Metadata_Site" in canonical_metadata(raw.iloc[:1])
 
 
 def _listed(columns: pd.Index) -> str:

@@ -1,10 +1,6 @@
 """TIFF files: single planes in, merged five-channel fields in and out."""
 
-import json
-import logging
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -15,6 +11,13 @@ from numpy.typing import NDArray
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.files import atomic_path
 from cpssl_lite.images.channels import CHANNELS, channel_indices
+from cpssl_lite.images.pages import (
+    channel_names,
+    json_notes,
+    main_series,
+    opened,
+    stored_pixels,
+)
 from cpssl_lite.images.scale import to_uint16
 from cpssl_lite.images.zarrs import read_zarr
 
@@ -40,6 +43,9 @@ class Field(NamedTuple):
 def read_plane(path: str | Path) -> NDArray[np.uint16]:
     """Read a TIFF with a single channel.
 
+    Of several images in the file the largest counts (others are thumbnails), of a set of OME-TIFFs
+    that name each other only this file. Where white is zero, values are turned round.
+
     uint16 is expected. uint8 is accepted and widened without a change of its values: scaling by
     percentiles makes the unit irrelevant. Floats within 0..1 are rounded to uint16.
 
@@ -52,8 +58,8 @@ def read_plane(path: str | Path) -> NDArray[np.uint16]:
     InputError
         The file is missing, no TIFF, cut off, has more than one channel or another number type.
     """
-    with _opened(path) as tiff:
-        plane = np.squeeze(_pixels(tiff))
+    with opened(path) as tiff:
+        plane = np.squeeze(stored_pixels(tiff))
     if plane.ndim != 2:
         raise InputError(f"{path}: one channel (H, W) expected, got shape {plane.shape}")
     return plane.astype(np.uint16) if plane.dtype == np.uint8 else _uint16(path, plane)
@@ -102,8 +108,8 @@ def read_merged(path: str | Path, channels: Sequence[str] = CHANNELS) -> Field:
         pixels, notes = read_zarr(path)
         names = notes.get("channels")
     else:
-        with _opened(path) as tiff:
-            pixels, notes, names = _pixels(tiff), _notes(tiff), _names(tiff)
+        with opened(path) as tiff:
+            pixels, notes, names = stored_pixels(tiff), json_notes(tiff), channel_names(tiff)
     if not (names and isinstance(names, list) and all(isinstance(name, str) for name in names)):
         names = CHANNELS
     if pixels.ndim != 3:
@@ -176,64 +182,8 @@ def read_header(path: str | Path) -> tuple[tuple[int, ...], dict[str, Any]]:
     if kind == ".zarr":
         pixels, notes = read_zarr(path)
         return pixels.shape, notes
-    with _opened(path) as tiff:
-        return tuple(int(n) for n in tiff.series[0].shape), dict(_notes(tiff))
-
-
-# tifffile reports damage both by exceptions of many types and by log records. The exceptions
-# become one InputError; the records are held back while this module reads, in this thread only.
-_reading = threading.local()
-logging.getLogger("tifffile").addFilter(lambda record: not getattr(_reading, "on", False))
-
-
-@contextmanager
-def _opened(path: str | Path) -> Iterator[tifffile.TiffFile]:
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such file")
-    _reading.on = True
-    try:
-        with tifffile.TiffFile(path) as tiff:
-            _check_whole(path, tiff)
-            yield tiff
-    except InputError:
-        raise
-    except PermissionError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{path}: not a readable TIFF, damaged or cut off ({reason})") from error
-    finally:
-        _reading.on = False
-
-
-def _check_whole(path: str | Path, tiff: tifffile.TiffFile) -> None:
-    """Refuse a file whose pixel blocks reach past its end: some codecs would fill in zeros."""
-    size = tiff.filehandle.size
-    if not len(tiff.pages):
-        raise InputError(f"{path}: not a readable TIFF, damaged or cut off (no image in it)")
-    declared = _notes(tiff).get("shape")
-    shape = tiff.series[0].shape
-    if declared is not None and list(shape) != list(declared):
-        raise InputError(f"{path}: cut off, shape {tuple(declared)} declared, {shape} found")
-    for page in (page for series in _alike(tiff) for page in series.pages):
-        if page is None:
-            raise InputError(f"{path}: cut off, a page is missing")
-        blocks = list(zip(page.dataoffsets, page.databytecounts, strict=True))
-        if len(blocks) < int(np.prod(page.chunked)):
-            raise InputError(f"{path}: damaged, pixel blocks are missing")
-        if any(count == 0 or offset + count > size for offset, count in blocks):
-            raise InputError(f"{path}: cut off, pixels should go on past its {size} bytes")
-
-
-def _pixels(tiff: tifffile.TiffFile) -> NDArray:
-    # One thread: callers read many files side by side in processes of their own.
-    images = [series.asarray(maxworkers=1) for series in _alike(tiff)]
-    return np.stack(images) if len(images) > 1 else images[0]
-
-
-def _alike(tiff: tifffile.TiffFile) -> list[tifffile.TiffPageSeries]:
-    """The first image and those of its size: some programs write channels one by one."""
-    return [series for series in tiff.series if series.shape == tiff.series[0].shape]
+    with opened(path) as tiff:
+        return tuple(int(n) for n in main_series(tiff).shape), dict(json_notes(tiff))
 
 
 def _uint16(path: str | Path, pixels: NDArray) -> NDArray[np.uint16]:
@@ -247,26 +197,6 @@ def _uint16(path: str | Path, pixels: NDArray) -> NDArray[np.uint16]:
     return pixels.astype(np.uint16, copy=False)
 
 
-def _names(tiff: tifffile.TiffFile) -> Any:
-    """Channel names as the file records them: this project's, OME's or ImageJ's."""
-    if tiff.ome_metadata:
-        images = tifffile.xml2dict(tiff.ome_metadata)["OME"]["Image"]
-        channels = (images[0] if isinstance(images, list) else images)["Pixels"].get("Channel")
-        return [c.get("Name") for c in channels] if isinstance(channels, list) else None
-    if tiff.imagej_metadata:
-        return tiff.imagej_metadata.get("Labels")
-    return _notes(tiff).get("channels")
-
-
-def _notes(tiff: tifffile.TiffFile) -> Mapping[str, Any]:
-    """JSON object in the ImageDescription; empty if it holds something else (OME-XML, say)."""
-    try:
-        notes = json.loads(tiff.pages.first.description)
-    except ValueError:
-        return {}
-    return notes if isinstance(notes, dict) else {}
-
-
 def _otsu(path: str | Path, notes: Mapping[str, Any]) -> float | None:
     if notes.get("otsuth") in (None, ""):
         return None
@@ -274,8 +204,8 @@ def _otsu(path: str | Path, notes: Mapping[str, Any]) -> float | None:
         value = float(notes["otsuth"])
     except (TypeError, ValueError):
         value = float("nan")
-    if not np.isfinite(value):
-        raise InputError(f"{path}: otsuth must be a number, got {notes['otsuth']!r}")
+    if not 0 <= value <= 1:
+        raise InputError(f"{path}: otsuth must be a number within 0..1, got {notes['otsuth']!r}")
     return value
 
 

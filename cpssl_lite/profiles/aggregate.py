@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from cpssl_lite.base.errors import InputError
-from cpssl_lite.profiles.roles import LABELS
+from cpssl_lite.profiles.roles import LABELS, say_nameless
 from cpssl_lite.profiles.table import feature_columns, profile_matrix, require
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def aggregate(table: pd.DataFrame, by: str = "consensus") -> pd.DataFrame:
     head, values = profile_matrix(table)
     named = (head["Metadata_Perturbation"] != "").to_numpy()
     if not named.all():
-        log.warning("%d wells without a perturbation name are left out", int((~named).sum()))
+        say_nameless(head, ~named, "are left out")
         head, values = head[named], values[named]
     keys = [name for name in (*LEVELS[by], "Metadata_Perturbation") if name in head]
     codes = head.groupby(keys).ngroup().to_numpy()

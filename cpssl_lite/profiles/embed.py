@@ -164,8 +164,8 @@ def _read_ahead(
             height, width = fields[channels].pixels.shape[1:]
             if (height, width) != tuple(shape):
                 raise InputError(
-                    f"{file_of(record)}: {height} x {width} px, but the first field of this table "
-                    f"is {shape[0]} x {shape[1]}; extract each size as its own table"
+                    f"{file_of(record)}: {height} x {width} px, but the first field of its plate "
+                    f"is {shape[0]} x {shape[1]}; fields of one plate must have one size"
                 )
             crops = torch.from_numpy(crops_with_cells(fields[channels], size, len(channels)))
             cuts[channels, size] = crops.pin_memory() if pin else crops

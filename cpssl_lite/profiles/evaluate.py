@@ -12,7 +12,7 @@ from cpssl_lite.metrics.retrieval import convention_precision, mean_average_prec
 from cpssl_lite.metrics.similarity import encode
 from cpssl_lite.metrics.uncertainty import bootstrap_difference, mean_by, wilcoxon_paired
 from cpssl_lite.profiles.aggregate import aggregate
-from cpssl_lite.profiles.roles import LABELS
+from cpssl_lite.profiles.roles import LABELS, say_nameless
 from cpssl_lite.profiles.table import (
     FIELD_LEVEL,
     feature_columns,
@@ -196,7 +196,7 @@ def treated_wells(table: pd.DataFrame, convention: str = "paper") -> pd.DataFram
         wells = wells[wells["Metadata_Control"] != "negcon"]
     nameless = wells["Metadata_Perturbation"] == ""
     if nameless.any():
-        log.warning("%d wells without a perturbation name are left out", int(nameless.sum()))
+        say_nameless(wells, nameless.to_numpy(), "are left out")
         wells = wells[~nameless]
     features = feature_columns(wells)
     empty = wells[features].isna().all(axis=1)

@@ -92,9 +92,9 @@ def extract(
     Raises
     ------
     InputError
-        A file is missing, damaged, smaller than a crop or of another size than the first; the
-        network gives NaN; a well carries two perturbations; there is no such device, or it has
-        no bf16; the output cannot be written.
+        A file is missing, damaged, smaller than a crop or of another size than the first of its
+        plate; the network gives NaN; a well carries two perturbations; there is no such device, or
+        it has no bf16; the output cannot be written.
 
     Notes
     -----
@@ -189,19 +189,13 @@ def _extract_plates(
 ) -> None:
     """Embed this process's plates; the first process joins all of them."""
     on_gpu = team.device.startswith("cuda")
-    # Of the first field, not of the first one embedded: a resumed run must judge alike.
-    first = file_of(images.iloc[0])
-    shape = read_header(first)[0][-2:]
     plates = []  # of each table, in the same order
     for table in tables:
-        encoder = table.encoder.eval().to(team.device)
-        if min(shape, default=0) < encoder.crop_size:
-            raise InputError(
-                f"{first}: {' x '.join(map(str, shape))} px is smaller than the network's crops of "
-                f"{encoder.crop_size} px ({encoder.card.get('file', 'checkpoint')})"
-            )
+        table.encoder.eval().to(team.device)
         plates.append(plates_of(images, _parts(table.out), table.settings))
     together = list(zip(*plates, strict=True))
+    # A plate has one size; laboratories differ.
+    shapes = [_shape(plate.rows, tables) for plate in plates[0]]
     # Of every plate that is this process's the tables that do not have it yet.
     todo = {
         position: [i for i, plate in enumerate(same) if not is_done(plate)]
@@ -218,7 +212,7 @@ def _extract_plates(
         sums_and_crops = embed_fields(
             rows,
             [table.encoder for table in made],
-            shape,
+            shapes[position],
             name=name,
             low=0.1 if made[0].settings["convention"] == "released" else 0.01,
             precision=made[0].settings["precision"],
@@ -247,6 +241,19 @@ def _extract_plates(
             write_profiles(wells, out, provenance("extract", digest=digest, **settings))
             shutil.rmtree(_parts(out))
     team.wait()
+
+
+def _shape(rows: pd.DataFrame, tables: list[_Table]) -> tuple[int, ...]:
+    """Size of a plate's fields, by its first one; every network's crops must fit into it."""
+    first = file_of(rows.iloc[0])
+    shape = read_header(first)[0][-2:]
+    for encoder in (table.encoder for table in tables):
+        if min(shape, default=0) < encoder.crop_size:
+            raise InputError(
+                f"{first}: {' x '.join(map(str, shape))} px is smaller than the network's crops of "
+                f"{encoder.crop_size} px ({encoder.card.get('file', 'checkpoint')})"
+            )
+    return shape
 
 
 def _parts(out: Path) -> Path:

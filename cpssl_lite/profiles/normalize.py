@@ -13,6 +13,7 @@ import pandas as pd
 from scipy.linalg import eigh, svd
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.profiles.roles import say_nameless
 from cpssl_lite.profiles.table import feature_columns, profile_matrix, require, some
 
 log = logging.getLogger(__name__)
@@ -42,11 +43,9 @@ def variance_filter(profiles: np.ndarray, controls: np.ndarray) -> np.ndarray:
     >>> variance_filter(profiles, np.array([True, True, False, False]))
     array([ True, False, False])
     """
-    keep = np.ones(profiles.shape[1], dtype=bool)
-    for group in (profiles[~controls], profiles[controls]):
-        if len(group):  # a table may be all treated wells, or all controls
-            keep &= group.var(axis=0) > 1e-5
-    return keep
+    # A table may be all treated wells, or all controls.
+    groups = [group for group in (profiles[~controls], profiles[controls]) if len(group)]
+    return np.all([group.var(axis=0) > 1e-5 for group in groups], axis=0)
 
 
 def sphere(profiles: np.ndarray, controls: np.ndarray, epsilon: float = EPSILON) -> np.ndarray:
@@ -224,7 +223,10 @@ def normalize(
         if name == "sphere":
             values = sphere(values, controls, epsilon)
             continue
-        reference = controls if wells == "negcon" else _text(head, "Metadata_Perturbation") != ""
+        reference = controls
+        if wells == "all":
+            reference = _text(head, "Metadata_Perturbation") != ""
+            say_nameless(head, ~reference, f"are not fitted on in {name}")
         per_plate = standardize if name == "standardize" else mad_robustize
         values = per_plate(values, plate_names(head), reference)
         spread = ~np.isnan(values).any(axis=0)

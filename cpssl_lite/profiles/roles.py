@@ -1,5 +1,6 @@
 """Which column of a profile table plays which part, and whether the parts are filled."""
 
+import logging
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -9,6 +10,8 @@ import pandas as pd
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.images.metadata import PLATE, canonical_metadata, text_of
+
+log = logging.getLogger(__name__)
 
 ROLES = ("source", "batch", "plate", "well", "perturbation")
 # Columns that tell one well from another; tables differ in how many of them they have.
@@ -63,14 +66,19 @@ def assign_roles(
     if control:
         name, _, value = control.partition("=")
         try:
-            column = table[find_column(table, name)].astype(str)
+            words = given_words(table, find_column(table, name))
         except InputError as error:
             raise InputError(f"control {control}: {error}; a value is COLUMN=VALUE") from error
-        if not (column == (value or "negcon")).any():
+        named = words == value
+        if not named.any():  # True, TRUE and true are one
+            named = words.str.lower() == value.lower()
+        if not value:
+            known = canonical_metadata(words.to_frame("Metadata_Control"))["Metadata_Control"]
+            named = known == "negcon"
+        if not named.any():
             what = "no well has it" if value else "no well is negcon (use COLUMN=VALUE)"
-            raise InputError(f"control {control}: {what}; {name} holds {some(column)}")
-        known = known.replace("negcon", "")
-        new["Metadata_Control"] = known.mask(column == value, "negcon") if value else column
+            raise InputError(f"control {control}: {what}; {name} holds {some(words)}")
+        new["Metadata_Control"] = known.replace("negcon", "").mask(named, "negcon")
     elif perturbation:
         new["Metadata_Control"] = known.mask(known == "", dmso)
     if not new:
@@ -104,6 +112,13 @@ def find_column(table: pd.DataFrame, name: str) -> str:
     raise InputError(f"no column {name!r}; the table has {_known(table)}")
 
 
+def given_words(table: pd.DataFrame, column: str) -> pd.Series:
+    """A column in the words of its file, where the reader has put its own in their place."""
+    words = text_of(table[column])
+    given = table.get(f"{column}_Given")
+    return words if given is None else given.where(given != "", words)
+
+
 def require(table: pd.DataFrame, *columns: str) -> None:
     """Raise InputError for the first of `columns` that the table lacks or has empty.
 
@@ -113,9 +128,12 @@ def require(table: pd.DataFrame, *columns: str) -> None:
         if name not in table.columns or (table[name] == "").all():
             state = "no column" if name not in table.columns else "nothing in column"
             option = name.removeprefix("Metadata_").lower()
+            value = "[=VALUE]" if option == "control" else ""
+            given = table.get(f"{name}_Given")
+            words = "" if given is None else f" (it was {some(given[given != ''])})"
             raise InputError(
-                f"{state} {name}; say which column it is with {option}=COLUMN (--{option}); "
-                f"the table has {_known(table)}"
+                f"{state} {name}{words}; say which column it is with {option}=COLUMN{value} "
+                f"(--{option}); the table has {_known(table)}"
             )
         empty = (table[name] == "").to_numpy()
         if name in WELL_KEY and empty.any():
@@ -129,6 +147,15 @@ def well_name(head: pd.DataFrame, row: int) -> str:
     """Plate and well of a row, for messages."""
     parts = [str(head.iloc[row][name]) for name in WELL_KEY[2:] if name in head]
     return "/".join(parts) or f"row {row + 1}"
+
+
+def say_nameless(head: pd.DataFrame, nameless: np.ndarray, what: str) -> None:
+    """Log what happens to wells without a perturbation, and which words stood there."""
+    if not nameless.any():
+        return
+    given = [str(w) for w in head.get("Metadata_Perturbation_Given", pd.Series())[nameless] if w]
+    words = f" (empty, untreated or unknown: {some(given)})" if given else ""
+    log.warning("%d wells without a perturbation name%s %s", int(nameless.sum()), words, what)
 
 
 def name_controls(table: pd.DataFrame) -> pd.DataFrame:

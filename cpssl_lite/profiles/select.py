@@ -8,7 +8,12 @@ import numpy as np
 import pandas as pd
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.files import refuse_pointer
+from cpssl_lite.base.tables import PARQUET, TEXT, read_table
+from cpssl_lite.profiles.families import named_features
 from cpssl_lite.profiles.table import feature_columns, profile_matrix, read_profiles
+
+TITLES = ("feature", "name", "feature_name", "blocklist", "block", "keep", "column", "variable")
 
 log = logging.getLogger(__name__)
 
@@ -159,7 +164,9 @@ def select_features(
 
 
 def read_feature_list(path: str | Path) -> list[str]:
-    """Feature names from a text file (one per line), or the features of a profile table.
+    """Feature names from a list (one per line, or a table of one column), or a profile table's.
+
+    The first line of a list is left out where it is a title (``blocklist``), no feature's name.
 
     Raises
     ------
@@ -167,13 +174,27 @@ def read_feature_list(path: str | Path) -> list[str]:
         Not there, not readable, or no names in it.
     """
     path = Path(path)
-    if path.name.endswith((".parquet", ".pq", ".csv", ".csv.gz", ".h5ad")):
+    if path.name.lower().endswith(".h5ad"):
         return feature_columns(read_profiles(path))
-    try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a list of features ({error})") from error
+    if path.name.lower().endswith((*TEXT, *PARQUET)):
+        if not path.is_file():
+            raise InputError(f"{path}: no such list of features")
+        table = read_table(path)
+        if table.shape[1] > 1:
+            return feature_columns(read_profiles(path))
+        names = [str(name).strip() for name in (*table, *table.iloc[:, 0].dropna())]
+    else:
+        try:
+            refuse_pointer(path)
+            names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: cannot be read as a list of features ({error})") from error
     names = [name for name in names if name and not name.startswith("#")]
+    # A title is no feature while the names below are, or one of the words that titles are.
+    known = [bool(named_features([name])) for name in names]
+    title = names and (names[0].lower().rstrip("s") in TITLES or known[:2] == [False, True])
+    if title:
+        names = names[1:]
     if not names:
         raise InputError(f"{path}: has no feature names")
     return names

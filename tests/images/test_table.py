@@ -99,6 +99,8 @@ def test_path_name_goes_first_where_it_exists(save, tmp_path):
     (tmp_path / "plate_1").mkdir()
     for name in CHANNELS:
         table[f"PathName_Orig{name}"] = ["plate_1", "/no/such/place"]
+    for file in table.filter(like="FileName").iloc[1]:
+        (tmp_path / file).touch()
     table = read_image_table(save(table))
     assert table["FileName_ER"].tolist() == [
         str(tmp_path / "plate_1/r01c01f01p01-ch3.tiff"),

@@ -1,0 +1,162 @@
+"""Tables as they are stored (CSV, TSV, Parquet), whoever wrote them; roles come later."""
+
+import csv
+import gzip
+import re
+import warnings
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.files import refuse_pointer
+
+TEXT = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
+PARQUET = (".parquet", ".pq")
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
+
+
+def read_table(
+    path: Path, numbers: Callable[[list[str]], Collection[str]] = lambda names: ()
+) -> pd.DataFrame:
+    """Read a table without knowing what it is about.
+
+    Parameters
+    ----------
+    path
+        ``.csv``, ``.tsv`` (also ``.gz``), ``.parquet`` or ``.pq``, in any case.
+    numbers
+        Given the names of the columns, says which of a text file hold numbers; all others are
+        text, so that leading zeros stay.
+
+    Returns
+    -------
+    DataFrame
+        Columns without spaces around their names; an index that pandas stored is a column like
+        any other, and one without a name is left out; decimals are floats.
+
+    Raises
+    ------
+    InputError
+        Another kind of file, a Git LFS pointer, damaged, two rows of header, other separators
+        than the name of the file says, a column twice.
+    """
+    name = path.name.lower()
+    if not name.endswith((*TEXT, *PARQUET)):
+        raise InputError(f"{path}: a table is .parquet, .csv or .tsv (also .csv.gz, .tsv.gz)")
+    with readable(path):
+        if name.endswith(PARQUET):
+            table = _from_parquet(path)
+        else:
+            tab = "\t" if ".tsv" in name else ","
+            header = _header(path, tab)
+            numeric = set(numbers(header))
+            table = pd.read_csv(
+                path,
+                sep=tab,
+                header=0,
+                names=header,
+                dtype={name: str for name in header if name not in numeric},
+                low_memory=False,
+                index_col=False,
+                # Exact: the same numbers as from Parquet.
+                float_precision="round_trip",
+            )
+    return without_index(table)
+
+
+def without_index(table: pd.DataFrame) -> pd.DataFrame:
+    """Leave out the nameless column that a data frame saved with its index brings."""
+    names = [str(name) for name in table.columns]
+    return table.loc[:, [not re.fullmatch(r"Unnamed: \d+|index|__index_.*|", n) for n in names]]
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn whatever the readers of tables raise about `path` into one InputError."""
+    try:
+        refuse_pointer(path)
+        with warnings.catch_warnings():  # rows longer than the header: pandas only warns
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            yield
+    except InputError:
+        raise
+    except pd.errors.ParserWarning as error:
+        raise InputError(f"{path}: rows have more values than the header has names") from error
+    except Exception as error:  # pandas, pyarrow, gzip and HDF5 each have their own
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path}: not a readable table ({reason})") from error
+
+
+def check_once(path: Path, names: list[str]) -> None:
+    """Refuse a column that is there twice: pandas would rename the second one."""
+    twice = pd.Index(names)[pd.Index(names).duplicated()]
+    if len(twice):
+        raise InputError(f"{path}: column {twice[0]} is there more than once; keep one")
+
+
+def _from_parquet(path: Path) -> pd.DataFrame:
+    stored = pq.ParquetFile(path).read()
+    names = [_tidy(name) for name in stored.column_names]
+    if pairs := [name for name in names if re.match(r"\('.*', '.*'\)$", name)]:
+        raise InputError(
+            f"{path}: its columns have names on two levels, such as {pairs[0]}; join them to one"
+        )
+    check_once(path, names)
+    table = stored.rename_columns(names).to_pandas(ignore_metadata=True)
+    for name, kind in zip(names, stored.schema.types, strict=True):
+        if pa.types.is_decimal(kind):
+            table[name] = table[name].astype(float)  # rounds right, which Arrow's cast does not
+    return table
+
+
+def _header(path: Path, separator: str) -> list[str]:
+    """Names in the first line of a text table, which must be its only header."""
+    opened = gzip.open if path.suffix.lower() == ".gz" else open
+    with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
+        rows = (row for row in csv.reader(file, delimiter=separator) if row)
+        first, below = next(rows, []), next(rows, [])
+    names = [_tidy(name) for name in first]
+    if not names:
+        raise InputError(f"{path}: is empty")
+    if len(names) == 1:
+        _check_separator(path, first[0], separator)
+    if len(names) == 1 or names[0].startswith("sep="):
+        if len(below) > 1:
+            raise InputError(f"{path}: its first line is no header ({first[0][:60]!r}); remove it")
+    filled = [value for value in below if value.strip()]
+    if len(set(names)) < len(names) and filled and not any(map(_is_number, filled)):
+        pair = next((f"{a} above {b}" for a, b in zip(names, below, strict=False) if a and b), "")
+        raise InputError(
+            f"{path}: has two rows of header ({pair}); join them to one, such as "
+            "Cells_AreaShape_Area"
+        )
+    check_once(path, [name for name in names if name])
+    return [name or f"Unnamed: {i}" for i, name in enumerate(names)]
+
+
+def _check_separator(path: Path, first: str, separator: str) -> None:
+    for mark, name in _SEPARATORS.items():
+        if mark != separator and mark in first:
+            raise InputError(
+                f"{path}: its columns are separated by {name}, got {first[:60]!r}...; put "
+                f"{_SEPARATORS[separator]} between them and write decimals with a point"
+            )
+
+
+def _tidy(name: str) -> str:
+    """A column's name without spaces around it, and in no metadata column within."""
+    name = name.strip()
+    return re.sub(r"\s+", "_", name) if re.match(r"metadata[\s_]", name, re.IGNORECASE) else name
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,135 @@
+"""Which pages of a TIFF are its image, whole or not, and what it says of its channels."""
+
+import json
+import logging
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.files import refuse_pointer
+from cpssl_lite.images.channels import canonical_channel
+
+# Labels that programs give to planes that nobody named: "Slice 3", "Channel:0:1", "c:1/5", "ch2".
+_NUMBERED = re.compile(r"\W*(slice|channel|ch|c|z|t|w|plane|image|frame|page)?[\s\d:/=#_.-]*")
+
+# tifffile reports damage both by exceptions of many types and by log records. The exceptions
+# become one InputError; the records are held back while this module reads, in this thread only.
+_reading = threading.local()
+logging.getLogger("tifffile").addFilter(lambda record: not getattr(_reading, "on", False))
+
+
+@contextmanager
+def opened(path: str | Path) -> Iterator[tifffile.TiffFile]:
+    """Open a TIFF that is whole; whatever is wrong with it becomes one InputError."""
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file")
+    _reading.on = True
+    try:
+        refuse_pointer(path)
+        with tifffile.TiffFile(path) as tiff:
+            if tiff.is_ome and _of_a_set(tiff.pages.first.description):
+                tiff.is_ome = False  # only this file's own pages
+            _check_whole(path, tiff)
+            yield tiff
+    except InputError:
+        raise
+    except PermissionError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path}: not a readable TIFF, damaged or cut off ({reason})") from error
+    finally:
+        _reading.on = False
+
+
+def _of_a_set(ome: str) -> bool:
+    """Whether OME-XML is about several files, or in another file: a page here is one of many."""
+    return "BinaryOnly" in ome or len(set(re.findall(r'FileName="([^"]*)"', ome))) > 1
+
+
+def _check_whole(path: str | Path, tiff: tifffile.TiffFile) -> None:
+    """Refuse a file whose pixel blocks reach past its end: some codecs would fill in zeros."""
+    size = tiff.filehandle.size
+    if not len(tiff.pages):
+        raise InputError(f"{path}: not a readable TIFF, damaged or cut off (no image in it)")
+    declared = json_notes(tiff).get("shape")
+    shape = main_series(tiff).shape
+    if declared is not None and list(shape) != list(declared):
+        raise InputError(f"{path}: cut off, shape {tuple(declared)} declared, {shape} found")
+    for page in (page for series in image_series(tiff) for page in series.pages):
+        if page is None:
+            raise InputError(f"{path}: cut off, a page is missing")
+        blocks = list(zip(page.dataoffsets, page.databytecounts, strict=True))
+        if len(blocks) < int(np.prod(page.chunked)):
+            raise InputError(f"{path}: damaged, pixel blocks are missing")
+        if any(count == 0 or offset + count > size for offset, count in blocks):
+            raise InputError(f"{path}: cut off, pixels should go on past its {size} bytes")
+
+
+def stored_pixels(tiff: tifffile.TiffFile) -> NDArray:
+    """The image as stored, but that zero is black; images of one size stand for channels."""
+    # One thread: callers read many files side by side in processes of their own.
+    images = [series.asarray(maxworkers=1) for series in image_series(tiff)]
+    pixels = np.stack(images) if len(images) > 1 else images[0]
+    page = main_series(tiff).keyframe
+    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+        white = 1 if pixels.dtype.kind == "f" else (1 << page.bitspersample) - 1
+        pixels = (white - pixels).astype(pixels.dtype)
+    return pixels
+
+
+def main_series(tiff: tifffile.TiffFile) -> tifffile.TiffPageSeries:
+    """The largest image, the first of equals: a smaller one is a thumbnail or another level."""
+    return max(tiff.series, key=lambda s: s.keyframe.imagelength * s.keyframe.imagewidth)
+
+
+def image_series(tiff: tifffile.TiffFile) -> list[tifffile.TiffPageSeries]:
+    """The largest image and those of its size: some programs write channels one by one."""
+    shape = main_series(tiff).shape
+    return [series for series in tiff.series if series.shape == shape]
+
+
+def channel_names(tiff: tifffile.TiffFile) -> list[str] | None:
+    """Channel names as the file records them: this project's, OME's or ImageJ's.
+
+    None where it has no names, or only numbers in their place. A label that is a file's name
+    stands for the one channel that is named in it.
+    """
+    if tiff.ome_metadata:
+        images = tifffile.xml2dict(tiff.ome_metadata)["OME"]["Image"]
+        channels = (images[0] if isinstance(images, list) else images)["Pixels"].get("Channel")
+        labels = [c.get("Name") for c in channels] if isinstance(channels, list) else None
+    elif tiff.imagej_metadata:
+        labels = tiff.imagej_metadata.get("Labels")
+    else:
+        labels = json_notes(tiff).get("channels")
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        return None
+    if all(_NUMBERED.fullmatch(label.lower()) for label in labels):
+        return None
+    return [_channel_in(label) or label for label in labels]
+
+
+def _channel_in(label: str) -> str | None:
+    """The channel that a label such as ``c:2/5 - A01_s1_ERSyto.tif`` names, if it names one."""
+    if name := canonical_channel(label):
+        return name
+    found = {canonical_channel(word) for word in re.split(r"[\W_]+", label)} - {None}
+    return found.pop() if len(found) == 1 else None
+
+
+def json_notes(tiff: tifffile.TiffFile) -> Mapping[str, Any]:
+    """JSON object in the ImageDescription; empty if it holds something else (OME-XML, say)."""
+    try:
+        notes = json.loads(tiff.pages.first.description)
+    except ValueError:
+        return {}
+    return notes if isinstance(notes, dict) else {}

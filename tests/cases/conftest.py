@@ -1,0 +1,3 @@
+"""Fixtures of the cases."""
+
+from tests.cases.tables import cpssl as cpssl
