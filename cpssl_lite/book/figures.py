@@ -102,6 +102,9 @@ def style() -> None:
             "image.interpolation": "nearest",
             "font.family": "DejaVu Sans",
             "font.size": 10,
+            # Names come from data: "$" in one is no formula. (Ticks of a log axis are written as
+            # formulas by default: give it a formatter, such as "{x:g}".)
+            "text.parse_math": False,
         }
     )
     try:

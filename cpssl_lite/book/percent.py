@@ -36,9 +36,13 @@ class PercentHandler:
 
     @staticmethod
     def read(path: str) -> str:
-        """Return the notebook as JSON text."""
+        """Return the notebook as JSON text.
+
+        What papermill's ``-p`` takes for text (``'{"Mine": "a.csv"}'``) becomes what the
+        parameter is by a cell behind those of the parameters.
+        """
         if str(path).endswith(".py"):
-            return nbformat.writes(read_percent(path))
+            return nbformat.writes(_typed(read_percent(path), Path(path).name))
         return Path(path).read_text(encoding="utf-8")
 
     @staticmethod
@@ -151,11 +155,28 @@ def check_parameters(
             )
         known = allowed[name]
         what = f"{notebook}: parameter {name}" + (f" ({known.help})" if known.help else "")
-        checked[name] = _fit(value, known.default, what)
+        checked[name] = fit(value, known.default, what)
     return checked
 
 
-def _fit(value: Any, default: Any, where: str) -> Any:
+def _typed(notebook: nbformat.NotebookNode, name: str) -> nbformat.NotebookNode:
+    """The notebook with a cell that gives parameters handed over as text their type."""
+    known = read_parameters(notebook, name).values()
+    lines = [
+        f"{p.name} = fit({p.name}, {p.default!r}, {f'{name}: parameter {p.name}'!r})"
+        for p in known
+        if not isinstance(p.default, str)
+    ]
+    if lines:
+        tagged = ["parameters" in c.metadata.get("tags", []) for c in notebook.cells]
+        source = "\n".join(["from cpssl_lite.book.percent import fit", "", *lines])
+        cell = nbformat.v4.new_code_cell(source, metadata={"tags": ["remove-cell"]})
+        cell["id"] = "cell-typed"
+        notebook.cells.insert(tagged.index(True) + 1, cell)
+    return notebook
+
+
+def fit(value: Any, default: Any, where: str) -> Any:
     """`value` as the type of `default`, or an InputError that names both."""
     if isinstance(default, str):
         if isinstance(value, str | Path):

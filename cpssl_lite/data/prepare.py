@@ -23,6 +23,7 @@ from cpssl_lite.base.files import atomic_path, check_writable, sha256
 from cpssl_lite.base.workers import side_by_side
 from cpssl_lite.data.names import plate_names, safe
 from cpssl_lite.images.channels import CHANNELS
+from cpssl_lite.images.metadata import PLATE
 from cpssl_lite.images.otsu import otsu_threshold
 from cpssl_lite.images.scale import scale_intensities, to_uint16
 from cpssl_lite.images.table import read_image_table

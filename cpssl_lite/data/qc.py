@@ -8,6 +8,7 @@ import io
 import re
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,7 +35,8 @@ SLOPES = [f"slope_{name}" for name in CHANNELS]
 def quality(table: str | Path, out: str | Path, workers: int = 2) -> Path:
     """Measure every merged field and write a page about it.
 
-    Flags, per field: *empty* (under 1% of it is brighter than 0.7 x Otsu's threshold in DNA), *no
+    Flags, per field: *nothing in a channel* (its pixels have one value), *empty* (under 1% of it
+    is brighter than 0.7 x Otsu's threshold in DNA), *no
     nuclei to tell apart* (over 60% is: an empty field whose noise was stretched), *out of focus*
     (in some channel the log-log slope of the power spectrum, which a blur makes steeper, is more
     than 1 and more than five robust standard deviations below the median of its plate; plates with
@@ -82,7 +84,7 @@ def flags(measures: pd.DataFrame) -> list[str]:
     Parameters
     ----------
     measures
-        Columns ``foreground``, the five ``slope_*`` and the plate's.
+        Columns ``foreground``, the five ``slope_*``, ``blank`` and the plate's.
     """
     slope = measures[SLOPES]
     plate = measures[PLATE].agg("/".join, axis=1)
@@ -91,8 +93,11 @@ def flags(measures: pd.DataFrame) -> list[str]:
     spread = 1.4826 * fall.abs().groupby(plate).transform("median")
     blurred = (fall > BLUR) & (fall > 5 * spread)
     words = []
-    for share, lost in zip(measures["foreground"], blurred.to_numpy(), strict=True):
-        if share < EMPTY:
+    columns = (measures["foreground"], blurred.to_numpy(), measures["blank"])
+    for share, lost, blank in zip(*columns, strict=True):
+        if blank:
+            words.append(f"nothing in {blank}: one value all over")
+        elif share < EMPTY:
             words.append(f"empty: {share:.1%} foreground")
         elif share > FULL:
             words.append(f"no nuclei to tell apart: {share:.0%} foreground")
@@ -127,18 +132,20 @@ def spectral_slope(plane: NDArray) -> float:
     return float(np.polyfit(centres[there], np.log(means[there]), 1)[0])
 
 
-def _measure(file: str) -> tuple[dict[str, float], NDArray[np.uint8]]:
+def _measure(file: str) -> tuple[dict[str, Any], NDArray[np.uint8]]:
     """Measures of a field, and a thumbnail: Mito and AGP red, RNA and ER green, DNA blue."""
     field = read_merged(file)
     mito, agp, rna, er, dna = field.pixels
     otsu = field.otsu if field.otsu is not None else otsu_threshold(dna)
     share = float((dna > 0.7 * otsu * 65535).mean())
     slopes = [spectral_slope(plane) for plane in field.pixels]
+    blank = [name for name, plane in zip(CHANNELS, field.pixels, strict=True) if not np.ptp(plane)]
     step = max(1, min(dna.shape) // (2 * THUMBNAIL))
     colours = (np.maximum(mito, agp), np.maximum(rna, er), dna)
     small = np.stack([(c[::step, ::step] >> 8).astype(np.uint8) for c in colours], axis=-1)
     picture = np.asarray(Image.fromarray(small).resize((THUMBNAIL, THUMBNAIL)))
-    return {"otsu": otsu, "foreground": share, **dict(zip(SLOPES, slopes, strict=True))}, picture
+    measures = {"otsu": otsu, "foreground": share, "blank": ", ".join(blank)}
+    return measures | dict(zip(SLOPES, slopes, strict=True)), picture
 
 
 HEAD = """<!doctype html><html lang="en"><meta charset="utf-8">

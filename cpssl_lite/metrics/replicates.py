@@ -111,6 +111,42 @@ def percent_replicating(
     return Replication(share, threshold, correlation, null)
 
 
+def replicating_by_chance(
+    profiles: np.ndarray,
+    perturbation: np.ndarray,
+    threshold: float,
+    *,
+    count_single: bool = True,
+    seed: int = SEED,
+) -> float:
+    """Share of perturbations that would be above `threshold` if their names were shuffled.
+
+    The median over few replicates scatters more than the one over the groups of 12 wells that
+    the threshold comes from: with three replicates about a third of random features "replicate".
+
+    Parameters
+    ----------
+    profiles : (n, d)
+    perturbation : (n,)
+    threshold
+        Of `percent_replicating`.
+    count_single, seed
+        As there. Names are shuffled until at least 1,000 perturbations were looked at.
+    """
+    codes = encode(perturbation)
+    named = np.flatnonzero(codes >= 0)
+    rows, codes = unit_rows(profiles, "correlation")[named], codes[named]
+    if np.isnan(threshold) or not len(codes):
+        return float("nan")
+    rng = np.random.default_rng(seed)
+    found: list[float] = []
+    while len(found) < NULL_GROUPS:
+        found += replicate_correlation(rows, rng.permutation(codes)).tolist()
+    drawn = np.array(found)
+    counted = drawn if count_single else drawn[~np.isnan(drawn)]
+    return float(np.mean(counted > threshold + TIE)) if len(counted) else float("nan")
+
+
 def _null(
     rows: np.ndarray, codes: np.ndarray, pools: list[np.ndarray], draw: random.Random
 ) -> np.ndarray:

@@ -7,12 +7,12 @@ import pandas as pd
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.metrics.nearest import nearest_accuracies
-from cpssl_lite.metrics.replicates import percent_replicating
+from cpssl_lite.metrics.replicates import percent_replicating, replicating_by_chance
 from cpssl_lite.metrics.retrieval import convention_precision, mean_average_precision
 from cpssl_lite.metrics.similarity import encode
 from cpssl_lite.metrics.uncertainty import bootstrap_difference, mean_by, wilcoxon_paired
 from cpssl_lite.profiles.aggregate import aggregate
-from cpssl_lite.profiles.roles import LABELS, say_nameless
+from cpssl_lite.profiles.roles import LABELS, WELL_KEY, say_nameless
 from cpssl_lite.profiles.table import (
     FIELD_LEVEL,
     feature_columns,
@@ -59,8 +59,9 @@ def evaluate(
         ``label_acc_nsbp`` on wells; ``perturbation_map`` on batch-aggregated, ``label_map`` on
         consensus and, with two sources or more, ``cross_source_map`` (perturbations) on
         source-aggregated profiles; ``replicate_correlation`` (mean over perturbations of the
-        median), ``percent_replicating`` (a fraction), ``percent_replicating_position`` (the same
-        against chance groups from one well position; NaN where positions do not hold at least
+        median), ``percent_replicating`` (a fraction), ``percent_replicating_chance`` (the same
+        if names were shuffled: far above 0 with few replicates), ``percent_replicating_position``
+        (against chance groups from one well position; NaN where positions do not hold at least
         four different perturbations). NaN where these data define no value: NSB
         and perturbation mAP with one batch, label metrics without labels.
 
@@ -71,6 +72,10 @@ def evaluate(
         `profile_matrix`.
     """
     wells = treated_wells(table, convention)
+    if convention == "paper":  # nulls are drawn by row; the released code takes them as they come
+        wells = wells.sort_values(
+            [c for c in (*WELL_KEY, "Metadata_Perturbation") if c in wells], kind="stable"
+        )
     column = label_column(wells, label)
     head, profiles = profile_matrix(wells)
     treatment = head["Metadata_Perturbation"].to_numpy()
@@ -107,6 +112,9 @@ def evaluate(
     known = replication.correlation[~np.isnan(replication.correlation)]
     result["replicate_correlation"] = float(known.mean()) if len(known) else float("nan")
     result["percent_replicating"] = replication.share
+    result["percent_replicating_chance"] = replicating_by_chance(
+        profiles, treatment, replication.threshold, count_single=alone
+    )
     if well is not None:
         matched = percent_replicating(profiles, treatment, position=well, count_single=alone)
         result["percent_replicating_position"] = matched.share

@@ -153,7 +153,8 @@ def say_nameless(head: pd.DataFrame, nameless: np.ndarray, what: str) -> None:
     """Log what happens to wells without a perturbation, and which words stood there."""
     if not nameless.any():
         return
-    given = [str(w) for w in head.get("Metadata_Perturbation_Given", pd.Series())[nameless] if w]
+    column = head.get("Metadata_Perturbation_Given", pd.Series("", index=head.index))
+    given = [str(word) for word in column[nameless] if word]
     words = f" (empty, untreated or unknown: {some(given)})" if given else ""
     log.warning("%d wells without a perturbation name%s %s", int(nameless.sum()), words, what)
 

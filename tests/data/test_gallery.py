@@ -134,6 +134,29 @@ def fetch(run):
     return lambda *words: run("jump_target2", "--plates", PLATE, *words)
 
 
+@pytest.mark.parametrize(
+    ("form", "one", "other"),
+    [
+        ("url", "Mito", "AGP"),
+        ("https", "DNA", "ER"),
+        ("path", "RNA", "Mito"),
+        ("mount", "ER", "AGP"),
+    ],
+)
+def test_a_table_that_names_one_file_for_two_channels(bucket, fetch, tmp_path, form, one, other):
+    fill(bucket, form)
+    key = f"{TABLES}load_data_with_illum.csv"
+    table = pd.read_csv(io.BytesIO(bucket.files[key]))
+    kind = "URL" if form in ("url", "https") else "FileName"
+    names = [f"{kind}_Orig{channel}" for channel in (one, other)]
+    table.loc[3, names[0]] = table.loc[3, names[1]]
+    bucket.files[key] = table.to_csv(index=False).encode()
+    code, said = fetch("--wells", "A01", "--yes")
+    assert code == 2 and f"{PLATE}/load_data_with_illum.csv: row 4: {kind}_Orig" in said
+    assert all(name in said for name in names) and "name one file" in said
+    assert not list(tmp_path.rglob("*.tiff"))
+
+
 FORMS = [
     ("url", "load_data_with_illum.csv"),
     ("https", "load_data_with_illum.csv.gz"),

@@ -125,8 +125,9 @@ def test_row_order_does_not_matter(convention):
     one = evaluate(table, convention=convention)
     other = evaluate(table.sample(frac=1, random_state=3), convention=convention)
     for metric in one:
-        if not metric.startswith("percent_replicating"):  # their nulls are drawn by row
-            assert one[metric] == pytest.approx(other[metric], abs=1e-12), metric
+        # The released code draws its nulls by row.
+        if convention == "paper" or not metric.startswith("percent_replicating"):
+            assert one[metric] == pytest.approx(other[metric], abs=1e-12, nan_ok=True), metric
 
 
 def test_one_batch_is_undefined_not_a_crash(caplog):

@@ -126,5 +126,8 @@ def test_equals_the_plain_reading(tmp_path, seed, convention):
     odd_table(seed).sample(frac=1, random_state=seed).to_csv(tmp_path / "t.csv")
     table = read_profiles(tmp_path / "t.csv")
     got = evaluate(table, "target", convention)
+    if convention == "paper":  # of equally near neighbours the first on the plates counts
+        key = ["Metadata_Source", "Metadata_Batch", "Metadata_Plate", "Metadata_Well"]
+        table = table.sort_values([name for name in key if name in table], kind="stable")
     for metric, expected in plain(table, convention).items():
         assert got[metric] == pytest.approx(expected, abs=1e-9, nan_ok=True), metric
