@@ -135,7 +135,8 @@ if len(rows) == 1:
 # ## What a perturbation does
 #
 # Every {term}`target` is a direction in the space of parameters; its two compounds share it, each
-# with a little of its own. The strength is graded from nothing to strong.
+# with a little of its own. The strength is graded from nothing to plain to see. The number of cells
+# is an axis of its own: a few targets lower it, some of them without changing anything else.
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-phenotypes", "caption": "Simulated fields: a control and one compound of each of the five targets with the strongest effect (composite; Mito red, AGP orange, RNA green, ER teal, DNA blue)."}, "image": {"alt": "Six coloured pictures of simulated cells: an untreated field and five with strong treatments that change nuclei, cell number or stains."}}
 doses = truth[truth["Metadata_Control"] != "negcon"].drop_duplicates(

@@ -115,12 +115,11 @@ if slow not in ("kept", "train", "none"):
 SCREEN = {
     "n_sources": 1,
     "n_batches": 1,
-    "n_plates": 6,
+    "n_plates": 4,
     "control_columns": (4, 9),
     "n_sites": 1,
     "n_targets": 8,
     "n_compounds": 20,
-    "phenotype_strength": 3.0,
     "batch_strength": 0.5,
 }
 
@@ -248,7 +247,7 @@ def train_now(name, share):
     """Run one slow method now."""
     if name == "CellProfiler-style":
         out = cellprofiler_style(images, folder / f"{name}.parquet")
-        return on_profiles(normalized(name, read_profiles(out)), share)
+        return on_profiles(normalized(read_profiles(out), "measured"), share)
     x, who = pixels(name == "SC-CNN")
     return cross_validate(name, x, who, found, parts, preset, share, seed)
 

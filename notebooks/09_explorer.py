@@ -194,9 +194,10 @@ explorer(
 # further, not a result. The metrics of the other chapters are computed on the features, never on
 # the map.
 #
-# On the simulated screen the wells form one cloud, in which the batches are mixed. Its effects are
-# mild, and a map made to show groups has few to show; the retrieval metrics find replicates that
-# the eye does not. That real batches separate on DINO's map cannot be seen on these data.
+# On the simulated screen about a quarter of the targets is drawn strong enough to be seen as groups
+# of their own; the others stay in the cloud around the controls, where the retrieval metrics still
+# find replicates that the eye does not. That real batches separate on DINO's map cannot be seen on
+# these data.
 #
 # ## Re-run it on your data
 #

@@ -86,7 +86,8 @@ def test_resumes_with_the_first_missing_plate(screen, tmp_path, caplog):
         style.cellprofiler_style(images, out, workers=1)
     assert "(2 of 2)" in caplog.text and "(1 of 2)" not in caplog.text
     expected = pd.read_parquet(whole).groupby("Metadata_Plate").head(3).reset_index(drop=True)
-    pd.testing.assert_frame_equal(pd.read_parquet(out), expected)
+    # A feature that some other well lacks is left out of the whole table.
+    pd.testing.assert_frame_equal(pd.read_parquet(out)[list(expected)], expected)
 
 
 def test_kept_table_is_taken_for_the_same_images_only(screen, tmp_path, monkeypatch):

@@ -80,7 +80,7 @@ def place(phenotype: Phenotype, size: int, rng: np.random.Generator) -> np.ndarr
     """Seed positions (n, 2) as x, y in px: not too close, in loose groups as U2OS cells grow."""
     side = size + 2 * MARGIN
     mean = phenotype.cell_count * side**2 / 256**2
-    n = max(round(float(mean * np.clip(1 + 0.18 * rng.standard_normal(), 0.5, 1.6))), 1)
+    n = max(round(float(mean * np.clip(1 + 0.12 * rng.standard_normal(), 0.5, 1.6))), 1)
     candidates = rng.random((12 * n, 2)) * side - MARGIN
     # Group centres reach further out than cells, so that density is the same all over the field.
     groups = rng.random((6, 2)) * (side + 320) - (MARGIN + 160)

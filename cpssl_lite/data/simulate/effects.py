@@ -11,9 +11,9 @@ from cpssl_lite.data.simulate.phenotype import CONTROL, NAMES, Phenotype, add
 
 # How far (in steps) a source, a batch, a plate and a well move every phenotype parameter, and
 # how far they move the optics, at strength 1.
-BIOLOGY = {"source": 0.22, "batch": 0.18, "plate": 0.05, "well": 0.10}
+BIOLOGY = {"source": 0.22, "batch": 0.18, "plate": 0.05, "well": 0.07}
 MICROSCOPE = {"source": 1.0, "batch": 0.5, "plate": 0.15}
-DOSE = 0.25  # standard deviation of log2 of a compound's dose from batch to batch
+DOSE = 0.15  # standard deviation of log2 of a compound's dose from batch to batch
 
 
 def _steps(
@@ -75,7 +75,7 @@ def of_well(screen: Screen, seed: int, well: Well) -> tuple[Phenotype, Optics]:
         # No two batches see quite the same dose.
         chance = generator(seed, "dose", well.batch, well.perturbation.name).standard_normal()
         dose = float(np.exp2(DOSE * screen.batch_strength * chance))
-        treated = well.perturbation.steps(screen.phenotype_strength * dose)
+        treated = well.perturbation.steps(screen.phenotype_strength * dose, screen.count_strength)
     shared = add(  # the cells of that laboratory in that week
         (screen.source_strength, _shift(seed, "source", well.source)[0]),
         (screen.batch_strength, _shift(seed, "batch", well.batch)[0]),

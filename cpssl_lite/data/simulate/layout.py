@@ -29,6 +29,7 @@ class Screen:
     batch_strength: float = 1.0  # batches, plates and well positions; 0 is none
     source_strength: float = 1.0
     phenotype_strength: float = 1.0
+    count_strength: float = 0.7  # of what treatments do to the number of cells
     raw_wells: int = 0  # so many wells a plate are also stored as raw single channels
 
     @property
@@ -39,7 +40,13 @@ class Screen:
 
 SCREENS = {
     "lite": Screen(),
-    "lite-train": Screen(library="train", first_plate=11, n_targets=128, labelled=False),
+    "lite-train": Screen(
+        library="train",
+        first_plate=11,
+        n_targets=128,
+        count_strength=1.0,
+        labelled=False,
+    ),
     "lite-orf": Screen(library="orf", first_plate=21),
     "tiny": Screen(
         n_sources=1, n_plates=1, rows=2, columns=6, control_columns=(1, 5), n_sites=1, n_targets=4

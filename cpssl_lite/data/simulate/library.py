@@ -8,9 +8,25 @@ import numpy as np
 
 from cpssl_lite.data.simulate.phenotype import MECHANISMS, add, random_direction
 
-INACTIVE_TARGETS = 1 / 8  # share of targets of which no compound does anything
-HALF_ACTIVE_TARGETS = 1 / 8  # share of targets of which the second compound does nothing
-WEAKEST, STRONGEST = 0.35, 1.5
+
+@dataclass(frozen=True)
+class Plan:
+    """How the effects of a library are spread over its targets."""
+
+    inactive: float  # share of targets of which no compound does anything
+    half: float  # share of targets of which the second compound does nothing
+    weakest: float  # of the active ones, lost among controls
+    strongest: float  # plain to see
+    own: float  # what a compound adds to its target's direction
+    count: float  # share of targets that change the number of cells, besides their direction
+    count_only: float  # share of targets that change nothing else
+    geometric: bool = False  # grades between the two: even steps or even ratios
+
+
+PLANS = {
+    "lite": Plan(1 / 16, 1 / 16, 0.65, 5.0, 0.35, 1 / 8, 1 / 16, geometric=True),
+    "other": Plan(1 / 8, 1 / 8, 0.4, 4.0, 0.5, 1 / 4, 1 / 12),
+}
 
 
 def generator(seed: int, *key: object) -> np.random.Generator:
@@ -33,9 +49,14 @@ class Perturbation:
     strength: float  # 0 does nothing
     direction: dict[str, float]  # steps of phenotype parameters at strength 1
 
-    def steps(self, phenotype_strength: float = 1.0) -> dict[str, float]:
+    def steps(
+        self, phenotype_strength: float = 1.0, count_strength: float = 1.0
+    ) -> dict[str, float]:
         """Steps by which wells of this perturbation differ from controls."""
-        return add((self.strength * phenotype_strength, self.direction))
+        direction = dict(self.direction)
+        if "cell_count" in direction:
+            direction["cell_count"] *= count_strength
+        return add((self.strength * phenotype_strength, direction))
 
 
 def compounds(
@@ -48,8 +69,10 @@ def compounds(
     has random directions, which no target of "lite" has.
     """
     rng = generator(seed, library, "strengths")
-    strengths = _grade(n_targets, rng)
-    half = set(_choose(strengths, HALF_ACTIVE_TARGETS, rng))
+    plan = PLANS.get(library, PLANS["other"])
+    strengths = _grade(n_targets, rng, plan)
+    half = set(_choose(strengths, plan.half, rng))
+    counts = _counts(strengths, rng, plan)
     mechanisms = list(MECHANISMS)
     prefix = "".join(part[0] for part in library.split("-")).upper()
     made = []
@@ -59,6 +82,10 @@ def compounds(
         shared = add((1.0, MECHANISMS[group]), (0.55, own)) if group else own
         for c in range(per_target):
             extra = random_direction(generator(seed, library, "compound", t, c), 5)
+            direction = add((1.0, shared), (plan.own, extra))
+            if t in counts:
+                fewer, only = counts[t]
+                direction = {**({} if only else direction), "cell_count": fewer}
             strength = strengths[t] * (1.0 - 0.2 * (c % 2))
             made.append(
                 Perturbation(
@@ -66,7 +93,7 @@ def compounds(
                     target=f"{prefix}-TGT{t + 1:02d}",
                     group=group,
                     strength=0.0 if t in half and c % 2 else round(strength, 4),
-                    direction=add((1.0, shared), (0.25, extra)),
+                    direction=direction,
                 )
             )
     return made
@@ -75,7 +102,7 @@ def compounds(
 def genes(seed: int, families: Sequence[int], per_gene: int) -> list[Perturbation]:
     """Draw a gene library: a family shares most of its direction. `families` are their sizes."""
     rng = generator(seed, "orf", "strengths")
-    strengths = _grade(sum(families), rng)
+    strengths = _grade(sum(families), rng, PLANS["other"])
     made: list[Perturbation] = []
     for family, n in enumerate(families):
         shared = random_direction(generator(seed, "orf", "family", family), 6)
@@ -96,11 +123,21 @@ def genes(seed: int, families: Sequence[int], per_gene: int) -> list[Perturbatio
     return made
 
 
-def _grade(n: int, rng: np.random.Generator) -> list[float]:
+def _grade(n: int, rng: np.random.Generator, plan: Plan) -> list[float]:
     """Strengths of `n` targets in random order: some 0, the others even from weak to strong."""
-    inactive = round(n * INACTIVE_TARGETS)
-    active = np.linspace(WEAKEST, STRONGEST, n - inactive)
+    inactive = round(n * plan.inactive)
+    space = np.geomspace if plan.geometric else np.linspace
+    active = space(plan.weakest, plan.strongest, n - inactive)
     return [float(s) for s in rng.permutation(np.concatenate([np.zeros(inactive), active]))]
+
+
+def _counts(
+    strengths: list[float], rng: np.random.Generator, plan: Plan
+) -> dict[int, tuple[float, bool]]:
+    """Targets that change the number of cells: steps at strength 1, and whether only that."""
+    chosen = _choose(strengths, plan.count, rng)
+    only = round(len(strengths) * plan.count_only)
+    return {t: (-0.6 - 0.4 * float(rng.random()), i < only) for i, t in enumerate(chosen)}
 
 
 def _choose(strengths: list[float], share: float, rng: np.random.Generator) -> list[int]:

@@ -88,6 +88,8 @@ class Phenotype:
 
 
 NAMES: tuple[str, ...] = tuple(f.name for f in fields(Phenotype))
+# All but the number of cells, which is an axis of its own: some treatments move it, most do not.
+SHAPE: tuple[str, ...] = tuple(name for name in NAMES if name != "cell_count")
 CONTROL = Phenotype()
 
 # Mechanism-like directions, in steps. The names say what a microscopist would guess; they
@@ -95,14 +97,13 @@ CONTROL = Phenotype()
 MECHANISMS: dict[str, dict[str, float]] = {
     "microtubules": {
         "nucleus_irregularity": 1.5, "mitotic_share": 1.0, "golgi_spread": 1.2,
-        "mito_spread": -1.0, "cell_elongation": -1.0, "cell_count": -0.4,
+        "mito_spread": -1.0, "cell_elongation": -1.0,
     },
     "actin polymerisation": {
         "actin_fibres": -2.0, "actin_edge": 1.0, "cell_irregularity": 1.3, "cell_size": -0.5,
     },
     "DNA damage": {
         "nucleus_size": 1.3, "chromatin_contrast": -0.8, "nucleolus_count": -1.0, "cell_size": 0.8,
-        "cell_count": -0.8,
     },
     "ER stress": {
         "er_texture": 1.5, "er_amount": 0.6, "er_spread": -1.0, "vacuoles": 0.6,
@@ -122,11 +123,10 @@ MECHANISMS: dict[str, dict[str, float]] = {
         "cell_elongation": 1.0, "actin_fibres": 0.8,
     },
     "cytokinesis": {
-        "binucleate_share": 2.0, "nucleus_size": 0.8, "cell_size": 1.2, "cell_count": -0.8,
+        "binucleate_share": 2.0, "nucleus_size": 0.8, "cell_size": 1.2,
     },
     "proteasome": {
         "rna_texture": 1.4, "golgi_spread": -1.2, "nucleus_irregularity": 0.8, "dead_share": 0.7,
-        "cell_count": -0.5,
     },
     "lysosome": {"vacuoles": 1.8, "er_texture": -0.6, "golgi_amount": 0.6},
     "Rho kinase": {
@@ -134,7 +134,6 @@ MECHANISMS: dict[str, dict[str, float]] = {
     },
     "growth factor receptor": {
         "cell_size": -0.8, "rna_amount": -0.5, "mito_spread": 1.0, "golgi_amount": -0.7,
-        "cell_count": -0.5,
     },
     "lipid synthesis": {
         "er_spread": 1.4, "er_texture": -1.0, "actin_edge": -0.8, "agp_amount": 0.6,
@@ -147,11 +146,11 @@ MECHANISMS: dict[str, dict[str, float]] = {
 
 
 def random_direction(rng: np.random.Generator, n_parameters: int = 4) -> dict[str, float]:
-    """Draw a direction that moves a few parameters, with length 2.2 steps (like MECHANISMS)."""
-    chosen = rng.choice(len(NAMES), size=n_parameters, replace=False)
+    """Draw a direction that moves a few of SHAPE, with length 2.2 steps (like MECHANISMS)."""
+    chosen = rng.choice(len(SHAPE), size=n_parameters, replace=False)
     steps = rng.standard_normal(n_parameters)
     steps = steps * (2.2 / max(float(np.sqrt(np.sum(steps**2))), 0.3))
-    return {NAMES[i]: float(s) for i, s in zip(chosen, steps, strict=True)}
+    return {SHAPE[i]: float(s) for i, s in zip(chosen, steps, strict=True)}
 
 
 def add(*directions: tuple[float, Mapping[str, float]]) -> dict[str, float]:

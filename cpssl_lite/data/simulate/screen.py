@@ -37,7 +37,7 @@ from cpssl_lite.images.tiff import read_header, write_merged
 
 log = logging.getLogger(__name__)
 
-REVISION = 6  # raised when the same parameters give other pixels or tables
+REVISION = 7  # raised when the same parameters give other pixels or tables
 SMALL = 64  # up to so many fields, starting processes takes longer than drawing
 
 

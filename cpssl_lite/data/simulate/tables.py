@@ -120,7 +120,7 @@ def _labels(p: Perturbation | None, screen: Screen) -> dict[str, str]:
 
 
 def _nominal(p: Perturbation | None, screen: Screen) -> dict[str, float]:
-    steps = p.steps(screen.phenotype_strength) if p else {}
+    steps = p.steps(screen.phenotype_strength, screen.count_strength) if p else {}
     strength = p.strength if p else 0.0
     return {"strength": strength, **_prefixed("compound_", asdict(CONTROL.moved(steps)))}
 
