@@ -49,7 +49,7 @@ from IPython.display import Markdown
 
 from cpssl_lite.book import claims, provenance
 from cpssl_lite.book.figures import WIDTH, composite, show_image, style, tag
-from cpssl_lite.book.html import table
+from cpssl_lite.book.html import markdown, table
 from cpssl_lite.data.fetch import index_of, locate
 from cpssl_lite.data.manifests import FOLDER, list_manifests, load_manifest
 from cpssl_lite.data.simulate.screen import simulate
@@ -122,7 +122,7 @@ if len(rows) == 1:
     display(
         Markdown(
             "*Real cells are shown here when the CPJUMP1 example images are in "
-            f"`{real_images}` (public, CC0, 79 MB): `cpssl data fetch cpjump1_examples`.*"
+            f"{markdown(real_images)} (public, CC0, 79 MB): `cpssl data fetch cpjump1_examples`.*"
         )
     )
 

@@ -51,7 +51,7 @@ from IPython.display import Markdown
 
 from cpssl_lite.book import provenance
 from cpssl_lite.book.figures import WIDTH, composite, show_image, style, tag
-from cpssl_lite.book.html import table
+from cpssl_lite.book.html import markdown, table
 from cpssl_lite.data.fetch import index_of, locate, write_load_data
 from cpssl_lite.data.manifests import load_manifest
 from cpssl_lite.data.prepare import prepare
@@ -85,7 +85,7 @@ shown = (
     "compare replicates."
     if real
     else "**The images on this page are simulated**, because the CPJUMP1 examples are not in "
-    f"`{real_images}`. `cpssl data fetch cpjump1_examples` gets them (79 MB, CC0); then this page "
+    f"{markdown(real_images)}. `cpssl data fetch cpjump1_examples` gets them (79 MB, CC0); then this page "
     "shows the same steps on seven real fields of three plates."
 )
 Markdown(shown)

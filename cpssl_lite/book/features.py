@@ -4,6 +4,7 @@ They come from images (each network's features are made here and kept beside the
 profile tables, or from the authors' release.
 """
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ from cpssl_lite.profiles.table import (
     read_profiles,
     read_provenance,
 )
+
+log = logging.getLogger(__name__)
 
 RANDOM_WEIGHTS = "Random weights"
 MEASURED = "CellProfiler-style"
@@ -267,6 +270,9 @@ def _extracted(
 ) -> tuple[dict[str, pd.DataFrame], dict[str, str], dict[str, str]]:
     """Profiles, architectures and kinds by network; finished tables are kept in the folder."""
     networks = {name: load_encoder(path) for name, path in files.items()}
+    for name, network in networks.items():
+        for note in network.card.get("notes", []):
+            log.warning("%s: %s", name, note)
     networks[RANDOM_WEIGHTS] = random_like(networks["DINO"], seed)
     if transfer:
         natural = load_transfer(transfer)

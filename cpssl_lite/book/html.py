@@ -1,5 +1,6 @@
-"""Small escaped HTML pieces that notebooks show: a string that Jupyter renders, and a table."""
+"""Text from data as HTML and Markdown show it, and the small escaped pieces that notebooks show."""
 
+import re
 from collections.abc import Sequence
 from html import escape
 
@@ -24,6 +25,18 @@ def cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.3g}"
     return escape(str(value))
+
+
+def markdown(text: object) -> str:
+    r"""Text from data for a line of Markdown: shown as it is, never read as markup.
+
+    Examples
+    --------
+    >>> print(markdown("<b> & *x*"))
+    \<b\> \& \*x\*
+    """
+    line = "".join(letter if letter.isprintable() else " " for letter in str(text))
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(line.split()))
 
 
 def table(

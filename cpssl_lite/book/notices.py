@@ -20,17 +20,18 @@ def write_notice(stage: Path, source: Path, message: str) -> Path:
     title = heading[1] if heading else source.stem
     error = last_line(message)
     fence = "`" * (max(map(len, re.findall("`+", error)), default=2) + 1)
+    outer = "`" * (len(fence) + 4)
     short = re.sub(r"^\d+_", "", source.stem)
     page = stage / "chapters" / f"{source.stem}.md"
     page.write_text(
         f"# {title}\n\n"
-        "```````{warning}\n"
+        f"{outer}{{warning}}\n"
         "**This chapter could not be run in this build.** The others are not affected by it. "
         "The last line of the error was\n\n"
         f"{fence}text\n{error}\n{fence}\n\n"
         f"`cpssl run {short}` runs the chapter by itself and shows where it stops; `cpssl book` "
         "then puts it in this place.\n"
-        "```````\n",
+        f"{outer}\n",
         encoding="utf-8",
     )
     return page

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from cpssl_lite.book.claims import Claim, Measured, badge, number, read_recorded, verdict
-from cpssl_lite.book.html import Html, cell, table
+from cpssl_lite.book.html import Html, cell, markdown, table
 from cpssl_lite.book.rules import UNTESTABLE, VERDICTS
 
 
@@ -57,9 +57,11 @@ def stage_runs(stage: Path, runs: Sequence[Path]) -> list[Page]:
             # The chapter itself is in the book: its labels are taken.
             part["metadata"].get("mystnb", {}).get("figure", {}).pop("name", None)
             if part["cell_type"] == "markdown":
-                text = "".join(part["source"])
-                part["source"] = text.replace(f"# {page.title}\n", f"# {page.title}: {data}\n", 1)
-        page = replace(page, name=f"{page.name}-run{order}", title=f"{page.title}: {data}")
+                text = f"{''.join(part['source'])}\n"
+                title = f"# {page.title}: {markdown(data)}\n"
+                part["source"] = text.replace(f"# {page.title}\n", title, 1).removesuffix("\n")
+        name = re.sub(r"[^\w.-]", "_", page.name)
+        page = replace(page, name=f"{name}-run{order}", title=f"{page.title}: {data}")
         file = stage / "chapters" / f"{page.name}.ipynb"
         file.write_text(json.dumps(notebook), encoding="utf-8")
         added.append(page)

@@ -43,6 +43,29 @@ def printed(path: Path) -> str:
     return "".join(o.get("text", "") for c in cells for o in c.get("outputs", []))
 
 
+WARNS = """
+import logging
+for _ in range(2):
+    logging.getLogger("cpssl_lite.profiles").warning("%d directions <b>amplified</b>", 585)
+logging.getLogger("cpssl_lite.profiles").info("nothing to worry about")
+logging.getLogger("cpssl_lite").warning("4,584 compounds are left out")
+logging.getLogger("elsewhere").warning("not ours")
+"""
+
+
+def test_warnings_of_the_package_stand_on_the_page(root: Path) -> None:
+    path = root / "notebooks" / "03_dice.py"
+    path.write_text(SOURCE.format(extra=WARNS))
+    cells = nbformat.read(run_notebook("dice", root=root), as_version=4).cells
+    pages = [o["data"] for c in cells for o in c.get("outputs", []) if "data" in o]
+    assert [page["text/plain"] for page in pages] == [
+        "Warning: 585 directions <b>amplified</b>",
+        "Warning: 4,584 compounds are left out",
+    ]
+    assert "585 directions &lt;b&gt;amplified&lt;/b&gt;" in pages[0]["text/html"]
+    assert 'class="admonition warning"' in pages[0]["text/html"]
+
+
 def test_parameters_are_read_with_defaults_and_help(source: Path) -> None:
     found = read_parameters(read_percent(source), source.name)
     assert list(found) == ["seed", "share", "label", "flag", "items", "names", "table"]

@@ -11,7 +11,7 @@ from cpssl_lite.base.errors import InputError
 from cpssl_lite.cli.main import cli
 from cpssl_lite.data import manifests
 from cpssl_lite.data.fetch import index_of
-from cpssl_lite.data.gallery import wells_of
+from cpssl_lite.data.gallery import label_profiles, wells_of
 from cpssl_lite.data.manifests import list_manifests, load_manifest
 
 GOOD = {
@@ -129,6 +129,21 @@ def test_indexes_are_checked_as_well(folder, what):
     with pytest.raises(InputError, match=words) as caught:
         index_of(manifest)
     assert "\n" not in str(caught.value)
+
+
+def test_profiles_of_plates_that_differ_in_case_keep_apart(tmp_path):
+    rows, wells = [], []
+    for batch, plate in (("b1", "P1"), ("b1", "p1"), ("b2", "P1"), ("b1", "Q")):
+        path = f"{batch}-{plate}-{len(rows)}.parquet"
+        pd.DataFrame({"Metadata_Well": ["A01"], "Cells_A": [len(rows)]}).to_parquet(tmp_path / path)
+        key = {"Metadata_Source": "s", "Metadata_Batch": batch, "Metadata_Plate": plate}
+        rows.append({**key, "path": path})
+        wells.append({**key, "Metadata_Well": "A01"})
+    out = label_profiles(pd.DataFrame(rows), pd.DataFrame(wells), tmp_path)
+    files = sorted(out.glob("*.parquet"))
+    assert len({file.name.casefold() for file in files}) == 4
+    assert sorted(pd.read_parquet(file)["Cells_A"][0] for file in files) == [0, 1, 2, 3]
+    assert (out / "s-Q.parquet").is_file()
 
 
 @pytest.mark.parametrize("column", ["Metadata_Source", "Metadata_Batch", "Metadata_Plate"])

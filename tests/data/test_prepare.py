@@ -251,6 +251,26 @@ def test_names_that_become_the_same_file(screen, tmp_path):
         prepare(screen, tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    "names", [("P1", "p1"), ("a b", "a_b"), ("BR/01", "br:01"), ("ÄX", "öx"), ("..P", "P")]
+)
+def test_plates_keep_apart_where_case_does_not_count(screen, tmp_path, names):
+    table = pd.read_csv(screen).iloc[[0, 2]].assign(Metadata_Plate=names)
+    table.to_csv(screen, index=False)
+    made = pd.read_parquet(prepare(screen, tmp_path / "out", workers=1))
+    assert made["Metadata_Plate"].tolist() == list(names)
+    assert made["FileName_Merged"].str.casefold().nunique() == 2
+    folders = made["FileName_Merged"].map(lambda file: file.split("/")[1].casefold())
+    assert folders.nunique() == 2
+
+
+def test_wells_that_differ_in_case_only_are_refused(screen, tmp_path):
+    table = pd.read_csv(screen).iloc[:2].assign(Metadata_Well=["xA", "xa"])
+    table.to_csv(screen, index=False)
+    with pytest.raises(InputError, match="rows 1 and 2 would both be written to"):
+        prepare(screen, tmp_path / "out")
+
+
 @pytest.mark.parametrize("column", ["Metadata_Plate", "Metadata_Source"])
 def test_plates_whose_folders_would_be_one(screen, tmp_path, column):
     table = pd.read_csv(screen).iloc[[0, 2]].assign(Metadata_Plate="P")
