@@ -23,6 +23,8 @@ def roles(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that name the columns of a table that has other names than ours."""
     for name, what in [
         ("control", "negative controls: a column with negcon in it, or COLUMN=VALUE"),
+        ("time", "time; each is then a perturbation of its own"),
+        ("dose", "dose; each is then a perturbation of its own"),
         ("source", "laboratory"),
         ("well", "position on the plate"),
         ("plate", "plate"),

@@ -24,6 +24,7 @@ from cpssl_lite.profiles.table import (
 log = logging.getLogger(__name__)
 
 CONVENTIONS = ("paper", "released")
+DOSES = r"(?i)dose|conc(entration)?($|_)|mmoles|micromolar|(^|_)(time|hours|timepoint)($|_)"
 
 
 def evaluate(
@@ -72,6 +73,7 @@ def evaluate(
         `profile_matrix`.
     """
     wells = treated_wells(table, convention)
+    _say_doses(wells)
     if convention == "paper":  # nulls are drawn by row; the released code takes them as they come
         wells = wells.sort_values(
             [c for c in (*WELL_KEY, "Metadata_Perturbation") if c in wells], kind="stable"
@@ -192,6 +194,19 @@ def compare(
             f"{name}_n": int(np.count_nonzero(~np.isnan(x - y))),
         }
     return result
+
+
+def _say_doses(wells: pd.DataFrame) -> None:
+    """One line if wells of a perturbation differ in dose or time: they count as one."""
+    for column in map(str, wells.filter(regex=DOSES)):
+        given = wells[wells[column].astype(str) != ""]
+        several = given.groupby("Metadata_Perturbation")[column].nunique()
+        if (several > 1).any():
+            log.warning(
+                "%s: %d perturbations have several values (%s: %d) and count as one each; "
+                "--dose or --time %s makes each its own",
+                *(column, (several > 1).sum(), several.idxmax(), several.max(), column),
+            )
 
 
 def treated_wells(table: pd.DataFrame, convention: str = "paper") -> pd.DataFrame:

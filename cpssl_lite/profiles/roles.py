@@ -30,12 +30,16 @@ def assign_roles(
     perturbation: str | None = None,
     label: str | None = None,
     control: str | None = None,
+    dose: str | None = None,
+    time: str | None = None,
 ) -> pd.DataFrame:
     """Say which column of a profile table plays which part.
 
     Each value is the name of a column, as it is in the table or in the file it came from
     (``Metadata_GeneGroup`` or ``gene_group``). `control` is a column with ``negcon`` in it, or
-    ``COLUMN=VALUE``. `label` keeps its name; pass the same one to `evaluate`.
+    ``COLUMN=VALUE``. With `dose` or `time` each dose (time) of a perturbation is a perturbation
+    of its own (``c1 | 0.5``), but not of a negative control. `label` keeps its name; pass the
+    same one to `evaluate`.
 
     Returns
     -------
@@ -81,6 +85,16 @@ def assign_roles(
         new["Metadata_Control"] = known.replace("negcon", "").mask(named, "negcon")
     elif perturbation:
         new["Metadata_Control"] = known.mask(known == "", dmso)
+    if dose or time:
+        require(table.assign(**new), "Metadata_Perturbation")
+        treatment = table.assign(**new)["Metadata_Perturbation"]
+        treated = new.get("Metadata_Control", known) != "negcon"
+        for column in [name for name in (dose, time) if name]:
+            words = text_of(table[find_column(table, column)])
+            treatment = treatment.mask(
+                treated & (treatment != "") & (words != ""), treatment + " | " + words
+            )
+        new["Metadata_Perturbation"] = treatment
     if not new:
         return table
     head = [name for name in table.columns if name.startswith("Metadata_") and name not in new]
