@@ -5,7 +5,6 @@ null for each such pair serves every query that has them; where all placements o
 can be counted, p is exact.
 """
 
-from collections.abc import Callable
 from functools import lru_cache
 from math import comb
 from typing import NamedTuple
@@ -164,9 +163,16 @@ def group_evidence(
         return _draw(m, n, size, seed)
 
     for kind, members in sorted(kinds.items()):
-        m, n, _ = kind[0]
-        null = null_precisions(m, n, size, seed) if len(kind) == 1 else _mixed(kind, drawn)
-        p[members] = _beyond(null, average[members])
+        if len(kind) == 1:
+            m, n, _ = kind[0]
+            p[members] = _beyond(null_precisions(m, n, size, seed), average[members])
+            continue
+        mixed = np.zeros(size)
+        for part_m, part_n, weight in kind:
+            mixed += drawn(part_m, part_n) * (weight / sum(row[-1] for row in kind))
+        for group in members:  # hardly ever several: nothing to sort for
+            above = np.count_nonzero(mixed >= average[group] - TIE)
+            p[group] = (above + 1) / (size + 1)
     return Groups(average, normalised, p, queries, mean(np.asarray(positives, np.float64)))
 
 
@@ -215,14 +221,6 @@ def _beyond(null: tuple[np.ndarray, bool], observed: np.ndarray) -> np.ndarray:
     return above / len(values) if exact else (above + 1) / (len(values) + 1)
 
 
-def _mixed(
-    kind: tuple[tuple[int, ...], ...], drawn: Callable[[int, int], np.ndarray]
-) -> tuple[np.ndarray, bool]:
-    """Null of a mean over queries with different numbers: (positives, total, queries) each."""
-    total = sum(count * drawn(m, n) for m, n, count in kind)
-    return np.sort(total / sum(count for *_, count in kind)), False
-
-
 def _draw(positives: int, total: int, size: int, seed: int) -> np.ndarray:
     """Average precisions (size,) of random placements."""
     rng = np.random.default_rng([seed, positives, total])
@@ -248,10 +246,17 @@ def _placed(random: np.ndarray, total: int, values: np.ndarray, first: int, last
                 pick = top
             taken[pick] = i
             place[k] = pick
-        place.sort()
         value = 0.0
-        for k in range(m):
-            value += (k + 1) / (place[k] + 1)
+        if total < 16 * m:  # looking at every place is faster than sorting
+            k = 0
+            for j in range(total):
+                if taken[j] == i:
+                    k += 1
+                    value += k / (j + 1)
+        else:
+            place.sort()
+            for k in range(m):
+                value += (k + 1) / (place[k] + 1)
         values[i] = value / m
 
 
