@@ -74,7 +74,9 @@ def normalize(
     """Normalise well profiles by the steps of --method.
 
     Steps: sphere (ZCA-cor on all negative controls), mad_robustize (per plate, on all wells),
-    standardize (per plate, on its negative controls); joined by +; or none. A step per plate may
+    standardize (per plate, on its negative controls), inverse_normal (per plate, on all wells),
+    pca (standardised per plate; 98% of the variance), tvn (per batch, on negative controls),
+    well_position (its mean over plates subtracted); joined by +; or none. A step per plate may
     end in @all or @negcon, the wells it is fitted on. Before each step, features that do not
     vary are left out. Several tables are read as one.
 

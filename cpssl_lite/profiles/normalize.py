@@ -6,13 +6,13 @@ plate a well is on; `normalize` does it for a table.
 """
 
 import logging
-from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 from scipy.linalg import eigh, svd
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.profiles import steps as more
 from cpssl_lite.profiles.roles import say_nameless
 from cpssl_lite.profiles.table import feature_columns, profile_matrix, require, some
 
@@ -20,7 +20,8 @@ log = logging.getLogger(__name__)
 
 EPSILON = 1e-6
 MAD_TO_SD = 1.4826  # rounded as in the paper; the MAD of a normal variable is sd / this
-STEPS = ("sphere", "mad_robustize", "standardize")
+PER_PLATE = ("mad_robustize", "standardize", "inverse_normal")
+STEPS = ("sphere", *PER_PLATE, "pca", "tvn", "well_position")
 WELLS = ("all", "negcon")
 
 
@@ -139,7 +140,7 @@ def mad_robustize(
         A plate without reference wells.
     """
     out = np.empty(profiles.shape)
-    for name, rows, fit in _by_plate(plates, reference):
+    for name, rows, fit in more.by_plate(plates, reference):
         # Medians along the fast axis: several times faster than down the columns.
         here = np.ascontiguousarray(profiles[rows].T, dtype=np.float64)  # (d, wells of plate)
         base = here if fit.all() else here[:, fit]
@@ -164,7 +165,7 @@ def standardize(
     the reference wells of a plate is only centred there.
     """
     out = np.empty(profiles.shape)
-    for _, rows, fit in _by_plate(plates, reference):
+    for _, rows, fit in more.by_plate(plates, reference):
         here = profiles[rows].astype(np.float64)
         scale = here[fit].std(axis=0)
         # A constant can have a standard deviation of rounding errors.
@@ -185,9 +186,11 @@ def normalize(
     method : str
         Steps joined by ``+``, done from left to right: ``sphere`` (negative controls of the
         whole table), ``mad_robustize`` (per plate, all wells that have a perturbation name),
-        ``standardize`` (per plate, its negative controls); or ``none``. A step per plate can be
-        told its wells: ``mad_robustize@negcon``, ``standardize@all``. Before each step the
-        features that do not vary are dropped, as in the released code.
+        ``standardize`` (per plate, its negative controls), ``inverse_normal`` (per plate, all),
+        ``pca`` (standardised per plate), ``tvn`` (per batch, negative controls),
+        ``well_position``; or ``none``. A step per plate can be told its wells:
+        ``mad_robustize@negcon``, ``standardize@all``. Before each step the features that do not
+        vary are dropped, as in the released code; components are named ``emb_0000``, ...
     epsilon : float
         For `sphere`.
 
@@ -212,23 +215,37 @@ def normalize(
     controls = _text(head, "Metadata_Control") == "negcon"
     for step in steps:
         name, _, wells = step.partition("@")
-        wells = wells or ("all" if name == "mad_robustize" else "negcon")
+        wells = wells or ("negcon" if name in ("sphere", "standardize", "tvn") else "all")
         if wells == "negcon":
             require(table, "Metadata_Control")
         if name != "sphere":
-            require(table, "Metadata_Plate")
+            needed = {"tvn": "Batch", "well_position": "Well"}.get(name, "Plate")
+            require(table, f"Metadata_{needed}")
         keep = variance_filter(values, controls)
         groups = f"{(~controls).sum()} treated and among {controls.sum()} control wells"
         values, features = _keep(values, features, keep, f"variance above 1e-5 among {groups}")
+        named = _text(head, "Metadata_Perturbation") != ""
         if name == "sphere":
             values = sphere(values, controls, epsilon)
+        elif name == "well_position":
+            more.say_who_stays(head)
+            values = more.well_position(values, _text(head, "Metadata_Well").astype(str), named)
+        elif name in ("pca", "tvn"):
+            if name == "pca":
+                values = more.pca(values, plate_names(head), named)
+            else:
+                batch = plate_names(head.drop(columns="Metadata_Plate", errors="ignore"))
+                values = more.tvn(values, controls, batch)
+            features = np.array([f"emb_{i:04d}" for i in range(values.shape[1])])
+        if name not in PER_PLATE:
             continue
         reference = controls
         if wells == "all":
-            reference = _text(head, "Metadata_Perturbation") != ""
+            reference = named
             say_nameless(head, ~reference, f"are not fitted on in {name}")
-        per_plate = standardize if name == "standardize" else mad_robustize
-        values = per_plate(values, plate_names(head), reference)
+        per_plate = {"mad_robustize": mad_robustize, "standardize": standardize}
+        fit = per_plate.get(name, more.inverse_normal)
+        values = fit(values, plate_names(head), reference)
         spread = ~np.isnan(values).any(axis=0)
         if not spread.all():
             log.warning(
@@ -253,7 +270,7 @@ def parse_method(method: str) -> list[str]:
     steps = [step.strip() for step in known.split("+")]
     if steps == ["none"]:
         return []
-    allowed = {*STEPS, *(f"{step}@{wells}" for step in STEPS[1:] for wells in WELLS)}
+    allowed = {*STEPS, *(f"{step}@{wells}" for step in PER_PLATE for wells in WELLS)}
     for step in steps:
         if step not in allowed:
             raise InputError(
@@ -280,19 +297,3 @@ def _keep(
     if not keep.any():
         raise InputError(f"none of the {len(features)} features has {what}; nothing is left")
     return (values, features) if keep.all() else (values[:, keep], features[keep])
-
-
-def _by_plate(
-    plates: np.ndarray, reference: np.ndarray | None
-) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Per plate: its name, its rows, and which of these rows are reference wells."""
-    names, codes = np.unique(plates, return_inverse=True)
-    for code, name in enumerate(names):
-        rows = np.flatnonzero(codes == code)
-        fit = np.ones(len(rows), dtype=bool) if reference is None else reference[rows]
-        if not fit.any():
-            raise InputError(
-                f"plate {name} has no reference wells (negative controls, or those with a "
-                f"perturbation name) among its {len(rows)}; leave it out"
-            )
-        yield str(name), rows, fit
