@@ -48,6 +48,7 @@ import yaml
 from IPython.display import Markdown
 
 from cpssl_lite.book import claims, provenance
+from cpssl_lite.book.evidence import METADATA_TABLES
 from cpssl_lite.book.figures import WIDTH, composite, show_image, style, tag
 from cpssl_lite.book.html import markdown, table
 from cpssl_lite.data.fetch import index_of, locate
@@ -386,7 +387,7 @@ for claim, key in {
     "target2-images": ("Target2", "images"),
     "target2-replicates": ("Target2", "plates (replicates of a compound)"),
 }.items():
-    display(claims.record(f"count-{claim}", derived[key], "JUMP metadata"))
+    display(claims.record(f"count-{claim}", derived[key], METADATA_TABLES))
 claims.show_claims(chapter="data")
 
 # %% [markdown]

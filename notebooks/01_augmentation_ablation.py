@@ -71,6 +71,7 @@ import yaml
 
 from cpssl_lite import __version__
 from cpssl_lite.book import claims, provenance
+from cpssl_lite.book.evidence import of_training
 from cpssl_lite.book.digest import data_digest
 from cpssl_lite.book.figures import WIDTH, color, show_image, style, tag
 from cpssl_lite.book.html import table as html_table
@@ -498,9 +499,15 @@ html_table(
 # %% tags=["hide-input"]
 def note(claim, value):
     """Record what was measured for a claim."""
-    display(claims.record(claim, value, data_kind, seeds=len(seeds)))
+    display(claims.record(claim, value, evidence, seeds=len(seeds)))
 
 
+evidence = of_training(
+    images,
+    read_image_table(train_table),
+    recipe["architecture"],
+    data_kind,
+)
 single = [name for name in others if name in conditions]
 rest = [name for name in others if f"Color + {name}" in conditions]
 rest = [name for name in rest if name != "Resize"]

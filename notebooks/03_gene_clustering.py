@@ -125,8 +125,8 @@ tables = {
 }
 
 names = list(tables)
-first = next((n for n in names if n.startswith("DINO")), names[0])
-measured_one = next((n for n in names if n.startswith("CellProfiler")), first)
+first = features.find("DINO") or names[0]
+measured_one = features.measured() or first
 reference, others = reference or measured_one, [n for n in names if n != first]
 compared = compared or (
     measured_one if measured_one != first else (others or [first])[0]
@@ -278,7 +278,7 @@ for axis, title, what, (x, y) in [
             markersize=9,
             label=name,
         )
-        if name == measured_one and name.startswith("CellProfiler"):
+        if name == features.measured():
             line = {"color": color(name), "ls": ":", "lw": 1.2, "zorder": 0}
             axis.axvline(row[x], **line)
             axis.axhline(row[y], **line)
@@ -563,19 +563,12 @@ html_table(
 
 def note(claim, value):
     """Record what was measured for a claim, if these data define it."""
-    if np.isfinite(value):
-        display(claims.record(claim, value, data_kind))
+    if np.isfinite(pd.Series(value)).all():
+        display(claims.record(claim, value, evidence))
 
 
-dino = next((n for n in features.raw if n.startswith("DINO")), None)
-cellprofiler = next(
-    (
-        n
-        for n in features.raw
-        if n.startswith("CellProfiler") and not n.startswith("CellProfiler-st")
-    ),
-    None,
-)
+evidence = features.evidence(convention)
+dino, cellprofiler = features.find("DINO"), features.find("CellProfiler")
 if dino:
     chance = results.loc[["Random features", "Shuffled labels"], "label_map"]
     note("genes-above-chance", results.loc[dino, "label_map"] - chance.max())
@@ -601,7 +594,8 @@ if dino and cellprofiler:
     note("genes-map", gain["perturbation_map"])
     note("genes-nsb", gain["perturbation_acc_nsb"])
     note("gene-family-map", gain["label_map"])
-    note("gene-family-map-p", test["label_map_p"])
+    parts = {k: test[f"label_map_{k}"] for k in ("p", "difference")}
+    note("gene-family-map-p", parts)
     note("gene-family-nsbp", gain["label_acc_nsbp"])
     best = {n: curves[n].f1.max() for n in (dino, cellprofiler)}
     note("gene-family-f1", best[dino] - best[cellprofiler])

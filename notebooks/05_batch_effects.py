@@ -120,11 +120,12 @@ features = load_features(
 raw, tables = features.raw, features.normalized()
 as_given = set(features.methods.values()) == {"none"}
 
-first = next(iter(tables))
+first = features.find("DINO") or next(iter(tables))
+handmade = features.measured()
 # The other one that is drawn beside it: what the paper compared with, or no training.
-other = [n for n in tables if n.startswith("CellProfiler") and n != first]
-other += [n for n in ("Random weights", *list(tables)[1:]) if n in tables]
-shown = list(dict.fromkeys([first, *other[:1]]))
+baselines = [n for n, t in features.types.items() if t.kind == "baseline"]
+other = [n for n in (handmade, *baselines, *tables) if n and n != first]
+shown = [first, *other[:1]]
 
 simulated, data_kind = features.simulated, features.data_kind
 
@@ -225,10 +226,9 @@ def f1_of_labels(name):
 
 chosen = []
 if column:
-    judges = [n for n in tables if n != "Random weights"]
-    handmade = [n for n in tables if n.startswith("CellProfiler")]
-    if handmade and "DINO" in tables:  # the paper's two
-        judges = ["DINO", handmade[0]]
+    judges = [n for n in tables if n not in baselines]
+    if handmade and features.find("DINO"):  # the paper's two
+        judges = [features.find("DINO"), handmade]
     f1 = pd.DataFrame({name: f1_of_labels(name) for name in judges})
     best = f1.mean(axis=1).sort_values(ascending=False, kind="stable")
     chosen = list(best.index[:20])
@@ -368,7 +368,7 @@ def renamed(groups, treatments):
 
 
 found_effects, chance = {}, {}
-model = next((n for n in tables if n.startswith("CellProfiler")), first)
+model = handmade or first
 for factor in groupings:
     for name, (matrix, known, graph) in cosine.items():
         groups = known[factor].to_numpy()
@@ -485,7 +485,7 @@ html_table(
 # %% [markdown]
 # How to read it: a silhouette of 0 says that a well is as near to another batch as to its own. LISI
 # runs from 1 (all neighbours of one batch) to the number of batches. Connectivity grows with k
-# whatever the batches do, and the shuffled clusters lie below any real screen, because their
+# whatever the batches do, and the shuffled clusters can lie below a screen without any effect, as their
 # neighbourhoods cannot leave a cluster: compare with the shuffled names.
 #
 # Choices that the text leaves open, and what is taken here: edges have no direction (two wells are
@@ -814,11 +814,12 @@ html_table(
 # %% tags=["hide-input"]
 def note(claim, value):
     """Record what was measured for a claim, if these data define it."""
-    if np.isfinite(value):
-        display(claims.record(claim, value, data_kind))
+    if np.isfinite(pd.Series(value)).all():
+        display(claims.record(claim, value, evidence))
 
 
-dino = next((n for n in tables if n.startswith("DINO")), None)
+evidence = features.evidence("paper")  # the code has none of these metrics
+dino, cellprofiler = features.find("DINO"), features.find("CellProfiler")
 if dino and counted:
     note("batch-cell-count", with_count[dino, "controls"][-1])
 if dino and (dino, "controls") in apart:
@@ -828,6 +829,9 @@ if dino and "batch" in groupings:
     stage = "raw" if (dino, "raw") in corrected else "normalised"
     before, after = corrected[dino, stage]
     note("batch-harmony", after["lisi"] - before["lisi"])
+if simulated and dino and not as_given and "batch" in groupings:
+    share = [audits[s].loc["batch", dino] for s in stages]
+    note("drawn-batches", share[1] / share[0])
 
 
 def by_target(name, targets):
@@ -852,11 +856,11 @@ if dino and len(chosen) > 1:
         by_chance.append(silhouette(at, names, "euclidean").mean())
     note("batch-targets-group", seen - np.mean(by_chance))
 SIX = ["KRAS", "AKT1", "DNMT3A", "TGFBR1", "CDK2", "CDK7"]
-if dino and "CellProfiler" in tables:
+if dino and cellprofiler:
     for factor in groupings:
         end = "-source" if factor == "source" else "-dino-cellprofiler"
         seen, felt = [], []
-        for name in (dino, "CellProfiler"):
+        for name in (dino, cellprofiler):
             on_map = silhouette(maps[name], heads[name][factor], "euclidean")
             seen.append(on_map.mean())
             felt.append(found_effects[factor, name]["silhouette"].mean())
@@ -864,7 +868,7 @@ if dino and "CellProfiler" in tables:
         note(f"batch-features{end}", felt[0] - felt[1])
     if column and set(SIX) <= set(matrices[dino][0][column]):
         ahead = pd.Series(0.0, SIX)
-        for name, sign in ((dino, 1), ("CellProfiler", -1)):
+        for name, sign in ((dino, 1), (cellprofiler, -1)):
             at, known = by_target(name, best.index)
             score = silhouette(at, known["target"], "euclidean")
             means = pd.Series(score).groupby(known["target"].to_numpy()).mean()

@@ -95,7 +95,8 @@ first = next(iter(raw))
 raw["Random features"] = random_features(
     raw[first], np.random.default_rng(seed)
 )
-kinds = features.kinds | {"Random features": "learned"}
+kinds = {name: one.kind for name, one in features.types.items()}
+kinds["Random features"] = "baseline"
 
 label_name = label_column(raw[first], label or None)
 what = (label_name or "label").removeprefix("Metadata_").replace("_", " ")
@@ -277,16 +278,18 @@ for name, wells in raw.items():
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-selection", "caption": "Features left (small numbers) and perturbation mAP after selection by correlation, everything MAD-robustized. Leftmost: all features but measured and transferred ones beyond 500."}, "image": {"alt": "Lines of perturbation mAP, one for each feature type, over the correlation threshold of feature selection."}}
 figure, axis = plt.subplots(figsize=(WIDTH, 3.8))
+told = {n for n in raw if kinds[n] in ("measured", "transferred")}
+told |= {features.find("DINO")}
 for name in plain:
     numbers = [chosen[name, threshold] for threshold in thresholds]
     values = [number[1] for number in numbers]
     axis.plot(values, "o-", color=color(name), markersize=4, label=name)
-    if name.startswith(("CellProfiler", "ImageNet", "Transfer", "DINO")):
+    if name in told:
         for place, number in enumerate(numbers):
             axis.annotate(
                 f"{number[0]}",
                 (place, values[place]),
-                (0, -11 if name.startswith(("ImageNet", "Transfer")) else 5),
+                (0, -11 if kinds[name] == "transferred" else 5),
                 textcoords="offset points",
                 ha="center",
                 fontsize=7,
@@ -315,11 +318,14 @@ def lead(names, way):
     return means[way] - means.drop(way).max()
 
 
-def rows_of(*starts):
-    """Feature types by name; what only resembles CellProfiler is not it."""
-    return [n for n in raw for s in starts if re.match(rf"{s}\b(?!-style)", n)]
+def rows_of(*roles):
+    """The feature types that fill all of the roles, or none."""
+    found = [features.find(role) for role in roles]
+    return [] if None in found else found
 
 
+# Tables that somebody has normalised already say nothing here.
+evidence = features.evidence(convention, raw=True)
 for claim, names, way in [
     (
         "sphere-mad-ssl",
@@ -330,7 +336,7 @@ for claim, names, way in [
     ("mad-cellprofiler", rows_of("CellProfiler"), "mad_robustize"),
 ]:
     if names and np.isfinite(lead(names, way)):
-        display(claims.record(claim, lead(names, way), data_kind))
+        display(claims.record(claim, lead(names, way), evidence))
 claims.show_claims(chapter="postprocessing")
 
 # %% [markdown]

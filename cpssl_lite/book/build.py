@@ -16,6 +16,7 @@ import yaml
 from cpssl_lite.base.errors import InputError, StepFailed
 from cpssl_lite.book.claims import load_claims
 from cpssl_lite.book.crate import write_crate
+from cpssl_lite.book.drawn import load_expected
 from cpssl_lite.book.front import add_dark_figures, add_front
 from cpssl_lite.book.notices import write_notice
 from cpssl_lite.book.pages import check_executed, check_html
@@ -132,12 +133,13 @@ def build(
         log.info("%s: nothing to render", out)
         return out / "index.html"
     claims = load_claims(root / "book" / "claims.yml")
+    expected = load_expected(root / "book" / "drawn.yml")
     pages = [read_page(path) for path in in_order]
     with _staged(root, in_order, out) as stage:
         others = stage_runs(stage, shown)
-        add_front(stage, pages, claims, _repository(root))
+        add_front(stage, pages, claims, expected, _repository(root))
         add_dark_figures(stage, [*pages, *others])
-        fill_scorecard(stage, claims, [*pages, *others])
+        fill_scorecard(stage, claims, expected, [*pages, *others])
         for name, message in failed.items():
             write_notice(stage, find_notebook(name, root), message)
         # Every warning is an error, but references into a chapter that is not there.
@@ -239,7 +241,7 @@ def _staged(root: Path, executed: Sequence[Path], out: Path) -> Iterator[Path]:
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".book-", dir=out.parent) as scratch:
         stage = Path(scratch) / "book"
-        leave = shutil.ignore_patterns("executed", "_build", "claims.yml")
+        leave = shutil.ignore_patterns("executed", "_build", "claims.yml", "drawn.yml")
         shutil.copytree(root / "book", stage, ignore=leave)
         (stage / CHAPTERS).mkdir(exist_ok=True)
         for path in executed:

@@ -9,14 +9,19 @@ from typing import Any
 import yaml
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.book.drawn import drawn_table, load_expected
+from cpssl_lite.book.evidence import DATA, Evidence
 from cpssl_lite.book.html import Html, cell, table
 from cpssl_lite.book.provenance import current_run
-from cpssl_lite.book.rules import UNTESTABLE, check_rule, judge
+from cpssl_lite.book.rules import SHOWN, UNTESTABLE, check_rule, judge
 from cpssl_lite.book.where import find_root
+from cpssl_lite.book.wording import badge, number
 
 MIME = "application/vnd.cpssl.claim+json"
 FIELDS = ("id", "where", "sentence", "metric", "paper_value", "judge", "testable_on")
 UNCHECKABLE = ("id", "where", "sentence", "reason")
+UNJUDGED = ("id", "where", "sentence", "metric", "paper_value", "no_verdict")
+CONVENTIONS = ("paper", "released")
 
 # What `record` was told in this kernel, so that a chapter's table can show it.
 _recorded: dict[str, "Measured"] = {}
@@ -32,10 +37,13 @@ class Claim:
     metric: str = ""
     paper_value: Any = None
     judge: dict[str, Any] = field(default_factory=dict)
-    testable_on: tuple[str, ...] = ()
+    testable_on: tuple[str, ...] = ()  # data sets, by the names of `known`
+    features: tuple[str, ...] = (DATA,)  # roles that must be filled by the paper's own features
+    convention: str = ""  # which one made the paper's number; "" where it depends on none
     unit: str = ""
     chapter: str = ""  # notebook that measures it, without its number
     reason: str = ""  # why nobody can check it from public files
+    no_verdict: str = ""  # why a number beside the paper's does not judge it
 
 
 @dataclass(frozen=True)
@@ -44,9 +52,12 @@ class Measured:
 
     id: str
     value: Any
-    data: str
+    data: str  # what pages call it
     notebook: str = ""
     detail: dict[str, Any] = field(default_factory=dict)
+    known: dict[str, str] = field(default_factory=dict)  # see `Evidence`
+    unfit: dict[str, str] = field(default_factory=dict)
+    convention: str = ""
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
         """Travel inside the executed notebook, and leave an anchor that the scorecard links."""
@@ -72,8 +83,12 @@ def load_claims(path: str | Path | None = None) -> dict[str, Claim]:
         {kind: order, margin: 0.01}       the paper's order, best first; nearer is a tie
         {kind: values, absolute: {AUC: 0.02, F1: 0.04}, neutral: {AUC: 0.5}}
                                           several numbers at once, a row of a table
+        {kind: test, threshold: 0.05, difference: above}
+                                          p below or above the threshold (paper_value), and the
+                                          tested difference on its side
 
-    An entry with a ``reason`` has no rule: nobody can check it from public files.
+    An entry with a ``reason`` has no rule: nobody can check it from public files. One with
+    ``no_verdict`` has a number, shown beside the paper's, which cannot judge it.
 
     Raises
     ------
@@ -86,12 +101,17 @@ def load_claims(path: str | Path | None = None) -> dict[str, Claim]:
     except (OSError, yaml.YAMLError) as error:
         raise InputError(f"{path}: claims cannot be read ({str(error).splitlines()[0]})") from error
     claims: dict[str, Claim] = {}
-    for number, entry in enumerate(entries, 1):
-        where = f"{path.name}: claim {number}"
+    for position, entry in enumerate(entries, 1):
+        where = f"{path.name}: claim {position}"
         if not isinstance(entry, Mapping):
             raise InputError(f"{where} must be a mapping, got {entry!r}")
         where += f" ({entry.get('id', 'no id')})"
-        needed, more = (UNCHECKABLE, ()) if "reason" in entry else (FIELDS, ("unit",))
+        needed: tuple[str, ...] = FIELDS
+        more: tuple[str, ...] = ("unit", "features", "convention")
+        if "reason" in entry:
+            needed, more = UNCHECKABLE, ()
+        elif "no_verdict" in entry:
+            needed, more = UNJUDGED, ("unit",)
         missing = [name for name in needed if name not in entry]
         unknown = [name for name in entry if name not in (*needed, *more, "chapter")]
         if missing or unknown:
@@ -100,15 +120,19 @@ def load_claims(path: str | Path | None = None) -> dict[str, Claim]:
             raise InputError(f"{where}: id is there twice")
         if "judge" in entry:
             check_rule(entry["judge"], entry["paper_value"], where)
-        testable = tuple(map(str, entry.get("testable_on", ())))
-        claims[entry["id"]] = Claim(**{**entry, "testable_on": testable})
+        if entry.get("convention", "paper") not in CONVENTIONS:
+            raise InputError(f"{where}: convention must be one of {', '.join(CONVENTIONS)}")
+        lists = {
+            key: tuple(map(str, entry[key])) for key in ("testable_on", "features") if key in entry
+        }
+        claims[entry["id"]] = Claim(**{**entry, **lists})
     return claims
 
 
 def record(
     id: str,
     value: float | Mapping[str, float],
-    data: str = "simulated",
+    evidence: Evidence | None = None,
     claims: Mapping[str, Claim] | None = None,
     **detail: object,
 ) -> Measured:
@@ -117,11 +141,11 @@ def record(
     Parameters
     ----------
     id
-        The claim's id in ``book/claims.yml``.
+        The claim's id in ``book/claims.yml``, or that of an entry of ``book/drawn.yml``.
     value
-        A number, or for an order or several values the number of every name.
-    data
-        What it was measured on: ``simulated``, or the name of the real data set.
+        A number, or for an order, a test or several values the number of every name.
+    evidence
+        What it rests on [default: drawn data, which test nothing that the paper says].
     claims
         Other claims than ``book/claims.yml``.
     **detail
@@ -133,9 +157,9 @@ def record(
         An unknown id, or a number that is not finite.
     """
     known = load_claims() if claims is None else claims
-    if id not in known:
+    if id not in known and id not in load_expected():
         raise InputError(f"claims.yml: no claim {id}. There are: {', '.join(known)}")
-    if known[id].reason:
+    if id in known and known[id].reason:
         raise InputError(f"claim {id}: nobody can check it ({known[id].reason})")
     plain: float | dict[str, float]
     if isinstance(value, Mapping):
@@ -150,8 +174,14 @@ def record(
         name: item if isinstance(item, str | int | float | None) else str(item)
         for name, item in detail.items()
     }
+    on = evidence or Evidence()
+    # Only what this claim asks for: a page's evidence has more.
+    asked = known[id].features if id in known else ()
+    found, lacking = (
+        {k: v for k, v in part.items() if k in asked} for part in (on.known, on.unfit)
+    )
     notebook = current_run().get("notebook", "")
-    _recorded[id] = Measured(id, plain, data, notebook, text)
+    _recorded[id] = Measured(id, plain, on.shown, notebook, text, found, lacking, on.convention)
     return _recorded[id]
 
 
@@ -165,21 +195,48 @@ def read_recorded(cells: Iterable[Mapping[str, Any]]) -> dict[str, Measured]:
 def verdict(claim: Claim, measured: Measured | None) -> str:
     """One of `rules.VERDICTS`, computed from the claim's rule; nobody types it.
 
-    Data the claim does not list, a claim nobody measured and an order or a row with a name
-    missing are *not testable on this data*.
+    A claim nobody measured, or measured on anything but the data and the features that it is about
+    (`missing`), and an order or a row with a name missing are *not testable on this data*.
 
     Examples
     --------
     >>> rule = {"kind": "value", "relative": 0.1}
-    >>> claim = Claim("gain", "Fig. 2", "...", "mAP gain", 29.0, rule, ("simulated",))
-    >>> [verdict(claim, Measured("gain", v, "simulated")) for v in (27.0, 5.0, -5.0)]
+    >>> claim = Claim("gain", "Fig. 2", "...", "mAP gain", 29.0, rule, ("Target2",))
+    >>> on = {"known": {"data": "Target2"}}
+    >>> [verdict(claim, Measured("gain", v, "mine", **on)) for v in (27.0, 5.0, -5.0)]
     ['reproduced', 'direction holds', 'differs']
-    >>> verdict(claim, Measured("gain", 27.0, "something else"))
+    >>> verdict(claim, Measured("gain", 27.0, "Target2"))
     'not testable on this data'
     """
-    if measured is None or not {measured.data, "any"} & set(claim.testable_on):
+    if claim.no_verdict:
+        return SHOWN
+    if measured is None or missing(claim, measured):
         return UNTESTABLE
     return judge(claim.judge, claim.paper_value, measured.value, f"claim {claim.id}")
+
+
+def missing(claim: Claim, measured: Measured) -> str:
+    """What a measured number lacks to judge a claim; "" where nothing does."""
+    for role in claim.features:
+        there = measured.known.get(role)
+        if there is None:
+            return measured.unfit.get(role, "the data are drawn")
+        if there not in claim.testable_on:
+            return f"{role}: measured on {there}"
+    # A side of zero may be seen by either convention; a number belongs to the one that made it.
+    exact = claim.judge["kind"] in ("value", "values") and claim.convention
+    if exact and measured.convention and measured.convention != claim.convention:
+        return f"measured by the convention {measured.convention}"
+    return ""
+
+
+def needs(claim: Claim) -> str:
+    """What a claim is to be tested with, in words."""
+    if claim.reason or claim.no_verdict:
+        return "nobody can: " + (claim.reason or claim.no_verdict)
+    named = [role for role in claim.features if role != DATA]
+    what = f"{', '.join(named)} on " if named else ""
+    return what + ", ".join(claim.testable_on)
 
 
 def show_claims(
@@ -188,6 +245,8 @@ def show_claims(
     measured: Mapping[str, Measured] | None = None,
 ) -> Html:
     """Table of the paper's number beside this run's, for a chapter.
+
+    Below it, where the data are drawn, what should be seen on those (`drawn`).
 
     Parameters
     ----------
@@ -199,7 +258,7 @@ def show_claims(
     """
     known = load_claims() if claims is None else claims
     have = _recorded if measured is None else measured
-    shown = [known[id] for id in have]
+    shown = [known[id] for id in have if id in known]
     if chapter:
         shown = [c for c in known.values() if c.chapter == chapter and not c.reason]
     rows = []
@@ -211,37 +270,8 @@ def show_claims(
         where = Html(f"{cell(claim.sentence)} <small>{cell(claim.where)}</small>")
         rows.append((where, number(claim.paper_value, claim), run, badge(verdict(claim, got))))
     header = ("Claim", "Paper", "This run", "Verdict")
-    return table(header, rows, caption="The paper's numbers beside this run's", kind="cpssl-claims")
-
-
-def badge(status: str) -> Html:
-    """A verdict as its coloured label."""
-    return Html(f'<span class="cpssl-verdict cpssl-{status.split()[0]}">{cell(status)}</span>')
-
-
-def number(value: object, claim: Claim) -> str:
-    """The paper's or a run's value of a claim, as tables show it."""
-    if isinstance(value, Mapping):
-        parts = list(value.items())
-        if claim.judge.get("kind") == "values":  # as the paper's row; JSON has sorted them
-            parts = [(name, value[name]) for name in claim.paper_value if name in value]
-        if claim.judge.get("kind") == "order":
-            parts.sort(key=lambda item: -item[1])
-        return ", ".join(f"{name} {_short(part)}" for name, part in parts)
-    if isinstance(value, list):
-        return " > ".join(map(str, value))
-    if isinstance(value, str):  # above or below
-        return f"{value} {_short(claim.judge.get('neutral', 0))}"
-    gap = " " if claim.unit and claim.unit != "%" else ""
-    return f"{_short(value)}{gap}{claim.unit}"
-
-
-def _short(value: Any) -> str:
-    """Three digits, or all of a whole number.
-
-    Examples
-    --------
-    >>> _short(0.12345), _short(564272), _short(119.0)
-    ('0.123', '564,272', '119')
-    """
-    return f"{value:,.0f}" if value == int(value) else f"{value:.3g}"
+    first = table(
+        header, rows, caption="The paper's numbers beside this run's", kind="cpssl-claims"
+    )
+    expected = {id: e for id, e in load_expected().items() if e.chapter == chapter}
+    return Html(first + drawn_table(expected, have))

@@ -61,7 +61,7 @@ def code_digest(source: str, parameters: Mapping[str, Any], root: Path) -> str:
     parts = [source, json.dumps(parameters, sort_keys=True, default=str), str(libraries)]
     files = modules_used(source)
     if any(file.name == "claims.py" for file in files):
-        files.append(root / "book" / "claims.yml")
+        files += [root / "book" / "claims.yml", root / "book" / "drawn.yml"]
     if any(file.name == "manifests.py" for file in files):
         files += sorted((root / "data_manifests").glob("*.[cy]*"))  # CSV and YAML
     # By name and folder, not by place: a checkout that was moved is still unchanged.

@@ -7,7 +7,7 @@ profile tables, or from the authors' release.
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,9 @@ import numpy as np
 import pandas as pd
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.book.evidence import Evidence, find, gather
+from cpssl_lite.book.figures import architecture
+from cpssl_lite.book.kinds import HERE, FeatureType, best_method, type_of, type_of_card
 from cpssl_lite.data.simulate.layout import SCREENS
 from cpssl_lite.data.simulate.screen import simulate
 from cpssl_lite.images.table import read_image_table
@@ -30,7 +33,6 @@ from cpssl_lite.profiles.table import (
     assign_roles,
     feature_columns,
     read_profiles,
-    read_provenance,
 )
 
 log = logging.getLogger(__name__)
@@ -47,20 +49,48 @@ class Features:
 
     raw: dict[str, pd.DataFrame]  # as `read_profiles` returns them, roles assigned
     methods: dict[str, str]  # how each one is normalised
-    kinds: dict[str, str]  # what each one is: learned, transferred, measured, drawn
+    types: dict[str, FeatureType]  # what each one is, whatever it is called
     simulated: bool
     data_kind: str  # "simulated", or the name of the real data: what figures say
     made_from: dict[str, Any]  # data and checkpoints, for `provenance.show(**made_from)`
-    architectures: dict[str, str] = field(default_factory=dict)  # of networks run here
     image_table: Path | None = None  # None where profiles were given
     images: pd.DataFrame | None = None
 
     def normalized(self) -> dict[str, pd.DataFrame]:
         """Every feature type normalised in its way (`normalized`)."""
         return {
-            name: normalized(wells, self.kinds[name], self.methods[name])
+            name: normalized(wells, self.types[name].kind, self.methods[name])
             for name, wells in self.raw.items()
         }
+
+    def find(self, role: str) -> str | None:
+        """Name of the feature type that fills a role of `evidence.ROLES` best, if there is one."""
+        return find(self.types, role)
+
+    def measured(self) -> str | None:
+        """Name of CellProfiler's table, else of another one of measured features, if any."""
+        rest = (name for name, one in self.types.items() if one.kind == "measured")
+        return self.find("CellProfiler") or next(rest, None)
+
+    def shape(self, name: str) -> str:
+        """Which of `figures.ARCHITECTURES` made a feature type, or a chapter's own baseline."""
+        one = self.types.get(name)
+        if one is None:
+            return architecture(name)
+        fixed = {"measured": "segmentation", "drawn": "truth"}
+        nameless = "chance" if one.kind == "baseline" else "other"
+        return fixed.get(one.kind) or one.architecture or nameless
+
+    def evidence(self, convention: str = "", raw: bool = False) -> Evidence:
+        """What numbers from these features rest on (`gather`)."""
+        return gather(
+            self.raw,
+            self.types,
+            self.data_kind,
+            self.simulated,
+            convention=convention,
+            raw=raw,
+        )
 
 
 def load_features(
@@ -128,24 +158,23 @@ def load_features(
     else:
         tables = find_tables(profiles or {})
     images, table = None, None
-    cards: dict[str, str] = {}
     if tables:
         raw = {name: read_profiles(paths) for name, paths in tables.items()}
-        kinds = {name: kind_of(name, raw[name], paths[0]) for name, paths in tables.items()}
+        types = {name: type_of(paths, raw[name]) for name, paths in tables.items()}
         made_from: dict[str, Any] = {
             "data": {name: Path(paths[0]).parent for name, paths in tables.items()}
         }
     else:
         table, files = _image_table(data), _networks(checkpoints or {})
         images = read_image_table(table)
-        raw, cards, kinds = _extracted(images, table.parent / "profiles", files, transfer, seed)
+        raw, types = _extracted(images, table.parent / "profiles", files, transfer, seed)
         if measured:
             out = table.parent / "profiles" / f"{MEASURED}.parquet"
             raw[MEASURED] = read_profiles(cellprofiler_style(images, out))
-            kinds[MEASURED] = "measured"
+            types[MEASURED] = type_of([out], raw[MEASURED])
         truth = true_phenotype(table) if ceiling else None
         if truth is not None:
-            raw[CEILING], kinds[CEILING] = truth, "drawn"
+            raw[CEILING], types[CEILING] = truth, FeatureType("drawn", origin=HERE)
         made_from = {"data": table, "checkpoint": files}
     roles = {"perturbation": perturbation, "batch": batch, "label": label, "control": control}
     given = {role: column or None for role, column in roles.items()}
@@ -164,43 +193,16 @@ def load_features(
     return Features(
         raw=raw,
         methods={
-            name: method if method and kind != "drawn" else best_method(kind)
-            for name, kind in kinds.items()
+            name: method if method and one.kind != "drawn" else best_method(one.kind)
+            for name, one in types.items()
         },
-        kinds=kinds,
+        types=types,
         simulated=simulated,
         data_kind="simulated" if simulated else data_name,
         made_from=made_from,
-        architectures=cards,
         image_table=table,
         images=images,
     )
-
-
-def kind_of(name: str, wells: pd.DataFrame, path: str | Path = "") -> str:
-    """What the features of a table are: learned from cells, transferred or measured.
-
-    Names of measurements say so, and so does the network that a table of this project was
-    made with. Of other embeddings, such as the release's, only what they are called is known.
-    """
-    if re.match("Cells_|Nuclei_|Cytoplasm_", feature_columns(wells)[0]):
-        return "measured"
-    card = read_provenance(path).get("checkpoint") if path else None
-    if isinstance(card, dict):
-        return "transferred" if card.get("method") == "transfer" else "learned"
-    kinds = {"CellProfiler": "measured", "Transfer": "transferred", "ImageNet": "transferred"}
-    return next((kind for start, kind in kinds.items() if name.startswith(start)), "learned")
-
-
-def best_method(kind: str) -> str:
-    """Normalisation that the paper chose for a kind of features (Methods, Supplementary Fig. 2).
-
-    Examples
-    --------
-    >>> best_method("learned"), best_method("measured")
-    ('sphere+mad_robustize', 'mad_robustize')
-    """
-    return "sphere+mad_robustize" if kind == "learned" else "mad_robustize"
 
 
 def normalized(wells: pd.DataFrame, kind: str, method: str = "") -> pd.DataFrame:
@@ -267,8 +269,8 @@ def _extracted(
     files: Mapping[str, str | Path],
     transfer: str,
     seed: int,
-) -> tuple[dict[str, pd.DataFrame], dict[str, str], dict[str, str]]:
-    """Profiles, architectures and kinds by network; finished tables are kept in the folder."""
+) -> tuple[dict[str, pd.DataFrame], dict[str, FeatureType]]:
+    """Profiles by network and what they are; finished tables are kept in the folder."""
     networks = {name: load_encoder(path) for name, path in files.items()}
     for name, network in networks.items():
         for note in network.card.get("notes", []):
@@ -284,5 +286,4 @@ def _extracted(
             raise InputError(f"checkpoints: {name!r} and another name both give {out.name}")
         outs[out] = network
     raw = dict(zip(networks, map(read_profiles, extract_many(images, outs)), strict=True))
-    kinds = {name: kind_of(name, raw[name], out) for name, out in zip(raw, outs, strict=True)}
-    return raw, {name: n.card["architecture"] for name, n in networks.items()}, kinds
+    return raw, {name: type_of_card(network.card) for name, network in networks.items()}

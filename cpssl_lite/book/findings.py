@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from cpssl_lite.book import dark
-from cpssl_lite.book.claims import Claim, Measured
+from cpssl_lite.book.claims import Claim, Measured, verdict
 from cpssl_lite.book.figures import COLORS, WIDTH, style
+from cpssl_lite.book.rules import SHOWN, UNTESTABLE
 
 # What is compared, and the claims that hold it: DINO's and CellProfiler's number (and which
 # part of a row), or one claim that is a difference in percent, or a ratio.
@@ -50,8 +51,16 @@ def write_findings(
     for name, ids in FINDINGS.items():
         if all(id in claims for id in ids):
             known = [claims[id] for id in ids]
-            here = [measured[id].value if id in measured else None for id in ids]
-            kinds = {measured[id].data for id in ids if id in measured}
+            # Only what may stand beside the paper's number; what has no verdict says so.
+            beside = {
+                id: measured[id]
+                for id in ids
+                if id in measured and verdict(claims[id], measured[id]) != UNTESTABLE
+            }
+            here = [beside[id].value if id in beside else None for id in ids]
+            kinds = {beside[id].data for id in ids if id in beside}
+            if any(verdict(claims[id], beside[id]) == SHOWN for id in ids if id in beside):
+                kinds.add("no verdict on the paper's number")
             paper = relative(known, [claim.paper_value for claim in known])
             if paper is not None:
                 rows[name] = (paper, relative(known, here), ", ".join(sorted(kinds)))
@@ -71,8 +80,8 @@ def write_findings(
     ]
     caption = (
         "What the paper found on real plates: how well DINO's features do, as a multiple of "
-        "CellProfiler's (1: equal). Diamonds are the paper's numbers. Circles are this build's, "
-        f"where it measured both: {'; '.join(ours) or 'nowhere'}."
+        "CellProfiler's (1: equal). Diamonds are the paper's numbers. Circles are this build's: "
+        f"{'; '.join(ours) or 'none here'}."
     )
     alt = f"DINO as a multiple of CellProfiler in the paper: {told}"
     return f"```{{figure}} _made/findings.png\n:alt: {alt}\n\n{caption}\n```\n"

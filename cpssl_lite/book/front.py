@@ -11,11 +11,12 @@ from typing import Any
 import yaml
 
 from cpssl_lite.book import dark
-from cpssl_lite.book.claims import Claim, badge
+from cpssl_lite.book.claims import Claim
+from cpssl_lite.book.drawn import Expected
 from cpssl_lite.book.findings import write_findings
 from cpssl_lite.book.html import Html, cell, table
-from cpssl_lite.book.rules import UNTESTABLE
-from cpssl_lite.book.scorecard import Page, count_verdicts, judged
+from cpssl_lite.book.scorecard import Page, count_verdicts, judged, on_drawn, tested
+from cpssl_lite.book.wording import badge
 
 OVERVIEW = "fig-overview"  # the figure, of whatever notebook, that the first page shows
 WORDS_A_MINUTE = 200
@@ -27,7 +28,11 @@ NO_ADDRESS = (
 
 
 def add_front(
-    stage: Path, pages: Sequence[Page], claims: Mapping[str, Claim], repository: str = ""
+    stage: Path,
+    pages: Sequence[Page],
+    claims: Mapping[str, Claim],
+    expected: Mapping[str, Expected],
+    repository: str = "",
 ) -> None:
     """Write what ``index.md`` includes from ``_made/``, and a line under each chapter's title.
 
@@ -37,8 +42,8 @@ def add_front(
         The book's sources, about to be rendered.
     pages
         The book's own notebooks, in the order of the contents.
-    claims
-        Claims to judge.
+    claims, expected
+        Claims to judge, and what drawn data should show.
     repository
         Public address of the repository on GitHub, or "".
     """
@@ -49,7 +54,7 @@ def add_front(
     texts = {
         "findings": write_findings(made, stage / "_static" / "dark", claims, measured),
         "overview": _overview(stage, *overview[0]) if overview else "",
-        "scorecard": _scorecard(claims, pages),
+        "scorecard": _scorecard(claims, expected, pages),
         "chapters": _chapters(pages),
     }
     for name, text in texts.items():
@@ -111,19 +116,22 @@ def draw_card(target: Path, picture: Path) -> None:
     figure.savefig(target)
 
 
-def _scorecard(claims: Mapping[str, Claim], pages: Sequence[Page]) -> str:
+def _scorecard(
+    claims: Mapping[str, Claim], expected: Mapping[str, Expected], pages: Sequence[Page]
+) -> str:
     """Count the verdicts and show the claims that this build's data can test."""
     found = judged(claims, pages)
     rows = []
-    for claim, status, page, _ in found:
-        if page and status != UNTESTABLE:
+    for claim, status, page, _ in tested(found):
+        if page:
             link = f"chapters/{page.name}.html#claim-{claim.id}"
             text, where = cell(claim.sentence), cell(claim.where)
             sentence = Html(f'<a href="{cell(link)}">{text}</a> <small>{where}</small>')
             rows.append((sentence, badge(status)))
     header = ("Claim", "Verdict")
     shown = table(header, rows, "What this build's data can test", "cpssl-claims") if rows else ""
-    return f"<p>{count_verdicts(found)}</p>\n\n{shown}\n"
+    drawn = on_drawn(expected, pages)
+    return f"<p>{count_verdicts(claims, found)}</p>\n\n{shown}\n\n{drawn}\n"
 
 
 def _chapters(pages: Sequence[Page]) -> str:

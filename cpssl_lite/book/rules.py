@@ -10,13 +10,15 @@ REPRODUCED = "reproduced"
 DIRECTION = "direction holds"
 DIFFERS = "differs"
 UNTESTABLE = "not testable on this data"
-VERDICTS = (REPRODUCED, DIRECTION, DIFFERS, UNTESTABLE)
+SHOWN = "no verdict"  # a number beside the paper's that cannot judge it
+VERDICTS = (REPRODUCED, DIRECTION, DIFFERS, UNTESTABLE, SHOWN)
 
 KINDS = {
     "value": {"kind", "relative", "absolute", "neutral"},
     "direction": {"kind", "neutral"},
     "order": {"kind", "margin"},
     "values": {"kind", "absolute", "neutral"},
+    "test": {"kind", "threshold", "difference"},
 }
 # A figure shows which side of neutral it is on where the text gives no number.
 SIDES = {"above": 1.0, "below": -1.0}
@@ -36,7 +38,10 @@ def check_rule(judge: Any, paper: Any, where: str) -> None:
     if kind in ("value", "direction") and not isinstance(neutral, int | float):
         if kind == "direction" or neutral != "none":
             raise InputError(f"{where}: judge.neutral must be a number, got {neutral!r}")
-    if kind == "order":
+    if kind == "test":
+        fits = {str(paper), str(judge.get("difference"))} <= set(SIDES)
+        fits = fits and isinstance(judge.get("threshold"), int | float)
+    elif kind == "order":
         fits = isinstance(paper, list) and len(paper) > 1
     elif kind == "values":
         named = isinstance(paper, Mapping) and isinstance(judge.get("absolute"), Mapping)
@@ -48,6 +53,7 @@ def check_rule(judge: Any, paper: Any, where: str) -> None:
         wanted = {
             "order": "a list of names, best first",
             "values": "numbers by name, with a tolerance under absolute for each",
+            "test": "above or below, with the threshold of p and the side of the difference",
         }.get(kind, "a number")
         raise InputError(f"{where}: paper_value must be {wanted}, got {paper!r}")
 
@@ -59,7 +65,8 @@ def judge(rule: Mapping[str, Any], paper: Any, value: Any, where: str = "") -> s
     given; ``none`` for a count, which has no sides) is *direction holds*. direction: on the
     paper's side is *direction holds*. order: the same order with gaps of more than `margin` is
     *reproduced*, the same first place (not tied) *direction holds*. values: all within their
-    tolerance is *reproduced*, those with a `neutral` on the paper's side *direction holds*.
+    tolerance is *reproduced*, those with a `neutral` on the paper's side *direction holds*. test:
+    p on the paper's side of `threshold` and the difference on its own side is *direction holds*.
     Otherwise *differs*; an order or a row with a name missing is *not testable on this data*.
 
     Examples
@@ -69,6 +76,8 @@ def judge(rule: Mapping[str, Any], paper: Any, value: Any, where: str = "") -> s
     """
     if rule["kind"] == "order":
         return _judge_order(paper, value, float(rule.get("margin", 0.0)))
+    if rule["kind"] == "test":
+        return _judge_test(rule, paper, value, where)
     if rule["kind"] == "values":
         return _judge_values(paper, value, rule["absolute"], rule.get("neutral", {}))
     if isinstance(value, Mapping):
@@ -83,6 +92,14 @@ def judge(rule: Mapping[str, Any], paper: Any, value: Any, where: str = "") -> s
     side = SIDES[paper] if isinstance(paper, str) else paper - neutral
     same_side = (value - neutral) * side > 0
     return DIRECTION if same_side else DIFFERS
+
+
+def _judge_test(rule: Mapping[str, Any], paper: str, value: object, where: str) -> str:
+    if not isinstance(value, Mapping) or set(value) != {"p", "difference"}:
+        raise InputError(f"{where}: a test needs p and difference, got {value!r}")
+    same = (value["p"] - rule["threshold"]) * SIDES[paper] > 0
+    same = same and value["difference"] * SIDES[rule["difference"]] > 0
+    return DIRECTION if same else DIFFERS
 
 
 def _judge_order(paper: Sequence[str], value: object, margin: float) -> str:

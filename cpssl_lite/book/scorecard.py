@@ -10,9 +10,12 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from cpssl_lite.book.claims import Claim, Measured, badge, number, read_recorded, verdict
+from cpssl_lite.book.claims import Claim, Measured, missing, needs, read_recorded, verdict
+from cpssl_lite.book.drawn import Expected, drawn_table
+from cpssl_lite.book.evidence import DATA
 from cpssl_lite.book.html import Html, cell, markdown, table
-from cpssl_lite.book.rules import UNTESTABLE, VERDICTS
+from cpssl_lite.book.rules import SHOWN, UNTESTABLE, VERDICTS
+from cpssl_lite.book.wording import badge, number
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,12 @@ def stage_runs(stage: Path, runs: Sequence[Path]) -> list[Page]:
     return added
 
 
-def fill_scorecard(stage: Path, claims: Mapping[str, Claim], pages: Sequence[Page]) -> None:
+def fill_scorecard(
+    stage: Path,
+    claims: Mapping[str, Claim],
+    expected: Mapping[str, Expected],
+    pages: Sequence[Page],
+) -> None:
     """Put the tables into ``scorecard.md`` of a staged book."""
     file = stage / "scorecard.md"
     if not file.is_file():
@@ -81,7 +89,8 @@ def fill_scorecard(stage: Path, claims: Mapping[str, Claim], pages: Sequence[Pag
     text = file.read_text(encoding="utf-8")
     for mark, html in (
         ("<!-- scorecard -->", scorecard(claims, pages)),
-        ("<!-- uncheckable -->", uncheckable(claims)),
+        ("<!-- drawn -->", on_drawn(expected, pages) or "<p>Nothing here was drawn.</p>"),
+        ("<!-- needs -->", needs_table(claims)),
     ):
         text = text.replace(mark, f"```{{raw}} html\n{html}\n```")
     file.write_text(text, encoding="utf-8")
@@ -91,7 +100,7 @@ def judged(claims: Mapping[str, Claim], pages: Sequence[Page]) -> list[Judged]:
     """Judge every claim that can be checked.
 
     A claim measured on several pages is judged by the one that can test it best: real data before
-    simulated ones, and these before data that cannot test it.
+    simulated ones, which test nothing.
     """
     best = []
     for claim in claims.values():
@@ -103,31 +112,37 @@ def judged(claims: Mapping[str, Claim], pages: Sequence[Page]) -> list[Judged]:
             if claim.id in page.measured
         ]
         found.sort(key=lambda one: (one.status == UNTESTABLE, _drawn(one.measured)))
-        best.append(found[0] if found else Judged(claim, UNTESTABLE, None, None))
+        best.append(found[0] if found else Judged(claim, verdict(claim, None), None, None))
     return best
 
 
-def count_verdicts(judgements: Sequence[Judged]) -> str:
-    """How many claims have which verdict, as HTML."""
+def tested(judgements: Sequence[Judged]) -> list[Judged]:
+    """Those with a verdict."""
+    return [one for one in judgements if one.status not in (UNTESTABLE, SHOWN)]
+
+
+def count_verdicts(claims: Mapping[str, Claim], judgements: Sequence[Judged]) -> str:
+    """How many claims this build can test, and how many have which verdict, as HTML."""
     counts = Counter(one.status for one in judgements)
     told = ", ".join(f"{counts[status]} {badge(status)}" for status in VERDICTS)
-    return f"{len(judgements)} claims: {told}."
+    can = tested(judgements)
+    on = ", ".join(sorted({one.measured.data for one in can if one.measured}))
+    build = f"This build can test {len(can)} of the paper's {len(claims)} claims"
+    reasons = sum(bool(claim.reason) for claim in claims.values())
+    return f"{build}{f' (with {cell(on)})' if on else ''}: {told}, {reasons} that nobody can check."
 
 
 def scorecard(claims: Mapping[str, Claim], pages: Sequence[Page]) -> Html:
     """Table of all claims that can be checked, each number with a link to its cell."""
     # What this build can say comes first; both parts in the order of the paper.
-    found = sorted(judged(claims, pages), key=lambda one: one.status == UNTESTABLE)
-    tested = [one for one in found if one.status != UNTESTABLE]
-    drawn = sum(_drawn(one.measured) for one in tested)
+    found = sorted(judged(claims, pages), key=lambda one: one.status in (UNTESTABLE, SHOWN))
     head = "".join(
         f'<th scope="col" role="columnheader">{name}</th>'
         for name in ("Claim", "Paper", "This build", "Verdict")
     )
     rows = "".join(_row(one, pages) for one in found)
     return Html(
-        f"<p>{count_verdicts(found)} Of the {len(tested)} with a verdict, {drawn} were "
-        "judged on simulated data.</p>"
+        f"<p>{count_verdicts(claims, found)}</p>"
         '<table class="cpssl-table cpssl-claims cpssl-scorecard" id="scorecard" role="table">'
         f'<thead role="rowgroup"><tr role="row">{head}</tr></thead>'
         f'<tbody role="rowgroup">{rows}</tbody></table>'
@@ -145,12 +160,16 @@ def _row(one: Judged, pages: Sequence[Page]) -> str:
     where = cell(claim.where)
     if home:
         where += f' &middot; <a href="chapters/{cell(home.name)}.html">{cell(home.title)}</a>'
-    needs = f"needs {', '.join(claim.testable_on)}" if status == UNTESTABLE else ""
+    lacks = claim.no_verdict if status == SHOWN else ""
+    if status == UNTESTABLE:
+        lacks = f"needs {needs(claim)}"
+        if measured and not _drawn(measured):
+            lacks += f" ({missing(claim, measured)})"
     value = "not measured"
     if page and measured:
         text = cell(number(measured.value, claim))
         value = f'<a href="chapters/{cell(page.name)}.html#claim-{cell(claim.id)}">{text}</a>'
-    about = [text for text in (measured.data if measured else "", needs) if text]
+    about = [text for text in (measured.data if measured else "", lacks) if text]
     value += f" <small>{cell('; '.join(about))}</small>"
     marks = {
         "verdict": status,
@@ -173,8 +192,29 @@ def _row(one: Judged, pages: Sequence[Page]) -> str:
     )
 
 
-def uncheckable(claims: Mapping[str, Claim]) -> Html:
-    """Table of the claims that nobody can check from public files, and why."""
-    rows = [(c.sentence, c.where, c.reason) for c in claims.values() if c.reason]
-    header = ("Claim", "In the paper", "Why it cannot be checked")
-    return table(header, rows, caption="Not checkable from public files", kind="cpssl-reasons")
+def on_drawn(expected: Mapping[str, Expected], pages: Sequence[Page]) -> Html:
+    """Table of what methods should do on drawn data, each number with a link to its cell."""
+    measured: dict[str, Measured] = {}
+    links = {}
+    for page in pages:
+        for id, one in page.measured.items():
+            if _drawn(one) and id not in measured:
+                measured[id], links[id] = one, f"chapters/{page.name}.html#claim-{id}"
+    return drawn_table(expected, measured, links)
+
+
+def needs_table(claims: Mapping[str, Claim]) -> Html:
+    """Table of all claims: what tests each, or why nobody can."""
+    by = {"paper": "the text's", "released": "the code's", "": "-"}
+    rows = []
+    for claim in claims.values():
+        sentence = Html(f"{cell(claim.sentence)} <small>{cell(claim.where)}</small>")
+        if claim.reason or claim.no_verdict:
+            rows.append((sentence, Html(f"<em>{cell(needs(claim))}</em>"), "-"))
+            continue
+        data = Html(cell(", ".join(claim.testable_on)))
+        features = [role for role in claim.features if role != DATA]
+        what = Html(f"{data} <small>{cell(', '.join(features))}</small>") if features else data
+        rows.append((sentence, what, by[claim.convention]))
+    header = ("Claim", "Tested by", "Convention of the paper's number")
+    return table(header, rows, caption="What tests each claim", kind="cpssl-needs")

@@ -90,6 +90,7 @@ def normalize(
     from cpssl_lite.profiles.table import (
         assign_roles,
         check_output,
+        features_of,
         read_profiles,
         read_provenance,
         write_profiles,
@@ -102,7 +103,8 @@ def normalize(
     inputs = {str(path): sha256(path) for path in profiles}
     features = features or read_provenance(profiles[0]).get("features")
     record = provenance(
-        "normalize", method=method, epsilon=epsilon, inputs=inputs, roles=names, features=features
+        "normalize", method=method, epsilon=epsilon, inputs=inputs, roles=names,
+        features=features, **features_of(profiles)
     )
     write_profiles(normalized, out, record)
     click.echo(out)
@@ -140,6 +142,7 @@ def select(
     from cpssl_lite.profiles.select import read_feature_list, select_features
     from cpssl_lite.profiles.table import (
         check_output,
+        features_of,
         read_profiles,
         read_provenance,
         write_profiles,
@@ -155,7 +158,8 @@ def select(
     inputs = {str(path): sha256(path) for path in (*profiles, *filter(None, lists.values()))}
     features = features or read_provenance(profiles[0]).get("features")
     record = provenance(
-        "select", rules=chosen, correlation=correlation, inputs=inputs, features=features
+        "select", rules=chosen, correlation=correlation, inputs=inputs, features=features,
+        **features_of(profiles)
     )
     write_profiles(table, out, record)
     click.echo(out)

@@ -80,6 +80,19 @@ def is_unpacked(archive: Path, folder: Path) -> bool:
     return bool(files) and all(f.is_file() and f.stat().st_size == size for f, size in files)
 
 
+def member_of(path: str | Path) -> str:
+    """Name of the fetched archive that held this very file (by its sha256), or ""."""
+    path = Path(path).resolve()
+    for folder in path.parents:
+        for listed in folder.glob("*.contents.csv"):
+            with open(listed, newline="") as file:
+                digests = {row["path"]: row["sha256"] for row in csv.DictReader(file)}
+            wanted = digests.get(path.relative_to(folder).as_posix())
+            if wanted and path.is_file() and sha256(path) == wanted:
+                return listed.name.removesuffix(".contents.csv")
+    return ""
+
+
 Member = tuple[str, int, Callable[[], IO[bytes] | None]]  # path, bytes, opens it
 
 

@@ -15,13 +15,14 @@ from urllib.parse import quote
 import pandas as pd
 
 from cpssl_lite.base.errors import InputError
-from cpssl_lite.base.files import atomic_path
+from cpssl_lite.base.provenance import provenance
 from cpssl_lite.data.download import Absent, Downloader, downloads
 from cpssl_lite.data.manifests import base_url, read_index
 from cpssl_lite.data.names import plate_names, safe
 from cpssl_lite.data.remote import Remote
 from cpssl_lite.images.channels import CHANNELS, canonical_channel
 from cpssl_lite.images.metadata import PLATE, canonical_metadata
+from cpssl_lite.profiles.table import write_profiles
 
 log = logging.getLogger(__name__)
 
@@ -151,13 +152,13 @@ def label_profiles(index: pd.DataFrame, wells: pd.DataFrame, folder: str | Path)
         if "Metadata_Well" not in table:
             raise InputError(f"{file}: has no column Metadata_Well")
         here = wells[(wells[PLATE] == pd.Series(row)[PLATE]).all(axis=1)]
-        features = [c for c in table if not str(c).startswith("Metadata_")]
-        labelled = here.merge(table[["Metadata_Well", *features]], on="Metadata_Well")
+        columns = [c for c in table if not str(c).startswith("Metadata_")]
+        labelled = here.merge(table[["Metadata_Well", *columns]], on="Metadata_Well")
         if labelled.empty:
             raise InputError(f"{file}: holds none of the wells")
         target = out / f"{safe(row['Metadata_Source'])}-{plate}.parquet"
-        with atomic_path(target) as scratch:
-            labelled.to_parquet(scratch, index=False)
+        what = {"kind": "measured", "method": "CellProfiler", "origin": "gallery"}
+        write_profiles(labelled, target, provenance("fetch", url=row["url"], feature_type=what))
     return out
 
 

@@ -138,7 +138,12 @@ def train(
             "input": input_rules(objective.encoder.shape, mean, sd, objective.pooling),
             "recipe": recipe,
             "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-            "data": {"table": Path(table).name, "fields": len(fields), "digest": fields.digest()},
+            "data": {
+                "table": Path(table).name,
+                "fields": len(fields),
+                "plates": sorted(set(images["Metadata_Plate"])),
+                "digest": fields.digest(),
+            },
             "seed": seed,
             "epochs": recipe["epochs"],
             "wall_minutes": round(keeper.seconds / 60, 1),

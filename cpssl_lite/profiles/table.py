@@ -104,6 +104,13 @@ def write_profiles(table: pd.DataFrame, path: str | Path, provenance: dict[str, 
         pq.write_table(data, scratch, compression="zstd")
 
 
+def features_of(paths: Iterable[str | Path]) -> dict[str, Any]:
+    """What the provenance of tables says of their features, for a table that is made of them."""
+    said = [read_provenance(path) for path in paths]
+    kept = [{k: v for k, v in s.items() if k in ("checkpoint", "feature_type")} for s in said]
+    return kept[0] if kept and all(one == kept[0] for one in kept) else {}
+
+
 def to_anndata(
     table: pd.DataFrame,
     provenance: dict[str, Any] | None = None,

@@ -46,7 +46,7 @@ def test_from_images_to_normalised_tables(screen: Path) -> None:
     assert list(features.raw) == ["DINO", "MAE", "SimCLR", "Random weights"]
     assert features.simulated and features.data_kind == "simulated"
     assert features.image_table == screen and len(features.images) == 24
-    assert features.architectures["DINO"] == features.architectures["Random weights"]
+    assert features.shape("DINO") == features.shape("Random weights") == "ViT lite"
     assert features.made_from["data"] == screen.parent / "dataset.yaml"
     assert set(features.made_from["checkpoint"]) == {"DINO", "MAE", "SimCLR"}
     kept = {path.name for path in (screen.parent / "profiles").glob("*.parquet")}
@@ -66,7 +66,7 @@ def test_tables_keep_their_roles_and_their_own_methods(well_features, tmp_path: 
     wells = features.raw["CellProfiler"]
     assert wells["Metadata_Batch"].tolist() == ["P1"] * 4 + ["P2"] * 4
     assert (wells["Metadata_Control"] == "negcon").sum() == 2
-    assert features.methods == {"CellProfiler": "mad_robustize"}
+    assert features.methods == {"CellProfiler": "sphere+mad_robustize"}, "whatever its name says"
     assert (features.simulated, features.data_kind) == (False, "screen7")
     assert features.image_table is None and features.images is None
 
@@ -142,6 +142,9 @@ def test_one_path_several_and_patterns(tmp_path: Path) -> None:
         ("CellProfiler", "Cells_F", None, 3),
         ("By hand", "Cells_F", None, 3),  # its columns say it
         ("Mine", "emb_000", None, 4),
+        ("CP 4.2", "Cells_F", None, 3),
+        ("CellProfiler", "emb_000", None, 4),  # a name says nothing
+        ("Transfer", "emb_000", None, 4),
         ("Mine", "emb_000", "transfer", 3),  # its network says it, not the name
         ("Transfer learned here", "emb_000", "DINO", 4),
     ],
@@ -165,7 +168,8 @@ def test_features_that_run_away_are_left_out_unless_they_were_learned(
     table = pd.concat(
         [head, pd.DataFrame(values, columns=[f"{column}{i}" for i in range(4)])], axis=1
     )
-    record = {"checkpoint": {"method": method}} if method else {}
+    card = {"method": method, "architecture": "vit_small_patch16"}
+    record = {"checkpoint": card} if method else {}
     write_profiles(table, tmp_path / "x.parquet", record)
     profiles = {name: str(tmp_path / "x.parquet")}
     features = load_features(profiles=profiles, method="mad_robustize")
@@ -176,12 +180,26 @@ def test_features_that_run_away_are_left_out_unless_they_were_learned(
     assert len(feature_columns(unscaled)) == 4, "500 of what?"
 
 
+def test_a_card_beside_a_foreign_table_says_what_its_features_are(well_features, tmp_path) -> None:
+    file = put(well_features, tmp_path / "x.csv")
+    card = tmp_path / "x.yaml"
+    card.write_text("feature_type: {kind: measured, method: CellProfiler}")
+    features = load_features(profiles={"By hand": file})
+    assert features.methods == {"By hand": "mad_robustize"}
+    assert features.find("CellProfiler") == "By hand" and features.find("DINO") is None
+    card.write_text("feature_type: {kind: release}")
+    with pytest.raises(InputError, match=r"x\.yaml: feature_type must be a mapping with kind"):
+        load_features(profiles={"By hand": file})
+
+
 def test_the_ceiling_is_what_the_wells_were_drawn_with(screen: Path) -> None:
     features = load_features(screen, ceiling=True, method="sphere")
-    assert features.kinds == {
-        **dict.fromkeys(("DINO", "MAE", "SimCLR", "Random weights"), "learned"),
+    assert {name: one.kind for name, one in features.types.items()} == {
+        **dict.fromkeys(("DINO", "MAE", "SimCLR"), "learned"),
+        "Random weights": "baseline",
         CEILING: "drawn",
     }
+    assert features.methods["Random weights"] == features.methods["DINO"]
     assert features.methods[CEILING] == "mad_robustize" != features.methods["DINO"]
     wells = features.raw[CEILING]
     key = ["Metadata_Plate", "Metadata_Well", "Metadata_Perturbation", "Metadata_Control"]

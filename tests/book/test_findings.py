@@ -29,8 +29,12 @@ def test_the_picture_has_what_was_measured_and_nothing_else(tmp_path: Path) -> N
     claims = load_claims(ROOT / "book" / "claims.yml")
     measured = {"fifty-times-faster": Measured("fifty-times-faster", 6.5, "simulated")}
     text = write_findings(tmp_path, tmp_path / "dark", claims, measured)
-    assert "speed on a plate 6.5 (simulated)" in text and "AMI) 2.68" in text
-    assert "nowhere" in write_findings(tmp_path, tmp_path / "dark", claims, {})
+    assert "speed on a plate 6.5 (no verdict on the paper's number, simulated)" in text
+    assert "AMI) 2.68" in text
+    ratio = {i: Measured(i, 0.5, "simulated") for i in ("ami-dino", "ami-cellprofiler")}
+    toys = write_findings(tmp_path, tmp_path / "dark", claims, ratio)
+    assert "none here" in toys, "what cannot be judged is not drawn beside the paper"
+    assert "none here" in write_findings(tmp_path, tmp_path / "dark", claims, {})
     for picture in (tmp_path / "findings.png", tmp_path / "dark" / "findings.png"):
         assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 

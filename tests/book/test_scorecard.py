@@ -7,17 +7,21 @@ from pathlib import Path
 
 import pytest
 
+from cpssl_lite.bioactivity.presets import CNNS
+from cpssl_lite.book import known
 from cpssl_lite.book.build import build
 from cpssl_lite.book.claims import Claim, Measured, load_claims
-from cpssl_lite.book.scorecard import Page, scorecard, uncheckable
+from cpssl_lite.book.evidence import ABLATION, DATA, RELEASED, ROLES
+from cpssl_lite.book.scorecard import Page, needs_table, scorecard
 from cpssl_lite.book.where import find_root
 
 RULE = {"kind": "value", "absolute": 5}
-GAIN = Claim("gain", "Fig. 2", "Gain & more.", "gain", 29, RULE, ("real",), "%", chapter="x")
+GAIN = Claim("gain", "Fig. 2", "Gain & more.", "gain", 29, RULE, ("real",), unit="%", chapter="x")
 
 
 def page(name: str, value: float, data: str) -> Page:
-    return Page(name, "A chapter", {"gain": Measured("gain", value, data)})
+    known = {} if data == "simulated" else {"data": data}
+    return Page(name, "A chapter", {"gain": Measured("gain", value, data, known=known)})
 
 
 def row(html: str, id: str) -> str:
@@ -38,14 +42,17 @@ def test_a_number_leads_to_its_cell_and_real_data_go_first() -> None:
     best = row(html, "gain")
     assert 'href="chapters/02_x-run1.html#claim-gain">12%</a>' in best
     assert 'data-verdict="direction holds"' in best and 'data-data="real"' in best
-    assert "1 <span" in html and "Of the 1 with a verdict, 0 were judged on simulated" in html
+    assert "This build can test 1 of the paper's 1 claims (with real): 0 <span" in html
+    nothing = scorecard({"gain": GAIN}, [drawn])
+    assert "can test 0 of the paper's 1 claims: " in nothing
+    assert "measured on other cells" in row(scorecard({"gain": GAIN}, [other]), "gain")
 
 
 def test_what_nobody_can_check_has_its_reason_and_no_verdict() -> None:
     eye = Claim("eye", "Fig. 3", "Groups look alike.", reason="judged by eye")
     assert 'id="eye"' not in scorecard({"eye": eye, "gain": GAIN}, [])
-    told = uncheckable({"eye": eye, "gain": GAIN})
-    assert "judged by eye" in told and "Gain" not in told
+    told = needs_table({"eye": eye, "gain": GAIN})
+    assert "nobody can: judged by eye" in told and "Gain" in told and "<td>real</td>" in told
 
 
 def test_every_claim_of_the_paper_has_a_rule_or_a_reason() -> None:
@@ -53,9 +60,18 @@ def test_every_claim_of_the_paper_has_a_rule_or_a_reason() -> None:
     root = find_root(Path(__file__))
     claims = load_claims(root / "book" / "claims.yml")
     assert len(claims) > 60
+    sets = {*known.INDEXES, known.CPG0012, known.METADATA}
+    roles = {DATA, RELEASED, ABLATION, *ROLES, *CNNS}
     for claim in claims.values():
-        assert bool(claim.judge) != bool(claim.reason), claim.id
-        if claim.judge:
+        given = [claim.judge, claim.reason, claim.no_verdict]
+        assert sum(map(bool, given)) == 1, claim.id
+        if claim.judge:  # there is a way to test it
+            assert claim.testable_on and set(claim.testable_on) <= sets, claim.id
+            assert claim.features and set(claim.features) <= roles, claim.id
+            named = set(claim.features) - {DATA, RELEASED}
+            count = claim.judge.get("neutral") == "none" and claim.id == "cellprofiler-features"
+            assert bool(claim.convention) == (bool(named) and not count), claim.id
+        if not claim.reason:
             (source,) = (root / "notebooks").glob(f"[0-9]*_{claim.chapter}.py")
             assert f'chapter="{claim.chapter}"' in source.read_text(), claim.id
 
@@ -70,7 +86,14 @@ def mini(small_root: Path, small_book: Path, tmp_path: Path) -> Path:
             (tmp_path / folder / path.name).write_text(text)
     shutil.copy(small_root / "_config.yml", tmp_path)
     shutil.copytree(small_root / "book" / "_static", tmp_path / "book" / "_static")
-    for name in ("claims.yml", "scorecard.md", "references.bib", "references.md", "glossary.md"):
+    for name in (
+        "claims.yml",
+        "drawn.yml",
+        "scorecard.md",
+        "references.bib",
+        "references.md",
+        "glossary.md",
+    ):
         text = (small_root / "book" / name).read_text()
         text = re.sub(r"\[([^\]]+)\]\((?!https)[\w/]+\)", r"\1", text)  # to other pages
         (tmp_path / "book" / name).write_text(text)
@@ -101,5 +124,5 @@ def test_a_broken_result_changes_the_rendered_verdict(small_book: Path, mini: Pa
     # A run on other data that can test it goes before, with a page of its own.
     html = build(mini / "html", mini, runs=[run]).parent
     with_run = row((html / "scorecard.html").read_text(), "gain")
-    assert "-27%" in with_run, "both are simulated: the chapter's own goes first"
+    assert "-27%" in with_run, "both can test it: the chapter's own goes first"
     assert "A small chapter" in (html / "chapters" / "99_demo-run1.html").read_text()
