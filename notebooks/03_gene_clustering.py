@@ -458,7 +458,7 @@ tag(figure, data_kind)
 #
 # Two kinds of chance. Shuffling labels after the families are chosen gives 0 on average, by
 # construction. Shuffling them before lets every shuffle choose *its* most correlated families, as
-# the real analysis did; if choosing flatters, the second band lies higher.
+# the real analysis did; where few of many are chosen, the second band lies higher.
 
 
 # %%
@@ -552,7 +552,8 @@ html_table(
         )
         for name, result in found.items()
     ],
-    caption="Clusters and families (chance: labels shuffled before choosing)",
+    caption="Clusters and families (chance: labels shuffled before choosing); "
+    f"up to {n_families} of {sizes_found.between(*sizes).sum()} families chosen",
 )
 
 # %% [markdown]
@@ -605,8 +606,8 @@ claims.show_claims(chapter="gene_clustering")
 # ## What this shows and what it does not
 #
 # On simulated data: whether features learned from *compounds* of the simulator tell families of
-# *genes* apart that they have not seen, and whether choosing the best families flatters
-# features. A family here is a direction of change that its genes share; real families are often no
+# *genes* apart that they have not seen. Whether choosing flatters shows only where few of many
+# families are chosen; the table says how many were. A family here is a direction of change that its genes share; real families are often no
 # such thing, which is why the paper had to choose. The simulator has no biology: nothing here says
 # that DINO finds real gene families, or that CellProfiler does not.
 #

@@ -20,7 +20,7 @@
 # an assay there is no gap; with 100 to 500 labels the networks on images predict more assays well
 # {cite:p}`kim2025`.
 #
-# **How it was tested there.** 10,574 compounds of the public data set cpg0012 {cite:p}`wawer2014`,
+# **How it was tested there.** About 10,000 compounds of the public data set cpg0012 {cite:p}`wawer2014`,
 # with the labels, the splits and the code of an earlier study {cite:p}`hofmarcher2019`. The paper
 # trained the network on DINO features; all other rows of its Table 1 are taken from that study. An
 # assay's AUCROC and F1 are means over three test splits; the table gives the mean and standard
@@ -274,8 +274,9 @@ predictions |= {n: p for n, p in from_before.items() if p is not None}
 # %% [markdown]
 # Two more rows say what to expect. *Shuffled labels* is the same network on the same features, but
 # every assay's labels are dealt out anew among its compounds: nothing can be learned. *True
-# phenotype* gets the simulator's 31 parameters instead of features: about how far this network and
-# this many labels reach when nothing has to be seen.
+# phenotype* gets the simulator's 31 parameters instead of features: what this network makes of these
+# labels when nothing has to be seen. It is no upper limit (the dashed line below is): a row can stand
+# above it whose numbers suit the network better.
 
 # %% tags=["hide-input"]
 truth = {name: found for name in predictions}

@@ -14,7 +14,8 @@
 # # Time and cost
 #
 # **The paper's claim** (Supplementary Table 1). DINO makes features 50 times faster than
-# CellProfiler, 1.3 minutes for a plate, and more than 50 times cheaper. Training the network
+# CellProfiler, 1.3 minutes for a plate (twelve machines; of each or of all is not said), and more
+# than 50 times cheaper. Training the network
 # first takes about 300 GPU hours. Merging five channels into one file makes training six times
 # faster {cite:p}`kim2025`.
 #
@@ -554,7 +555,8 @@ html_table(
 # ## A plate, the paper's training set, all of JUMP-CP: time and cost
 #
 # Seconds a field times the number of fields; for JUMP-CP that is plates times wells times sites.
-# The paper's rows follow from its text (1.3 minutes a plate, 50 times faster). It gives no price
+# The paper's rows follow from its text (1.3 minutes a plate, 50 times faster), read as the time of one
+# of its twelve machines; if it is that of all, one takes twelve times as long. It gives no price
 # but says that a plate cost over 50 times less: then its GPU machines cost no more an hour than
 # its CPU machines. Prices are parameters; put in those of your provider.
 

@@ -221,7 +221,7 @@ explorer(
 #
 # ```{admonition} Solution
 # :class: dropdown
-# On the simulated screen none does: normalisation by the controls of each plate has mixed them.
+# On the simulated screen none does: centring and scaling each plate (MAD robustize) has mixed them.
 # Run the page again with `-p method=none` and compare.
 # ```
 #
