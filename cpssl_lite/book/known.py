@@ -46,7 +46,8 @@ def recognise(wells: pd.DataFrame) -> tuple[str, str]:
         if not why:
             return name, ""
         reasons.append((share, why))
-    return "", max(reasons)[1]
+    share, why = max(reasons)
+    return "", why if share else f"no plate of {' or '.join(INDEXES)} is in it"
 
 
 def recognise_labels(path: str | Path, found: pd.DataFrame) -> tuple[str, str]:

@@ -67,7 +67,7 @@ def wrong(target2: pd.DataFrame) -> dict[str, pd.DataFrame]:
     swapped = dict(zip(names.unique(), rng.permutation(names.unique()), strict=True))
     of_one = target2["Metadata_Source"] == "source_3"
     return {
-        "0% of its wells are on plates of": target2.assign(
+        "no plate of JUMP-CP Target2 or JUMP-CP ORF is in it": target2.assign(
             Metadata_Plate="X" + target2["Metadata_Plate"]
         ),
         "do not hold what those of": target2.assign(Metadata_Perturbation=rng.permutation(names)),
