@@ -134,8 +134,8 @@ def _stated(said: Any, where: str) -> FeatureType:
     allowed = FeatureType.__dataclass_fields__
     if not isinstance(said, Mapping) or said.get("kind") not in KINDS or set(said) - set(allowed):
         raise InputError(
-            f"{where}: feature_type must be a mapping with kind ({', '.join(KINDS)}) and, if you like, "
-            f"{', '.join(list(allowed)[1:4])}; got {said!r}"
+            f"{where}: feature_type must be a mapping with kind ({', '.join(KINDS)}) and, "
+            f"if you like, {', '.join(list(allowed)[1:4])}; got {said!r}"
         )
     return FeatureType(**{key: str(value) for key, value in said.items()})
 

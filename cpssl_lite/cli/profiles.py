@@ -103,8 +103,13 @@ def normalize(
     inputs = {str(path): sha256(path) for path in profiles}
     features = features or read_provenance(profiles[0]).get("features")
     record = provenance(
-        "normalize", method=method, epsilon=epsilon, inputs=inputs, roles=names,
-        features=features, **features_of(profiles)
+        "normalize",
+        method=method,
+        epsilon=epsilon,
+        inputs=inputs,
+        roles=names,
+        features=features,
+        **features_of(profiles),
     )
     write_profiles(normalized, out, record)
     click.echo(out)
@@ -158,8 +163,12 @@ def select(
     inputs = {str(path): sha256(path) for path in (*profiles, *filter(None, lists.values()))}
     features = features or read_provenance(profiles[0]).get("features")
     record = provenance(
-        "select", rules=chosen, correlation=correlation, inputs=inputs, features=features,
-        **features_of(profiles)
+        "select",
+        rules=chosen,
+        correlation=correlation,
+        inputs=inputs,
+        features=features,
+        **features_of(profiles),
     )
     write_profiles(table, out, record)
     click.echo(out)
