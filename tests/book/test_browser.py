@@ -144,7 +144,7 @@ def test_wide_tables_scroll_inside_their_box(browser: Any, small_book: Path) -> 
 def test_the_scorecard_is_filtered_by_keyboard(browser: Any, small_book: Path) -> None:
     visit = Visit(browser, 390)
     page = visit.open(small_book / "scorecard.html")
-    rows = page.locator("#scorecard tbody tr:visible")
+    rows = page.locator("table#scorecard tbody tr:visible")
     count = page.locator(".cpssl-filter output")
     assert (rows.count(), count.inner_text()) == (3, "3 of 3 claims")
     page.focus(".cpssl-filter input")
@@ -166,6 +166,6 @@ def test_the_scorecard_without_a_script_is_whole(browser: Any, small_book: Path)
     context = browser.new_context(java_script_enabled=False, offline=True)
     page = context.new_page()
     page.goto((small_book / "scorecard.html").as_uri())
-    assert page.locator("#scorecard tbody tr:visible").count() == 3
+    assert page.locator("table#scorecard tbody tr:visible").count() == 3
     assert not page.locator(".cpssl-filter").is_visible()
     context.close()

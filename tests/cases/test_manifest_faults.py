@@ -137,7 +137,7 @@ def test_profiles_of_plates_that_differ_in_case_keep_apart(tmp_path):
         path = f"{batch}-{plate}-{len(rows)}.parquet"
         pd.DataFrame({"Metadata_Well": ["A01"], "Cells_A": [len(rows)]}).to_parquet(tmp_path / path)
         key = {"Metadata_Source": "s", "Metadata_Batch": batch, "Metadata_Plate": plate}
-        rows.append({**key, "path": path})
+        rows.append({**key, "path": path, "url": f"https://example.org/{path}"})
         wells.append({**key, "Metadata_Well": "A01"})
     out = label_profiles(pd.DataFrame(rows), pd.DataFrame(wells), tmp_path)
     files = sorted(out.glob("*.parquet"))
