@@ -157,7 +157,7 @@ def test_the_scorecard_is_filtered_by_keyboard(browser: Any, small_book: Path) -
     page.click("#gain td a")
     mark = page.locator("#claim-gain")
     shown = mark.evaluate("e => getComputedStyle(e, '::after').content")
-    assert "claim gain: 27.0 (simulated)" in shown
+    assert "claim gain: 27.0 (plates)" in shown
     assert (visit.asked, visit.said) == ([], [])
     visit.context.close()
 
