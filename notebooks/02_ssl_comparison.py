@@ -329,19 +329,22 @@ def spread(difference, metric):
     return words, "< 0.001" if p < 0.001 else f"{p:.1g}"
 
 
-html_table(
-    (
-        f"{first} minus",
-        "Perturbation mAP",
-        "p",
-        f"{what.capitalize()} mAP",
-        "p ",
-    ),
-    [
-        (name, *spread(d, "perturbation_map"), *spread(d, "label_map"))
-        for name, d in differences.items()
-    ],
-    caption="Differences, 95% intervals, Wilcoxon tests (not corrected for their number)",
+def differences_table(of, found, caption):
+    """Differences of both mAPs, with intervals and p, a row each."""
+    return html_table(
+        (of, "Perturbation mAP", "p", f"{what.capitalize()} mAP", "p "),
+        [
+            (name, *spread(d, "perturbation_map"), *spread(d, "label_map"))
+            for name, d in found.items()
+        ],
+        caption=caption,
+    )
+
+
+differences_table(
+    f"{first} minus",
+    differences,
+    "Differences, 95% intervals, Wilcoxon tests (not corrected for their number)",
 )
 
 # %% [markdown]
@@ -360,19 +363,10 @@ if untrained:
         )
         by_way[way] = compare(*pair, label or None, convention, seed=seed)
     display(
-        html_table(
-            (
-                "Both normalised by",
-                "Perturbation mAP",
-                "p",
-                f"{what.capitalize()} mAP",
-                "p ",
-            ),
-            [
-                (way, *spread(d, "perturbation_map"), *spread(d, "label_map"))
-                for way, d in by_way.items()
-            ],
-            caption=f"{first} minus {untrained}, the same network untrained",
+        differences_table(
+            "Both normalised by",
+            by_way,
+            f"{first} minus {untrained}, the same network untrained",
         )
     )
 

@@ -1,6 +1,7 @@
 """Fixtures that every test folder uses."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,3 +31,19 @@ def parity() -> Path:
 def real() -> Path:
     """Real Cell Painting images, profiles and metadata."""
     return _shared("real")
+
+
+@pytest.fixture
+def cpssl(monkeypatch, capsys):
+    """Run the command line here: exit status, standard output and error; no traceback unasked."""
+    from cpssl_lite.cli.main import main
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["cpssl", *map(str, words)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        said = capsys.readouterr()
+        assert "--debug" in words or "Traceback" not in said.err
+        return end.value.code or 0, said.out, said.err
+
+    return run

@@ -12,8 +12,6 @@ from cpssl_lite.base.errors import InputError
 from cpssl_lite.cli.data import COUNT, OUT
 
 CONVENTION = click.Choice(["paper", "released"])
-
-
 FEATURES = click.option(
     "--features", metavar="REGEX", help="Columns that are features [default: the known family]."
 )
@@ -84,35 +82,15 @@ def normalize(
     Example:
       cpssl normalize raw.parquet -o profiles.parquet --method sphere+mad_robustize
     """
-    from cpssl_lite.base.files import sha256
-    from cpssl_lite.base.provenance import provenance
     from cpssl_lite.profiles.normalize import normalize as run_normalize
-    from cpssl_lite.profiles.table import (
-        assign_roles,
-        check_output,
-        features_of,
-        read_profiles,
-        read_provenance,
-        write_profiles,
-    )
+    from cpssl_lite.profiles.table import assign_roles, check_output, read_profiles
 
     check_output(out, profiles)
     with _about(profiles):
         table = assign_roles(read_profiles(profiles, features), **names)
         normalized = run_normalize(table, method, epsilon=epsilon)
-    inputs = {str(path): sha256(path) for path in profiles}
-    features = features or read_provenance(profiles[0]).get("features")
-    record = provenance(
-        "normalize",
-        method=method,
-        epsilon=epsilon,
-        inputs=inputs,
-        roles=names,
-        features=features,
-        **features_of(profiles),
-    )
-    write_profiles(normalized, out, record)
-    click.echo(out)
+    how = (normalized, out, profiles, features)
+    _write("normalize", *how, method=method, epsilon=epsilon, roles=names)
 
 
 @click.command()
@@ -142,16 +120,8 @@ def select(
     Example:
       cpssl select cellprofiler.csv.gz -o complete.parquet --rules missing
     """
-    from cpssl_lite.base.files import sha256
-    from cpssl_lite.base.provenance import provenance
     from cpssl_lite.profiles.select import read_feature_list, select_features
-    from cpssl_lite.profiles.table import (
-        check_output,
-        features_of,
-        read_profiles,
-        read_provenance,
-        write_profiles,
-    )
+    from cpssl_lite.profiles.table import check_output, read_profiles
 
     check_output(out, profiles)
     chosen = [] if rules == "none" else [name.strip() for name in rules.split(",")]
@@ -160,18 +130,9 @@ def select(
     with _about(profiles):
         table = read_profiles(profiles, features)
         table = select_features(table, chosen, correlation=correlation, **names)
-    inputs = {str(path): sha256(path) for path in (*profiles, *filter(None, lists.values()))}
-    features = features or read_provenance(profiles[0]).get("features")
-    record = provenance(
-        "select",
-        rules=chosen,
-        correlation=correlation,
-        inputs=inputs,
-        features=features,
-        **features_of(profiles),
-    )
-    write_profiles(table, out, record)
-    click.echo(out)
+    others = [path for path in lists.values() if path]
+    how = (table, out, profiles, features, others)
+    _write("select", *how, rules=chosen, correlation=correlation)
 
 
 @click.command()
@@ -276,6 +237,27 @@ def _about(paths: Sequence[Path]) -> Iterator[None]:
             raise
         more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
         raise InputError(f"{paths[0]}{more}: {error}") from error
+
+
+def _write(
+    step: str,
+    table: Any,
+    out: Path,
+    profiles: Sequence[Path],
+    features: str | None,
+    others: Sequence[Path] = (),
+    **settings: Any,
+) -> None:
+    """Write a table that was made from `profiles` and `others`, with what it was made by."""
+    from cpssl_lite.base.files import sha256
+    from cpssl_lite.base.provenance import provenance
+    from cpssl_lite.profiles.table import features_of, read_provenance, write_profiles
+
+    inputs = {str(path): sha256(path) for path in (*profiles, *others)}
+    features = features or read_provenance(profiles[0]).get("features")
+    record = provenance(step, **settings, inputs=inputs, features=features, **features_of(profiles))
+    write_profiles(table, out, record)
+    click.echo(out)
 
 
 def _named(items: tuple[str, ...]) -> dict[str, Path]:

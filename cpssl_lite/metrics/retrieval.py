@@ -10,12 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cpssl_lite.metrics.pairs import Pairs
+from cpssl_lite.metrics.pairs import Pairs, Rule
 from cpssl_lite.metrics.ranking import count_hits, ranking
 from cpssl_lite.metrics.similarity import (
     blocks,
-    compiled,
-    dot,
     encode,
     groups,
     in_threads,
@@ -212,42 +210,11 @@ class _Queries(NamedTuple):
 
 def _queries(profiles: np.ndarray, labels: np.ndarray, distance: str) -> Iterator[_Queries]:
     """Yield every profile as a query among the others, in blocks."""
-    rows, codes = unit_rows(profiles, distance), encode(labels)
-    order, bounds = groups(codes)
+    rows, everyone = unit_rows(profiles, distance), np.arange(len(profiles))
+    rule = Rule(Pairs(same=[encode(labels)]), Pairs(), everyone, everyone, len(rows))
     near = nearness(rows)
     for here, similarity in blocks(rows):
-        code = codes[here]
-        size = np.where(code >= 0, bounds[code + 1] - bounds[code] - 1, 0)
-        start = np.append(0, np.cumsum(size))
-        item, exact = np.empty(start[-1], dtype=np.int64), np.empty(start[-1])
-        args = (rows, here.start, code, order, bounds, start, item, exact)
-        in_threads(_members, len(code), *args)
-        yield _Queries(here, similarity, rows, near, start, item, exact)
-
-
-@compiled
-def _members(
-    rows: np.ndarray,
-    offset: int,
-    code: np.ndarray,
-    order: np.ndarray,
-    bounds: np.ndarray,
-    start: np.ndarray,
-    item: np.ndarray,
-    exact: np.ndarray,
-    first: int,
-    last: int,
-) -> None:
-    """Fill in the hits of each query, farthest first, and their similarities."""
-    for i in range(first, last):
-        if start[i] == start[i + 1]:
-            continue
-        same = order[bounds[code[i]] : bounds[code[i] + 1]]
-        same = same[same != offset + i]
-        values = np.array([dot(rows[offset + i], rows[j]) for j in same])
-        ascending = np.argsort(values)
-        item[start[i] : start[i + 1]] = same[ascending]
-        exact[start[i] : start[i + 1]] = values[ascending]
+        yield _Queries(here, similarity, rows, near, *rule.members(rows, here))
 
 
 def _curve(

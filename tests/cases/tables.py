@@ -1,13 +1,9 @@
 """Small screens made up for the cases: profiles with a known answer, fields of noise."""
 
-import sys
-
 import numpy as np
 import pandas as pd
-import pytest
 import tifffile
 
-from cpssl_lite.cli.main import main
 from cpssl_lite.images.channels import CHANNELS
 
 
@@ -69,18 +65,3 @@ def saved(table, path):
     else:
         table.to_csv(path, index=False, sep="\t" if ".tsv" in path.name else ",")
     return path
-
-
-@pytest.fixture
-def cpssl(monkeypatch, capsys):
-    """Run the command line here: exit status, standard output, standard error."""
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["cpssl", *map(str, words)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        said = capsys.readouterr()
-        assert "Traceback" not in said.err
-        return end.value.code, said.out, said.err
-
-    return run

@@ -10,27 +10,12 @@ import pandas as pd
 import pytest
 import tifffile
 
-from cpssl_lite.cli.main import main
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.tiff import write_merged
 from cpssl_lite.profiles.evaluate import evaluate
 from cpssl_lite.profiles.evidence import evidence
 from cpssl_lite.profiles.relations import relation_numbers
 from cpssl_lite.profiles.table import feature_columns, read_profiles, read_provenance
-
-
-@pytest.fixture
-def cpssl(monkeypatch, capsys):
-    """Run a command in this process; give back exit status, standard output and error."""
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["cpssl", *map(str, words)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        printed = capsys.readouterr()
-        return stop.value.code or 0, printed.out, printed.err
-
-    return run
 
 
 @pytest.fixture

@@ -1,3 +1,0 @@
-"""Fixtures of the cases."""
-
-from tests.cases.tables import cpssl as cpssl
