@@ -503,10 +503,7 @@ def note(claim, value):
 
 
 evidence = of_training(
-    images,
-    read_image_table(train_table),
-    recipe["architecture"],
-    data_kind,
+    images, read_image_table(train_table), recipe["architecture"], data_kind
 )
 single = [name for name in others if name in conditions]
 rest = [name for name in others if f"Color + {name}" in conditions]

@@ -98,10 +98,7 @@ from cpssl_lite.metrics.retrieval import (
     precision_recall_at_k,
 )
 from cpssl_lite.profiles.aggregate import aggregate
-from cpssl_lite.profiles.table import (
-    feature_columns,
-    profile_matrix,
-)
+from cpssl_lite.profiles.table import feature_columns, profile_matrix
 
 style()
 

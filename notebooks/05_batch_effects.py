@@ -577,8 +577,7 @@ else:
     numbers(axis, grid, "{:.2f}", np.abs(grid) > 0.6)
     axis.set_xticks(range(len(AXES)), [*AXES[:-1], "UMAP\n1 and 2"])
     axis.set_yticks(
-        range(len(grid)),
-        [f"{name}, {status}" for name, status in with_count],
+        range(len(grid)), [f"{name}, {status}" for name, status in with_count]
     )
     axis.grid(False)
     tag(figure, data_kind)

@@ -60,11 +60,7 @@ from cpssl_lite.book.figures import WIDTH, color, style, tag
 from cpssl_lite.book.html import table as html_table
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.profiles.evaluate import average_precisions, label_column
-from cpssl_lite.book.features import (
-    load_features,
-    normalized,
-    random_features,
-)
+from cpssl_lite.book.features import load_features, normalized, random_features
 from cpssl_lite.profiles.normalize import normalize
 from cpssl_lite.profiles.select import drop_correlated, drop_rare
 from cpssl_lite.profiles.table import feature_columns

@@ -51,14 +51,7 @@ import torch
 from scipy.stats import spearmanr
 
 from cpssl_lite.book import provenance
-from cpssl_lite.book.figures import (
-    WIDTH,
-    color,
-    composite,
-    marker,
-    style,
-    tag,
-)
+from cpssl_lite.book.figures import WIDTH, color, composite, marker, style, tag
 from cpssl_lite.book.html import table as html_table
 from cpssl_lite.data.simulate.layout import SCREENS
 from cpssl_lite.data.simulate.screen import simulate

@@ -76,11 +76,7 @@ from cpssl_lite.images.rows import file_of
 from cpssl_lite.images.table import read_image_table
 from cpssl_lite.images.tiff import read_header, read_merged
 from cpssl_lite.bioactivity.scores import score_assays
-from cpssl_lite.metrics.nearest import (
-    accuracy,
-    nearest_neighbours,
-    standardise,
-)
+from cpssl_lite.metrics.nearest import accuracy, nearest_neighbours, standardise
 from cpssl_lite.metrics.replicates import percent_replicating
 from cpssl_lite.metrics.retrieval import (
     PAPER_THRESHOLDS,
@@ -102,10 +98,7 @@ from cpssl_lite.profiles.normalize import (
     plate_names,
     variance_filter,
 )
-from cpssl_lite.profiles.table import (
-    feature_columns,
-    profile_matrix,
-)
+from cpssl_lite.profiles.table import feature_columns, profile_matrix
 
 style()
 found = load_features(data, measured=True, seed=seed)
