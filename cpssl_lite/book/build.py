@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 
 from cpssl_lite.base.errors import InputError, StepFailed
+from cpssl_lite.book.arrange import write_arranged
 from cpssl_lite.book.claims import load_claims
 from cpssl_lite.book.crate import write_crate
 from cpssl_lite.book.drawn import load_expected
@@ -245,7 +246,7 @@ def _staged(root: Path, executed: Sequence[Path], out: Path) -> Iterator[Path]:
         shutil.copytree(root / "book", stage, ignore=leave)
         (stage / CHAPTERS).mkdir(exist_ok=True)
         for path in executed:
-            shutil.copy(path, stage / CHAPTERS)
+            write_arranged(path, stage / CHAPTERS)
         yield stage
 
 

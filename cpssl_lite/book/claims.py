@@ -246,7 +246,8 @@ def show_claims(
 ) -> Html:
     """Table of the paper's number beside this run's, for a chapter.
 
-    Below it, where the data are drawn, what should be seen on those (`drawn`).
+    What this run did not measure is folded; below it, where the data are drawn, what should be seen
+    on those (`drawn`).
 
     Parameters
     ----------
@@ -261,17 +262,21 @@ def show_claims(
     shown = [known[id] for id in have if id in known]
     if chapter:
         shown = [c for c in known.values() if c.chapter == chapter and not c.reason]
-    rows = []
+    rows: list[tuple[object, ...]] = []
+    others: list[tuple[object, ...]] = []
     for claim in shown:
         got = have.get(claim.id)
         run: object = "not measured"
         if got is not None:
             run = Html(f"{cell(number(got.value, claim))} <small>{cell(got.data)}</small>")
         where = Html(f"{cell(claim.sentence)} <small>{cell(claim.where)}</small>")
-        rows.append((where, number(claim.paper_value, claim), run, badge(verdict(claim, got))))
+        row = (where, number(claim.paper_value, claim), run, badge(verdict(claim, got)))
+        (others if got is None else rows).append(row)
     header = ("Claim", "Paper", "This run", "Verdict")
-    first = table(
-        header, rows, caption="The paper's numbers beside this run's", kind="cpssl-claims"
-    )
+    kind, caption = "cpssl-claims", "The paper's numbers beside this run's"
+    first = table(header, rows, caption, kind) if rows else ""
+    if others:
+        caption = f"Claims that these data do not measure ({len(others)})"
+        first = Html(first + table(header, others, caption, kind, fold=True))
     expected = {id: e for id, e in load_expected().items() if e.chapter == chapter}
     return Html(first + drawn_table(expected, have))

@@ -18,6 +18,7 @@ from cpssl_lite.base.errors import InputError
 from cpssl_lite.book.evidence import Evidence, find, gather
 from cpssl_lite.book.figures import architecture
 from cpssl_lite.book.kinds import HERE, FeatureType, best_method, type_of, type_of_card
+from cpssl_lite.book.truth import true_phenotype
 from cpssl_lite.data.simulate.layout import SCREENS
 from cpssl_lite.data.simulate.screen import simulate
 from cpssl_lite.images.table import read_image_table
@@ -217,24 +218,6 @@ def normalized(wells: pd.DataFrame, kind: str, method: str = "") -> pd.DataFrame
     last = method.split("+")[-1].partition("@")[0]
     runs_away = kind in ("measured", "transferred") and last == "mad_robustize"
     return drop_outliers(table) if runs_away else table
-
-
-def true_phenotype(image_table: str | Path) -> pd.DataFrame | None:
-    """What the wells of a drawn screen were drawn with, as raw profiles; None of any other.
-
-    Each parameter is divided by its standard deviation over the screen, so that those of
-    small numbers vary as much as others; one that nothing moves is left out.
-    """
-    file = Path(image_table).with_name("truth.parquet")
-    if not file.is_file():
-        return None
-    truth = pd.read_parquet(file)
-    values = truth[[name for name in truth if str(name).startswith("well_")]]
-    spread = values.std()
-    values = (values / spread).loc[:, spread > 1e-12 * values.abs().max()]
-    names = [f"emb_{i:04d}" for i in range(values.shape[1])]
-    head = truth[[name for name in truth if str(name).startswith("Metadata_")]]
-    return pd.concat([head, values.set_axis(names, axis=1)], axis=1)
 
 
 def random_features(wells: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from cpssl_lite.book import dark
+from cpssl_lite.book.arrange import HEADLINE
 from cpssl_lite.book.claims import Claim
 from cpssl_lite.book.drawn import Expected
 from cpssl_lite.book.findings import write_findings
@@ -202,7 +203,10 @@ def _launch_line(stage: Path, page: Page, repository: str) -> None:
     for part in notebook["cells"]:
         text = "".join(part["source"])
         if part["cell_type"] == "markdown" and text.startswith("# "):
-            title, _, rest = text.partition("\n")
-            part["source"] = f"{title}\n\n{line}\n\n{rest.lstrip()}"
+            head, _, rest = text.partition("\n")
+            if rest.lstrip().startswith(HEADLINE):
+                found, _, rest = rest.lstrip().partition("\n")
+                head = f"{head}\n\n{found}"
+            part["source"] = f"{head}\n\n{line}\n\n{rest.lstrip()}"
             break
     path.write_text(json.dumps(notebook), encoding="utf-8")

@@ -40,7 +40,11 @@ def markdown(text: object) -> str:
 
 
 def table(
-    header: Sequence[str], rows: Sequence[Sequence[object]], caption: str = "", kind: str = ""
+    header: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    caption: str = "",
+    kind: str = "",
+    fold: bool = False,
 ) -> Html:
     """Build a table with a heading cell for every column and row, in a box that scrolls.
 
@@ -54,6 +58,8 @@ def table(
         Shown above the table.
     kind
         Extra CSS class.
+    fold
+        Closed until opened; the caption stands on the fold.
     """
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
     body = "".join(
@@ -62,11 +68,15 @@ def table(
         + "</tr>"
         for first, *rest in rows
     )
-    title = f"<caption>{escape(caption)}</caption>" if caption else ""
+    title = f"<caption>{escape(caption)}</caption>" if caption and not fold else ""
     # tabindex: a box that scrolls must be reachable with the keyboard.
     label = escape(caption or "table", quote=True)
-    return Html(
+    html = (
         f'<div class="cpssl-scroll" role="region" aria-label="{label}" tabindex="0">'
         f'<table class="cpssl-table {escape(kind, quote=True)}">{title}'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
+    if fold:
+        summary = f"Table: {escape(caption)}" if caption else "Table"
+        html = f'<details class="cpssl-fold"><summary>{summary}</summary>{html}</details>'
+    return Html(html)

@@ -29,6 +29,17 @@ KINDS = {
     "measured": "mad_robustize",
     "drawn": "mad_robustize",
 }
+# Ways of normalising that the authors' code knows.
+WAYS = (
+    "none",
+    "mad_robustize",
+    "standardize",
+    "sphere",
+    "sphere+mad_robustize",
+    "sphere+standardize",
+    "mad_robustize+sphere",
+    "standardize+sphere",
+)
 RELEASE, GALLERY, HERE, GIVEN = "release", "gallery", "here", "given"
 MULTISOURCE = "jump_multisource"  # manifest of what the paper's networks were trained on
 # The authors' folders, by how they begin: kind and method.
@@ -55,6 +66,20 @@ class FeatureType:
     architecture: str = ""  # ViT-S, ViT-B, ViT lite, ... as in `figures.ARCHITECTURES`
     trained_on: str = ""  # manifest of the images that a network learned from, where that is known
     origin: str = GIVEN  # release: the authors' very files; gallery: fetched; here: made by this
+
+
+def short_way(way: str) -> str:
+    """A way of normalising as tables and ticks write it.
+
+    Examples
+    --------
+    >>> short_way("sphere+mad_robustize")
+    'sphere + MAD'
+    """
+    words = {"mad_robustize": "MAD", "standardize": "stand.", "inverse_normal": "ranks"}
+    for long, short in {**words, "well_position": "position", "+": " + "}.items():
+        way = way.replace(long, short)
+    return way
 
 
 def best_method(kind: str) -> str:

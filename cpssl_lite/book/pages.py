@@ -1,10 +1,11 @@
 """Check executed notebooks, and rendered pages without a browser: images, links and anchors."""
 
-import json
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from cpssl_lite.book.arrange import read_executed
 
 IMAGES = {"image/png", "image/jpeg", "image/svg+xml"}
 # Pages that the theme makes and that have no prose.
@@ -15,7 +16,7 @@ def check_executed(path: Path) -> list[str]:
     """Errors among a notebook's outputs, and images without a caption or alternative text."""
     name = path.stem
     try:
-        notebook = json.loads(path.read_text(encoding="utf-8"))
+        notebook = read_executed(path)
         executed = "cpssl" in notebook["metadata"]
     except (ValueError, KeyError, TypeError):
         return [f"{path}: is not a notebook"]

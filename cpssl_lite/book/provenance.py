@@ -83,15 +83,14 @@ def show(
     rows["Code"] = f"commit {commit()}" if commit() else "not a git checkout"
     rows["Versions"] = ", ".join(f"{name} {number}" for name, number in versions().items())
     rows |= {name: str(value) for name, value in more.items()}
-    shown = table(
-        ("What", "Value"), list(rows.items()), "How this page was made", "cpssl-provenance"
-    )
+    made_by, kind = list(rows.items()), "cpssl-provenance"
+    shown = table(("What", "Value"), made_by, "How this page was made", kind, fold=True)
     if parameters := [
         (name, json.dumps(value), "given" if name in overrides else "default")
         for name, value in run.get("parameters", {}).items()
     ]:
         header = ("Parameter", "Value", "Where from")
-        shown = Html(table(header, parameters, "Parameters of this run") + shown)
+        shown = Html(table(header, parameters, "Parameters of this run", fold=True) + shown)
     made = Shown(shown)
     made.record = {
         "inputs": [item for item in inputs if item["digest"]],

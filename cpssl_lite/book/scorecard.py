@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from cpssl_lite.book.arrange import read_executed
 from cpssl_lite.book.claims import Claim, Measured, missing, needs, read_recorded, verdict
 from cpssl_lite.book.drawn import Expected, drawn_table
 from cpssl_lite.book.evidence import DATA
@@ -41,7 +42,7 @@ class Judged(NamedTuple):
 
 def read_page(notebook: Path) -> Page:
     """Read an executed notebook."""
-    content = json.loads(notebook.read_text(encoding="utf-8"))
+    content = read_executed(notebook)
     cells, run = content["cells"], content["metadata"].get("cpssl", {})
     prose = "\n\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
     heading = re.search(r"^# (.+)$", prose, re.MULTILINE)
@@ -55,7 +56,7 @@ def stage_runs(stage: Path, runs: Sequence[Path]) -> list[Page]:
     for order, path in enumerate(runs, 1):
         page = read_page(path)
         data = ", ".join(sorted({m.data for m in page.measured.values()})) or path.parent.name
-        notebook = json.loads(path.read_text(encoding="utf-8"))
+        notebook = read_executed(path)
         for part in notebook["cells"]:
             # The chapter itself is in the book: its labels are taken.
             part["metadata"].get("mystnb", {}).get("figure", {}).pop("name", None)

@@ -1,0 +1,201 @@
+"""Drawings that several chapters need: methods as points, intervals, numbers, pictures."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cpssl_lite.book.figures import ARCHITECTURES, WIDTH, color, marker, show_image
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, LINE = "#26303A", "#6B7785"
+
+
+def wrap(name: str) -> str:
+    """A method's name for a tick: what stands in brackets goes to a second line."""
+    return name.replace(" (", "\n(")
+
+
+def scatter(
+    axis: "Axes",
+    scores: "pd.DataFrame",
+    x: str,
+    y: str,
+    shapes: Mapping[str, str] | None = None,
+    dotted: str | None = None,
+) -> None:
+    """One number of every method against another; both axes begin at 0.
+
+    Parameters
+    ----------
+    axis
+    scores
+        A row for each method.
+    x, y
+        Columns.
+    shapes
+        Which of `figures.ARCHITECTURES` made each method (`Features.shape`) [every method has a
+        shape of its own].
+    dotted
+        A row that gets dotted lines, as CellProfiler's in the paper's figures.
+    """
+    for name, row in zip(map(str, scores.index), scores.to_dict("records"), strict=True):
+        shape = ARCHITECTURES[shapes[name]][1] if shapes else marker(name)
+        axis.plot(row[x], row[y], shape, color=color(name), markersize=9)
+        if name == dotted:
+            line: dict[str, Any] = {"color": color(name), "ls": ":", "lw": 1.2, "zorder": 0}
+            axis.axvline(row[x], **line)
+            axis.axhline(row[y], **line)
+    axis.margins(0.12)
+    axis.autoscale_view()
+    right, top = axis.get_xlim()[1], axis.get_ylim()[1]
+    axis.set(xlim=(-0.04 * right, right), ylim=(-0.04 * top, top))
+
+
+def legend(
+    figure: "Figure",
+    names: Iterable[str],
+    shapes: Mapping[str, str] | None = None,
+    lines: bool = False,
+) -> None:
+    """Say above a figure which colour is which method and, below it, which shape is what.
+
+    Parameters
+    ----------
+    figure
+    names
+        Methods.
+    shapes
+        As for `scatter`.
+    lines
+        Methods are drawn as lines, not as points.
+    """
+    from matplotlib.lines import Line2D
+
+    names = list(names)
+    handles = []
+    for name in names:
+        mark = "" if lines else "o" if shapes else marker(name)
+        style = "-" if lines else ""
+        handles.append(Line2D([], [], color=color(name), label=name, marker=mark, ls=style))
+    figure.legend(handles=handles, loc="outside upper center", ncols=3)
+    if shapes and not lines:
+        kinds = dict.fromkeys(shapes[name] for name in names)
+        handles = [
+            Line2D([], [], color=LINE, ls="", marker=ARCHITECTURES[kind][1], label=kind)
+            for kind in kinds
+        ]
+        figure.legend(
+            handles=handles,
+            loc="outside lower left",
+            ncols=len(kinds),
+            handletextpad=0.1,
+            columnspacing=0.9,
+        )
+
+
+def intervals(
+    axis: "Axes",
+    rows: Mapping[str, tuple[float, float, float]],
+    hollow: Collection[str] = (),
+    colors: Mapping[str, str] | None = None,
+) -> None:
+    """Values with their intervals, a row each, beside a line at zero.
+
+    Parameters
+    ----------
+    axis
+    rows
+        Value, lower and upper end by name, from top to bottom.
+    hollow
+        Rows whose value is an open circle: no difference by some rule that the caption tells.
+    colors
+        Of the intervals [of the method that the name is].
+    """
+    for place, (name, (value, low, high)) in enumerate(rows.items()):
+        paint = colors[name] if colors else color(name)
+        axis.plot([low, high], [place, place], color=paint, linewidth=3)
+        axis.plot(value, place, "o", mec=INK, mfc="white" if name in hollow else INK)
+    axis.axvline(0, color=LINE, linewidth=1)
+    axis.locator_params(axis="x", nbins=4)
+    axis.set_ylim(len(rows) - 0.5, -0.5)
+    axis.set_yticks(range(len(rows)), [wrap(name) for name in rows])
+
+
+def numbers(
+    axis: "Axes",
+    values: "pd.DataFrame",
+    shade: np.ndarray | None = None,
+    best: Iterable[str] = (),
+    form: str = ".2f",
+) -> None:
+    """A frame's numbers on a grid of shades.
+
+    Parameters
+    ----------
+    axis
+    values
+        NaN leaves a place empty. Names of rows and columns go to the ticks.
+    shade
+        Between 0 and 1, as large as `values` [each row from its lowest to its highest].
+    best
+        Rows in which the highest number is framed.
+    form
+        Format of the numbers.
+    """
+    from matplotlib.patches import Rectangle
+
+    plain = values.to_numpy(float)
+    if shade is None:
+        low = np.nanmin(plain, axis=1, keepdims=True)
+        span = np.nanmax(plain, axis=1, keepdims=True) - low
+        shade = (plain - low) / np.where(span > 0, span, 1)
+    # No shade is so dark that black numbers on it cannot be read.
+    axis.imshow(shade, cmap="Blues", vmin=-0.1, vmax=1.8, aspect="auto")
+    for (i, j), value in np.ndenumerate(plain):
+        text = "" if np.isnan(value) else f"{value:{form}}"
+        axis.text(j, i, text, ha="center", va="center", fontsize=9)
+    for name in best:
+        i = list(values.index).index(name)
+        if np.isfinite(plain[i]).any():
+            corner = (int(np.nanargmax(plain[i])) - 0.5, i - 0.5)
+            axis.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=INK, lw=1.8))
+    axis.set_yticks(range(len(values)), [wrap(str(name)) for name in values.index])
+    axis.set_xticks(range(values.shape[1]), [str(name) for name in values.columns])
+    axis.grid(False)
+
+
+def pictures(images: Sequence[np.ndarray], titles: Sequence[str] = (), columns: int = 6) -> Any:
+    """A figure of pictures in a grid, crops say, with a title each.
+
+    Parameters
+    ----------
+    images
+        As `show_image` takes them.
+    titles
+        As many, or none.
+    columns
+        Pictures in a row.
+
+    Returns
+    -------
+    Figure
+    """
+    import matplotlib.pyplot as plt
+
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    side = WIDTH / columns
+    high = side + (0.25 if titles else 0.0)
+    figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, rows * high), squeeze=False)
+    for place, axis in enumerate(axes.flat):
+        if place < len(images):
+            show_image(axis, images[place], titles[place] if titles else "")
+            axis.title.set_fontsize(8.5)
+        else:
+            axis.set_axis_off()
+    return figure

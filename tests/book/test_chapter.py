@@ -1,0 +1,155 @@
+"""What a chapter shows, and where its page puts it."""
+
+import json
+import re
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+
+from cpssl_lite.base.errors import InputError
+from cpssl_lite.book import chapter, panels, plots
+from cpssl_lite.book.arrange import arrange, read_executed
+from cpssl_lite.book.chapter import ask, frame_table, note, show
+from cpssl_lite.book.claims import MIME
+from cpssl_lite.book.html import table
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, object]]:
+    """What cells would display, with its metadata."""
+    seen: list[tuple[object, object]] = []
+    monkeypatch.setattr(chapter, "_display", lambda what, words=None: seen.append((what, words)))
+    return seen
+
+
+def test_a_figure_is_shown_once_tagged_and_closed(shown: list[tuple[object, object]]) -> None:
+    figure, _ = plt.subplots()
+    show(figure, "fig-x", "CPJUMP1", caption="Two\n points.", alt="Points")
+    assert shown == [
+        (figure, {"figure": {"name": "fig-x", "caption": "Two points.", "alt": "Points"}})
+    ]
+    assert figure.get_supxlabel() == "real data: CPJUMP1"
+    assert not plt.fignum_exists(figure.number)
+    drawing, _ = plt.subplots()
+    show(drawing, "fig-y", "", caption="A drawing.", alt="A drawing")
+    assert drawing.get_supxlabel() == ""
+    with pytest.raises(InputError, match="figure 'fig-z': has no caption and no alt"):
+        show(figure, "fig-z", "", caption=" ", alt="")
+
+
+def test_questions_are_escaped_and_have_their_answer() -> None:
+    html = ask("Is <a> best?", ["yes", "<no>"], right="<no>", why="a & b")
+    assert "<strong>B: &lt;no&gt;</strong> a &amp; b" in html and "Is &lt;a&gt; best?" in html
+    assert "Predict, then look." in html and "Exercise." in ask("How many?", right="7")
+    with pytest.raises(InputError, match="the right answer is 'maybe', not of yes, no"):
+        ask("Is it?", ["yes", "no"], right="maybe")
+    with pytest.raises(InputError, match="the right answer is ''"):
+        ask("Is it?")
+
+
+def test_only_what_is_defined_is_noted(shown: list[tuple[object, object]]) -> None:
+    for nothing in (None, np.nan, {"p": np.nan, "difference": 1.0}, np.inf):
+        note("dino-best", nothing)
+    assert shown == []
+    note("dino-best", 0.25)
+    assert shown[0][0]._repr_mimebundle_()[MIME]["value"] == 0.25
+
+
+def test_a_folded_table_says_what_is_in_it() -> None:
+    frame = pd.DataFrame({"a": [0.12345, np.nan], "n": ["<x>", "y"]}, index=["one", "two"])
+    html = frame_table(frame, {"a": "A", "gone": "Gone", "n": "N"}, "Numbers")
+    assert html.startswith("<details") and "<summary>Table: Numbers</summary>" in html
+    assert "<td>0.123</td><td>undefined</td><td>&lt;x&gt;</td>" in html
+    opened = frame_table(frame, caption="Numbers", fold=False)
+    assert "<details" not in opened and "<caption>Numbers</caption>" in opened
+    assert table(("a",), [(1,)], "Numbers") == table(("a",), [(1,)], "Numbers", fold=False)
+
+
+def test_words_go_where_the_page_wants_them() -> None:
+    words = {"name": "fig-x", "caption": "At *5%*.", "alt": "A & b"}
+    outputs = [
+        nbformat.v4.new_output(
+            "display_data",
+            data={"text/html": '<p class="cpssl-headline">Found.</p>'},
+            metadata={"cpssl": {"headline": True}},
+        ),
+        nbformat.v4.new_output(
+            "display_data", data={"image/png": "x"}, metadata={"cpssl": {"figure": words}}
+        ),
+    ]
+    cells = [
+        nbformat.v4.new_markdown_cell("# Title\n\nText."),
+        nbformat.v4.new_code_cell("seed = 1", metadata={"tags": ["parameters", "hide-input"]}),
+        nbformat.v4.new_code_cell("draw()", outputs=outputs, metadata={"tags": ["hide-input"]}),
+        nbformat.v4.new_code_cell("2 + 2", metadata={"tags": ["solution"]}),
+        nbformat.v4.new_code_cell("3 + 3"),
+    ]
+    made = arrange(json.loads(nbformat.writes(nbformat.v4.new_notebook(cells=cells))))
+    title, parameters, figure, solution, plain = made["cells"]
+    assert title["source"] == '# Title\n\n<p class="cpssl-headline">Found.</p>\n\nText.'
+    assert parameters["metadata"]["mystnb"]["code_prompt_show"] == "Show the parameters"
+    about = figure["metadata"]["mystnb"]
+    assert about["figure"] == {"name": "fig-x", "caption": r"At \*5\%\*\."}
+    assert about["image"] == {"alt": "A & b"} and len(figure["outputs"]) == 1
+    assert about["code_prompt_show"] == "Show how this figure is drawn"
+    assert solution["metadata"]["tags"] == ["solution", "hide-cell"]
+    assert plain["metadata"] == {}
+    again = json.dumps(made)
+    assert json.dumps(arrange(made)) == again
+
+
+def test_the_page_of_the_demo(small_root: Path, small_book: Path) -> None:
+    page = (small_book / "chapters" / "99_demo.html").read_text()
+    article = page[page.index("<article") : page.index("</article>")]
+    assert re.search(
+        r"</h1>\s*<p class=\"cpssl-headline\">The highest point is in row \d &amp; nowhere "
+        r"else.</p>\s*<p class=\"cpssl-launch\">",
+        article,
+    )
+    assert "Random points, &lt;108&gt; in *all*." in article
+    assert 'alt="Rows of &quot;random&quot; points in the colours of the methods"' in article
+    assert len(re.findall(r"point is in row \d", article)) == 1, "moved, not copied"
+    assert "row 1 &lt;b&gt;" in article
+    assert "Show the solution" in article and "<summary>Table: The same points</summary>" in article
+    cells = read_executed(small_root / "book" / "executed" / "99_demo.ipynb")["cells"]
+    images = [o for c in cells for o in c.get("outputs", []) if "image/png" in o.get("data", {})]
+    assert len(images) == 1, "drawn once"
+
+
+def test_plots_show_what_they_are_given() -> None:
+    frame = pd.DataFrame({"x": [0.2, 0.6], "y": [0.1, 0.5]}, index=["DINO", "CellProfiler"])
+    figure, axes = plt.subplots(1, 3)
+    plots.scatter(axes[0], frame, "x", "y", dotted="CellProfiler")
+    assert [tuple(line.get_xydata()[0]) for line in axes[0].lines[:2]] == [(0.2, 0.1), (0.6, 0.5)]
+    assert axes[0].get_xlim()[0] < 0 < 0.6 < axes[0].get_xlim()[1]
+    plots.intervals(axes[1], {"MAE (mine)": (0.1, -0.2, 0.3), "SimCLR": (0.4, 0.3, 0.5)})
+    assert list(axes[1].lines[0].get_xdata()) == [-0.2, 0.3]
+    assert [text.get_text() for text in axes[1].get_yticklabels()] == ["MAE\n(mine)", "SimCLR"]
+    plots.numbers(axes[2], frame, best=["DINO"])
+    assert [text.get_text() for text in axes[2].texts] == ["0.20", "0.10", "0.60", "0.50"]
+    plots.legend(figure, frame.index, {"DINO": "ViT-S", "CellProfiler": "segmentation"})
+    assert [len(one.get_texts()) for one in figure.legends] == [2, 2]
+    plt.close(figure)
+    grid = plots.pictures([np.zeros((4, 4))] * 5, list("abcde"), columns=3)
+    assert [axis.get_title() for axis in grid.axes] == ["a", "b", "c", "d", "e", ""]
+    plt.close(grid)
+
+
+def test_a_rung_that_nobody_can_stand_on_is_left_out() -> None:
+    numbers = {f"perturbation_recall1_{rung}": 0.5 for rung in panels.LADDER}
+    numbers |= {"perturbation_recall1_nss": np.nan, "percent_active": 0.25}
+    figure = panels.found_and_ladder({"DINO": numbers}, "perturbation", "percent_active", "Active")
+    left, right = figure.axes
+    assert [text.get_text() for text in left.texts] == ["25%"]
+    assert [text.get_text() for text in right.get_yticklabels()] == [
+        name.replace(" ", "\n", 1) for rung, name in panels.LADDER.items() if rung != "nss"
+    ]
+    plt.close(figure)
