@@ -69,7 +69,6 @@ import pandas as pd
 import torch
 import yaml
 
-from cpssl_lite import __version__
 from cpssl_lite.book import claims, provenance
 from cpssl_lite.book.evidence import of_training
 from cpssl_lite.book.digest import data_digest
@@ -258,7 +257,7 @@ jobs = [(condition, seed) for condition in conditions for seed in seeds]
 folders, recipes = [], []
 for condition, seed in jobs:
     mine = {**recipe, "augment": augmentations(condition)}
-    what = [mine, seed, data_digest(train_table), __version__]
+    what = [mine, seed, data_digest(train_table)]
     key = sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
     slug = condition.lower().replace(" + ", "+").replace(" ", "-")
     folder = Path(results) / f"{method}-{slug}-{seed}-{key}"

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 # The libraries whose version can change a number.
-LIBRARIES = ("cpssl_lite", "torch", "timm", "numpy", "scipy", "pandas", "scikit-learn")
+LIBRARIES = tuple(
+    "cpssl_lite torch timm numpy scipy pandas scikit-learn tifffile imagecodecs".split()
+)
 
 
 @cache

@@ -2,9 +2,13 @@
 
 import ast
 import hashlib
+import io
+import tokenize
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+
+from cpssl_lite.base.files import sha256
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -28,7 +32,7 @@ def modules_used(source: str, package: Path = PACKAGE) -> list[Path]:
                 if file not in seen:
                     seen.add(file)
                     if file.suffix == ".py":
-                        queue.append(file.read_text(encoding="utf-8"))
+                        queue.append(read(file))
     return sorted(seen)
 
 
@@ -39,18 +43,39 @@ def behaviour_digest(files: Iterable[Path]) -> str:
     """
     digest = hashlib.sha256()
     for file in files:
-        source = file.read_text(encoding="utf-8")
-        lines = source.splitlines()
-        for node in ast.walk(ast.parse(source)):
-            if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
-                continue
-            if ast.get_docstring(node) is not None:
-                text = node.body[0]
-                for number in range(text.lineno - 1, text.end_lineno or text.lineno):
-                    lines[number] = ""
-        does = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
-        digest.update("\n".join(does).encode() + b"\0")
+        digest.update(_behaviour(read(file)).encode() + b"\0")
     return digest.hexdigest()
+
+
+def content_digest(file: Path) -> str:
+    """Digest of a module of the package by what it does, of any other file by its bytes."""
+    ours = file.suffix == ".py" and file.is_relative_to(PACKAGE)
+    return behaviour_digest([file]) if ours else sha256(file)
+
+
+def read(file: Path) -> str:
+    """Text of a source file."""
+    return file.read_text(encoding="utf-8")
+
+
+@cache
+def _behaviour(source: str) -> str:
+    """The lines of a piece of Python that do something."""
+    lines = source.splitlines()
+    if any("#" in line and not line.lstrip().startswith("#") for line in lines):
+        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+            if token.type == tokenize.COMMENT:
+                row, column = token.start
+                lines[row - 1] = lines[row - 1][:column].rstrip()
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            continue
+        if ast.get_docstring(node) is not None:
+            text = node.body[0]
+            for number in range(text.lineno - 1, text.end_lineno or text.lineno):
+                lines[number] = ""
+    does = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    return "\n".join(does)
 
 
 @cache  # the chapters of a book use the same modules

@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.made import code_digest
 from cpssl_lite.base.provenance import provenance
 from cpssl_lite.bioactivity.labels import PARTS
 from cpssl_lite.bioactivity.presets import PRESETS, Preset, build
@@ -20,6 +21,9 @@ from cpssl_lite.bioactivity.train import fit, predict
 from cpssl_lite.profiles.table import read_provenance, write_profiles
 
 log = logging.getLogger(__name__)
+
+# What can change a prediction; how labels are read shows in their digest.
+CODE = ("cross_validation.py", "networks.py", "presets.py", "scores.py", "train.py")
 
 
 def cross_validate(
@@ -127,6 +131,7 @@ def describe(
         "data": data,
         "labels_and_splits": digest,
         "settings": repr({**vars(settings), "build": settings.build.__name__}),
+        "code": code_digest(*map(Path(__file__).with_name, CODE)),
         "share": share,
         "seed": seed,
     }

@@ -11,7 +11,7 @@ from typing import Any
 
 from cpssl_lite.base.files import sha256
 from cpssl_lite.base.provenance import versions
-from cpssl_lite.base.sources import modules_used
+from cpssl_lite.base.sources import content_digest, modules_used
 
 
 def data_digest(path: str | Path) -> str:
@@ -65,7 +65,7 @@ def code_digest(source: str, parameters: Mapping[str, Any], root: Path) -> str:
     if any(file.name == "manifests.py" for file in files):
         files += sorted((root / "data_manifests").glob("*.[cy]*"))  # CSV and YAML
     # By name and folder, not by place: a checkout that was moved is still unchanged.
-    parts += [f"{f.parent.name}/{f.name} {sha256(f)}" for f in files if f.is_file()]
+    parts += [f"{f.parent.name}/{f.name} {content_digest(f)}" for f in files if f.is_file()]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import distributions
 from pathlib import Path
 
-from cpssl_lite.base.files import sha256
-from cpssl_lite.base.sources import PACKAGE, modules_used
+from cpssl_lite.base.sources import PACKAGE, content_digest, modules_used
 
 # In the book's folder, so that both move into place at once.
 NOTE = ".rendered.json"
@@ -37,7 +36,7 @@ def rendering_digest(
         "notebook": [*sorted((root / "notebooks").glob("*.py")), *executed],
         "run": list(runs),
     }.items():
-        lines += [f"{kind} {path.parent.name}/{path.name} {sha256(path)}" for path in files]
+        lines += [f"{kind} {path.parent.name}/{path.name} {content_digest(path)}" for path in files]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 

@@ -179,6 +179,8 @@ def evaluate(
     (labels) whose p, corrected for their number, is below 0.05; the ladder (_nr, _nsb, _nss,
     _nsl, _all) admits no neighbour of the same batch, source, location on the plate.
 
+    Beside METRICS.json stands METRICS.provenance.json: inputs, options, versions.
+
     \b
     Example:
       cpssl evaluate dino.parquet CellProfiler=cp.parquet -o metrics.json --label Metadata_Target
@@ -218,13 +220,15 @@ def evaluate(
         click.echo(name)
         for metric, value in numbers.items():
             click.echo(f"  {metric:<32} {value:.4g}")
+    given = {**how, "convention": convention, "label": label, "features": features, "roles": names}
+    inputs = {str(path): sha256(path) for path in (*named.values(), *filter(None, [relations]))}
+    record = provenance("evaluate", **given, per=per, inputs=inputs)
     if per:
-        inputs = {str(path): sha256(path) for path in named.values()}
-        record = provenance("evaluate", **how, per=per, label=label, inputs=inputs, roles=names)
         write_profiles(pd.concat(tables, ignore_index=True), out, record)
         return
-    with atomic_path(out) as scratch:
-        scratch.write_text(json.dumps(results, indent=1) + "\n")
+    for path, content in ((out, results), (out.with_suffix(".provenance.json"), record)):
+        with atomic_path(path) as scratch:
+            scratch.write_text(json.dumps(content, indent=1, default=str) + "\n")
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """From raw images to merged five-channel fields with their Otsu threshold."""
 
-import hashlib
 import json
 import logging
 import os
@@ -8,10 +7,9 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from importlib.metadata import version
+from functools import cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,8 +18,10 @@ from tqdm import tqdm
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.files import atomic_path, check_writable, sha256
+from cpssl_lite.base.made import Recipe, code_digest, files_digest
 from cpssl_lite.base.workers import side_by_side
 from cpssl_lite.data.names import plate_names, safe
+from cpssl_lite.images import otsu, scale, tiff
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.metadata import PLATE
 from cpssl_lite.images.otsu import otsu_threshold
@@ -85,23 +85,17 @@ def prepare(
     fields = read_image_table(table)
     jobs = _jobs(fields, out, illum)
     make = partial(_make, listed=out / "images.parquet", low=float(low), high=float(high))
-    provenance = {
-        "made_by": f"cpssl_lite {version('cpssl_lite')} prepare",
-        "table": table.name,
-        "table_sha256": sha256(table),
-        "fields": len(fields),
-        "parameters": {"low": low, "high": high, "channels": list(CHANNELS)}
-        | ({"illum": str(illum)} if illum else {}),
-        "versions": {name: version(name) for name in ("numpy", "tifffile", "imagecodecs")},
-    }
+    given = {"low": low, "high": high, "channels": CHANNELS, "illum": str(illum or "")}
+    recipe = Recipe("prepare", given, {table.name: sha256(table)}, _code())
+    record = recipe.record(fields=len(fields))
     _check_sizes(jobs, fields)
     _report(fields["Metadata_Plate"].tolist(), side_by_side(make, jobs, workers))
 
     made = fields[[c for c in fields if str(c).startswith("Metadata_")]].copy()
     made["FileName_Merged"] = [job.target.relative_to(out).as_posix() for job in jobs]
-    made.attrs["provenance"] = provenance  # goes into the Parquet file's own metadata as well
+    made.attrs["provenance"] = record  # goes into the Parquet file's own metadata as well
     with atomic_path(out / "images.json") as scratch:
-        scratch.write_text(json.dumps(provenance, indent=2) + "\n")
+        scratch.write_text(json.dumps(record, indent=2) + "\n")
     with atomic_path(out / "images.parquet") as scratch:
         made.to_parquet(scratch, index=False)
     return out / "images.parquet"
@@ -167,7 +161,7 @@ def _check_sizes(jobs: list[_Job], fields: pd.DataFrame) -> None:
 
 def _make(job: _Job, listed: Path, low: float, high: float) -> bool:
     """Make one merged image; False if it was there already."""
-    recipe = _recipe(job, low, high, CHANNELS)
+    recipe = _recipe(job, low, high)
     if job.target.is_file():
         try:
             if read_header(job.target)[1].get("recipe") == recipe:
@@ -181,9 +175,9 @@ def _make(job: _Job, listed: Path, low: float, high: float) -> bool:
     even = _evened(job, raw) if job.illum else raw
     pixels = to_uint16(scale_intensities(even, low, high))
     # From the stored grey levels, so that anybody can find it again from the file.
-    otsu = otsu_threshold(pixels[CHANNELS.index("DNA")])
+    threshold = otsu_threshold(pixels[CHANNELS.index("DNA")])
     listed.unlink(missing_ok=True)  # the table of an earlier run: its images change under it
-    write_merged(job.target, pixels, otsu, notes={"recipe": recipe})
+    write_merged(job.target, pixels, threshold, notes={"recipe": recipe})
     return True
 
 
@@ -205,8 +199,8 @@ def _evened(job: _Job, pixels: NDArray) -> NDArray[np.float32]:
     return even
 
 
-def _recipe(job: _Job, *parameters: Any) -> str:
-    """Digest of the parameters and of the source files (name, size, time): any change shows."""
+def _recipe(job: _Job, low: float, high: float) -> str:
+    """Digest of what an image is made from: source files, parameters and code."""
     try:
         stats = [(source, os.stat(source)) for source in (*job.sources, *job.illum)]
     except OSError as error:
@@ -216,5 +210,12 @@ def _recipe(job: _Job, *parameters: Any) -> str:
         first = known.setdefault((stat.st_dev, stat.st_ino), source)
         if first != source and stat.st_ino:  # 0: a file system that does not number its files
             raise InputError(f"{first} and {source} are one file; each channel has its own")
-    files = [(source, stat.st_size, stat.st_mtime_ns) for source, stat in stats]
-    return hashlib.sha256(json.dumps([files, parameters]).encode()).hexdigest()[:16]
+    inputs = {"files": files_digest([*job.sources, *job.illum])}
+    scales = {"low": low, "high": high, "channels": CHANNELS}
+    return Recipe("prepare", scales, inputs, _code()).digest[:16]
+
+
+@cache
+def _code() -> str:
+    """Digest of the sources that decide what a merged image holds."""
+    return code_digest(__file__, otsu.__file__, scale.__file__, tiff.__file__)

@@ -12,8 +12,10 @@ import torch
 import yaml
 from torch.utils.data import DataLoader
 
+from cpssl_lite import images as images_room
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.files import atomic_path
+from cpssl_lite.base.made import code_digest
 from cpssl_lite.base.provenance import provenance
 from cpssl_lite.base.quiet import quiet
 from cpssl_lite.base.yamls import read_mapping
@@ -80,8 +82,7 @@ def train(
     final = out / f"{recipe['name']}.safetensors"
     images = read_image_table(table)
     fields = Fields(images)
-    _claim(out, recipe, fields)
-    if final.is_file():
+    if _claim(out, recipe, fields, final):
         log.info("%s is complete", final)
         return final
     if recipe["precision"] == "bf16-mixed":
@@ -176,18 +177,38 @@ def machine(trainer: lightning.Trainer) -> str:
     return f"{trainer.world_size} process(es) on {os.cpu_count()} CPU cores ({platform.machine()})"
 
 
-def _claim(out: Path, recipe: dict[str, Any], fields: Fields) -> None:
-    """Write down what runs in this folder, or refuse one that holds another run."""
+def _claim(out: Path, recipe: dict[str, Any], fields: Fields, final: Path) -> bool:
+    """Write down what runs in this folder; True if it is finished, refused if it is another run.
+
+    A run of older code begins anew; the network that it left, days of work maybe, is put aside.
+    """
     path = out / "recipe.yaml"
-    mine = {**recipe, "data_digest": fields.digest()}
+    mine = {**recipe, "data_digest": fields.digest(), "code": _code()}
     if path.is_file():
         there = read_mapping(path, "recipe")
-        other = [key for key in mine if there.get(key) != mine[key]]
+        other = [key for key in mine if key != "code" and there.get(key) != mine[key]]
         if other:
             raise InputError(
                 f"{out}: holds a run with another {other[0]} ({there.get(other[0])}, now "
                 f"{mine[other[0]]}); choose another folder or remove it"
             )
-        return
+        if there.get("code") == mine["code"]:
+            return final.is_file()
+        log.warning("%s: this run was made by other code and begins anew", out)
+        (out / "last.ckpt").unlink(missing_ok=True)
+        for old in (final, final.with_suffix(".yaml")):
+            if old.is_file():
+                os.replace(old, old.with_stem(f"{old.stem}.before"))
     with atomic_path(path) as scratch:
         scratch.write_text(yaml.safe_dump(mine, sort_keys=False))
+    return False
+
+
+def _code() -> str:
+    """Digest of the sources that can change a weight."""
+    models, images = Path(__file__).parent, Path(images_room.__file__).parent
+    names = "crops_data dino mae objective recipes schedules simclr train vit".split()
+    seen = "augment crops otsu scale".split()
+    return code_digest(
+        *(models / f"{name}.py" for name in names), *(images / f"{name}.py" for name in seen)
+    )

@@ -12,17 +12,17 @@ from tqdm import tqdm
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.files import one_writer
+from cpssl_lite.base.made import Recipe, code_digest
 from cpssl_lite.base.provenance import provenance
-from cpssl_lite.base.sources import behaviour_digest
 from cpssl_lite.base.workers import side_by_side
-from cpssl_lite.images import cells
+from cpssl_lite.images import cells, otsu
 from cpssl_lite.profiles.kept import kept_profiles
 from cpssl_lite.profiles.plates import (
     check_images,
-    images_digest,
     is_current,
     is_done,
     plates_of,
+    recipe_of,
     wells_of,
 )
 from cpssl_lite.profiles.table import check_output, write_profiles
@@ -68,29 +68,28 @@ def cellprofiler_style(images: pd.DataFrame, out: str | Path, *, workers: int = 
     out = Path(out)
     check_output(out)
     check_images(images)
-    settings = {"method": "CellProfiler-style", "code": behaviour_digest([Path(cells.__file__)])}
-    whole = images_digest(images, settings)
+    settings = {"method": "CellProfiler-style"}
+    code = code_digest(cells.__file__, otsu.__file__)  # what measures, not what reads
+    whole = recipe_of("cellprofiler_style", images, settings, code)
     if is_current(out, whole):
         log.info("%s: up to date", out)
         return out
-    kept = kept_profiles(images, settings)
+    kept = kept_profiles(images, {**settings, "code": code})
     if kept is not None:
         log.info("%s: the kept table of these images", out)
-        write_profiles(kept, out, provenance("cellprofiler_style", digest=whole, **settings))
+        write_profiles(kept, out, whole.record())
         return out
     with one_writer(out):
         if not is_current(out, whole):
-            _measure_plates(images, out, whole, settings, workers)
+            _measure_plates(images, out, whole, workers)
     return out
 
 
-def _measure_plates(
-    images: pd.DataFrame, out: Path, whole: str, settings: dict[str, Any], workers: int
-) -> None:
+def _measure_plates(images: pd.DataFrame, out: Path, whole: Recipe, workers: int) -> None:
     """Measure plate after plate, then join them."""
     versions = {"cp_measure": cells.measure_version()}
     parts = out.with_name(out.name + ".plates")
-    plates = plates_of(images, parts, settings)
+    plates = plates_of(images, parts, whole)
     todo = [plate for plate in plates if not is_done(plate)]
     records: list[dict[Any, Any]] = [row for plate in todo for row in plate.rows.to_dict("records")]
     results = side_by_side(cells.measure_row, records, workers, chunk=4)
@@ -98,7 +97,7 @@ def _measure_plates(
     measured = iter(tqdm(results, total=len(records), unit="field", disable=None))
     for position, (name, rows, file) in enumerate(todo, start=len(plates) - len(todo) + 1):
         fields = list(islice(measured, len(rows)))
-        record = provenance("cellprofiler_style", plate=name, **settings)
+        record = provenance("cellprofiler_style", plate=name, **whole.parameters)
         write_profiles(_average(name, rows, fields), file, record)
         log.info(
             "plate %s (%d of %d): %d cells in %d fields",
@@ -106,8 +105,7 @@ def _measure_plates(
         )
     table = pd.concat([pd.read_parquet(plate.file) for plate in plates], ignore_index=True)
     table = _complete(table)
-    record = provenance("cellprofiler_style", digest=whole, **settings, **versions)
-    write_profiles(table, out, record)
+    write_profiles(table, out, whole.record(**versions))
     shutil.rmtree(parts)
 
 

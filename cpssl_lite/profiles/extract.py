@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,8 +20,8 @@ import torch
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.files import one_writer
+from cpssl_lite.base.made import Recipe, code_digest
 from cpssl_lite.base.provenance import provenance
-from cpssl_lite.base.sources import behaviour_digest, modules_used
 from cpssl_lite.images.rows import file_of
 from cpssl_lite.images.tiff import read_header
 from cpssl_lite.models.encoder import Encoder
@@ -29,10 +29,10 @@ from cpssl_lite.models.precision import choose_precision
 from cpssl_lite.profiles.embed import embed_fields
 from cpssl_lite.profiles.plates import (
     check_images,
-    images_digest,
     is_current,
     is_done,
     plates_of,
+    recipe_of,
     wells_of,
 )
 from cpssl_lite.profiles.table import check_output, write_profiles
@@ -152,9 +152,8 @@ def extract_many(
             "convention": convention,
             "precision": precision,
             "channels": list(encoder.channels),
-            "code": _code(),
         }
-        tables.append(_Table(out, encoder, settings, images_digest(images, settings)))
+        tables.append(_Table(out, encoder, recipe_of("extract", images, settings, _code())))
     tables = _missing(tables)
     for out in set(outs) - {table.out for table in tables}:
         log.info("%s: up to date", out)
@@ -172,16 +171,15 @@ def extract_many(
 
 
 class _Table(NamedTuple):
-    """A table to make: its file, network and what it depends on, also as a digest."""
+    """A table to make: its file, network and what it depends on."""
 
     out: Path
     encoder: Encoder
-    settings: dict[str, Any]
-    digest: str
+    recipe: Recipe
 
 
 def _missing(tables: list[_Table]) -> list[_Table]:
-    return [table for table in tables if not is_current(table.out, table.digest)]
+    return [table for table in tables if not is_current(table.out, table.recipe)]
 
 
 def _extract_plates(
@@ -192,7 +190,7 @@ def _extract_plates(
     plates = []  # of each table, in the same order
     for table in tables:
         table.encoder.eval().to(team.device)
-        plates.append(plates_of(images, _parts(table.out), table.settings))
+        plates.append(plates_of(images, _parts(table.out), table.recipe))
     together = list(zip(*plates, strict=True))
     # A plate has one size; laboratories differ.
     shapes = [_shape(plate.rows, tables) for plate in plates[0]]
@@ -214,15 +212,15 @@ def _extract_plates(
             [table.encoder for table in made],
             shapes[position],
             name=name,
-            low=0.1 if made[0].settings["convention"] == "released" else 0.01,
-            precision=made[0].settings["precision"],
+            low=0.1 if made[0].recipe.parameters["convention"] == "released" else 0.01,
+            precision=made[0].recipe.parameters["precision"],
             batch_size=batch_size,
             device=team.device,
             readers=min(16, os.cpu_count() or 1) if on_gpu else 2,
         )
         n_crops = 0
         for i, (sums, crops) in zip(todo[position], sums_and_crops, strict=True):
-            settings = tables[i].settings
+            settings = tables[i].recipe.parameters
             wells = _average(rows, sums, crops, mean_of_fields=settings["convention"] == "paper")
             file = together[position][i].file
             write_profiles(wells, file, provenance("extract", plate=name, **settings))
@@ -236,9 +234,9 @@ def _extract_plates(
         )
     team.wait()
     if team.rank == 0:
-        for (out, _, settings, digest), parts in zip(tables, plates, strict=True):
+        for (out, _, recipe), parts in zip(tables, plates, strict=True):
             wells = pd.concat([pd.read_parquet(plate.file) for plate in parts], ignore_index=True)
-            write_profiles(wells, out, provenance("extract", digest=digest, **settings))
+            write_profiles(wells, out, recipe.record())
             shutil.rmtree(_parts(out))
     team.wait()
 
@@ -279,8 +277,5 @@ def _average(
 @cache
 def _code() -> str:
     """Digest of the sources that turn files into features: features of older code are not kept."""
-    here = Path(__file__)
-    used = [here, *modules_used(here.read_text(encoding="utf-8"))]
-    rooms, own = ("images", "models"), ("extract.py", "embed.py", "plates.py")
-    makes = [f for f in used if f.suffix == ".py" and (f.parent.name in rooms or f.name in own)]
-    return behaviour_digest(makes)
+    own = [Path(__file__).with_name(name) for name in ("extract.py", "embed.py", "plates.py")]
+    return code_digest(*own, rooms=("images", "models"))

@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.made import Recipe, files_digest
 from cpssl_lite.images.metadata import PLATE
 from cpssl_lite.profiles.roles import WELL_KEY
 from cpssl_lite.profiles.table import read_provenance
@@ -27,8 +28,8 @@ class Plate(NamedTuple):
     file: Path
 
 
-def plates_of(images: pd.DataFrame, folder: Path, settings: dict[str, Any]) -> list[Plate]:
-    """The plates of an image table in sorted order; `settings` are what wells depend on besides.
+def plates_of(images: pd.DataFrame, folder: Path, whole: Recipe) -> list[Plate]:
+    """The plates of an image table in sorted order; `whole` is the recipe of the joined table.
 
     A plate is called by its source, batch and plate, each said once: many screens name a batch
     after its only plate. Its file is told apart by a digest of the rows, not by that name.
@@ -37,8 +38,8 @@ def plates_of(images: pd.DataFrame, folder: Path, settings: dict[str, Any]) -> l
     for key, rows in images.groupby([c for c in PLATE if c in images]):
         name = "_".join(dict.fromkeys(str(part) for part in key if part))
         safe = re.sub(r"[^A-Za-z0-9._-]", "-", name)[:100]
-        digest = images_digest(rows, settings)
-        plates.append(Plate(name, rows, folder / f"{safe}-{digest[:16]}.parquet"))
+        recipe = recipe_of(whole.step, rows, dict(whole.parameters), whole.code)
+        plates.append(Plate(name, rows, folder / f"{safe}-{recipe.digest[:16]}.parquet"))
     return plates
 
 
@@ -51,9 +52,9 @@ def wells_of(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[np.ndarray]]:
     return head.assign(Metadata_Fields=[str(len(at)) for at in fields]), fields
 
 
-def is_current(out: Path, digest: str) -> bool:
-    """Whether the profile table at `out` was made from what `digest` stands for."""
-    return out.is_file() and read_provenance(out).get("digest") == digest
+def is_current(out: Path, recipe: Recipe) -> bool:
+    """Whether the profile table at `out` is what `recipe` would give."""
+    return out.is_file() and recipe.made(read_provenance(out))
 
 
 def is_done(plate: Plate) -> bool:
@@ -92,10 +93,12 @@ def check_images(images: pd.DataFrame) -> None:
         raise InputError(f"{missing[0]}: no such image ({len(missing)} of {len(files)} missing)")
 
 
-def images_digest(rows: pd.DataFrame, settings: dict[str, Any]) -> str:
-    """Digest of what profiles depend on: rows, the files' sizes and ages, settings."""
+def recipe_of(step: str, rows: pd.DataFrame, settings: dict[str, Any], code: str) -> Recipe:
+    """What wells are made from: what rows say, their files' sizes and ages, settings, code."""
     names = [str(c) for c in rows if str(c).startswith("FileName_")]
-    stats = [Path(file).stat() for name in names for file in rows[name]]
-    facts = [(s.st_size, s.st_mtime_ns) for s in stats]
-    text = json.dumps([rows.to_dict("list"), facts, settings], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+    said = json.dumps(rows.to_dict("list"), default=str)
+    inputs = {
+        "rows": hashlib.sha256(said.encode()).hexdigest(),
+        "images": files_digest(rows[names].to_numpy().ravel()),
+    }
+    return Recipe(step, settings, inputs, code)

@@ -73,9 +73,9 @@ def test_the_table_can_move_with_its_images(screen, tmp_path):
 def test_provenance(screen, tmp_path):
     prepare(screen, tmp_path / "out", high=99, workers=1)
     made = json.loads((tmp_path / "out/images.json").read_text())
-    assert made["parameters"] == {"low": 0.01, "high": 99, "channels": list(CHANNELS)}
-    assert made["fields"] == 4
-    assert len(made["table_sha256"]) == 64
+    assert (made["step"], made["low"], made["high"]) == ("prepare", 0.01, 99)
+    assert made["channels"] == list(CHANNELS) and made["fields"] == 4
+    assert [len(digest) for digest in made["inputs"].values()] == [64]
 
 
 def test_the_table_carries_its_provenance(screen, tmp_path):
@@ -341,7 +341,7 @@ def test_illumination_given_takes_effect_and_is_written_down(screen, tmp_path):
     prepare(screen, out, workers=1, illum=functions(tmp_path / "illum"))
     made = times(out)
     assert not set(plain.values()) & set(made.values())
-    assert json.loads((out / "images.json").read_text())["parameters"]["illum"].endswith("illum")
+    assert json.loads((out / "images.json").read_text())["illum"].endswith("illum")
     prepare(screen, out, workers=1, illum=tmp_path / "illum")
     assert times(out) == made
 

@@ -2,13 +2,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from cpssl_lite.base.made import Recipe
 from cpssl_lite.profiles.plates import plates_of
 
 
 def plates(*keys):
     names = ("Metadata_Source", "Metadata_Batch", "Metadata_Plate")
     images = pd.DataFrame(keys, columns=list(names)).assign(Metadata_Well="A01")
-    return plates_of(images, Path("parts"), {})
+    return plates_of(images, Path("parts"), Recipe("extract", {}))
 
 
 def test_a_batch_that_is_its_plate_is_said_once():

@@ -1,8 +1,9 @@
 """Draw a whole screen to disk: fields, tables and provenance."""
 
 import logging
+import shutil
 import sys
-from functools import partial
+from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from cpssl_lite import __version__
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.files import atomic_path
 from cpssl_lite.base.files import sha256 as file_sha256
+from cpssl_lite.base.made import code_digest
 from cpssl_lite.base.workers import side_by_side
 from cpssl_lite.data.simulate import effects, tables
 from cpssl_lite.data.simulate.draw import draw_field
@@ -30,6 +32,7 @@ from cpssl_lite.data.simulate.layout import (
 )
 from cpssl_lite.data.simulate.library import generator
 from cpssl_lite.data.simulate.optics import expose
+from cpssl_lite.images import otsu, scale
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.otsu import otsu_threshold
 from cpssl_lite.images.scale import scale_intensities, to_uint16
@@ -95,7 +98,7 @@ def simulate(
         "revision": REVISION,
         "parameters": plain(screen),
     }
-    finished = _begin(out, identity)
+    finished = _begin(out, {**identity, "code": _code()})
     table = out / "images.parquet"
     wells = layout(screen, seed)
     files = [merged_file(well, site) for well in wells for site in screen.sites]
@@ -103,8 +106,14 @@ def simulate(
         return table
     cells = _draw_all(out, screen, seed, wells, workers)
     tables.write_all(out, screen, seed, wells, cells)
-    _finish(out, identity, files)
+    _finish(out, {**identity, "code": _code()}, files)
     return table
+
+
+@cache
+def _code() -> str:
+    """Digest of the sources that decide what is drawn."""
+    return code_digest(__file__, otsu.__file__, scale.__file__, rooms=("data",))
 
 
 def _yaml(path: Path) -> dict[str, Any]:
@@ -128,13 +137,17 @@ def _begin(out: Path, identity: dict[str, Any]) -> bool:
     if card.exists():
         there = _yaml(card)
         got, asked = _flat(there), _flat(identity)
-        for key in asked:
+        for key in asked.keys() - {"code", "revision"}:
             if got.get(key) != asked[key]:
                 raise InputError(
                     f"{out}: holds another data set ({key} is {got.get(key)!r}, asked for"
                     f" {asked[key]!r}); take another folder or delete this one"
                 )
-        return bool(there.get("finished"))
+        if all(there.get(key) == identity[key] for key in ("code", "revision")):
+            return bool(there.get("finished"))
+        log.warning("%s: drawn by other code, and drawn again", out)
+        shutil.rmtree(out / "images", ignore_errors=True)
+        shutil.rmtree(out / "raw", ignore_errors=True)
     with atomic_path(card) as scratch:
         scratch.write_text(yaml.safe_dump({**identity, "finished": False}, sort_keys=False))
     return False

@@ -1,0 +1,97 @@
+"""Is it made already? What a change makes again, and what it leaves alone."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cpssl_lite.base import sources
+from cpssl_lite.base.made import Recipe, code_digest, files_digest
+from cpssl_lite.base.sources import PACKAGE
+from cpssl_lite.bioactivity import cross_validation
+from cpssl_lite.book.digest import code_digest as notebook_digest
+from cpssl_lite.data import prepare
+from cpssl_lite.data.simulate import screen
+from cpssl_lite.images import cells, otsu
+from cpssl_lite.models import train
+from cpssl_lite.profiles import extract
+
+ROOT = PACKAGE.parent
+
+
+def chapter(name: str) -> Callable[[], str]:
+    source = (ROOT / "notebooks" / f"{name}.py").read_text()
+    return lambda: notebook_digest(source, {}, ROOT)
+
+
+# What is made, and the digest of the code that makes it.
+MADE: dict[str, Callable[[], str]] = {
+    "screen": screen._code,
+    "prepared": prepare._code,
+    "network": train._code,
+    "features": extract._code,
+    "measured": lambda: code_digest(cells.__file__, otsu.__file__),
+    "bioactivity": lambda: code_digest(
+        *(Path(cross_validation.__file__).with_name(name) for name in cross_validation.CODE)
+    ),
+    "01": chapter("01_augmentation_ablation"),
+    "02": chapter("02_ssl_comparison"),
+}
+LINE, COMMENT = "\nONE_MORE = 1\n", "\n# a remark\n"
+# A module, what is added to it, and all that is then made again.
+CHANGES = {
+    "a line of augment.py": ("images/augment.py", LINE, {"network", "01"}),
+    "a line of a ViT": ("models/vit.py", LINE, {"network", "features", "01", "02"}),
+    "a line of otsu.py": ("images/otsu.py", LINE, set(MADE) - {"bioactivity"}),
+    "a line of a metric": ("metrics/retrieval.py", LINE, {"01", "02"}),
+    "a line of the drawing": ("data/simulate/cells.py", LINE, {"screen", "01", "02"}),
+    "a line of a network of 04": ("bioactivity/networks.py", LINE, {"bioactivity"}),
+    "a comment in errors.py": ("base/errors.py", COMMENT, set[str]()),
+    "a comment in a ViT": ("models/vit.py", COMMENT, set[str]()),
+}
+
+
+def clear() -> None:
+    for cached in (screen._code, prepare._code, extract._code):
+        cached.cache_clear()
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_is_made_again(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, added, expected = CHANGES[change]
+    read = sources.read
+    clear()
+    before = {name: digest() for name, digest in MADE.items()}
+
+    def changed(file: Path) -> str:
+        return read(file) + (added if file == PACKAGE / module else "")
+
+    monkeypatch.setattr("cpssl_lite.base.sources.read", changed)
+    monkeypatch.setattr("cpssl_lite.base.made.read", changed)
+    clear()
+    again = {name for name, digest in MADE.items() if digest() != before[name]}
+    clear()
+    assert again == expected
+
+
+def test_a_docstring_is_no_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = PACKAGE / "images" / "otsu.py"
+    before, text = code_digest(file), sources.read(file)
+    monkeypatch.setattr("cpssl_lite.base.sources.read", lambda _: f'"""New."""  # so\n{text}')
+    assert code_digest(file) != before, "the old docstring is a statement now"
+    plain = text.replace('"""', '"""More: ', 1)
+    monkeypatch.setattr("cpssl_lite.base.sources.read", lambda _: plain)
+    assert code_digest(file) == before
+
+
+def test_a_parameter_and_a_byte_count(tmp_path: Path) -> None:
+    image = tmp_path / "a.tiff"
+    image.write_bytes(b"1")
+    one = Recipe("prepare", {"low": 0.01}, {"files": files_digest([image])}, "c")
+    assert one.made(one.record(fields=3)) and not one.changed(one.record())
+    other = Recipe("prepare", {"low": 0.1}, one.inputs, "c")
+    assert not other.made(one.record()) and other.changed(one.record()) == "parameter low"
+    image.write_bytes(b"12")
+    later = Recipe("prepare", {"low": 0.01}, {"files": files_digest([image])}, "c")
+    assert later.changed(one.record()) == "input files"
+    assert Recipe("prepare", {"low": 0.01}, one.inputs, "d").changed(one.record()) == "code"
