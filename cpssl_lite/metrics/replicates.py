@@ -55,7 +55,7 @@ def replicate_correlation(profiles: np.ndarray, perturbation: np.ndarray) -> np.
     """
     rows = unit_rows(profiles, "correlation")
     order, start = groups(encode(perturbation))
-    return np.array([_median(rows[order[a:b]]) for a, b in pairwise(start)])
+    return _medians(rows, [order[a:b] for a, b in pairwise(start)])
 
 
 def percent_replicating(
@@ -155,27 +155,42 @@ def _null(
     usable = [i for i, n in enumerate(distinct) if n >= 2 * GROUP_SIZE]
     if not usable:  # small screens, and positions: as large as leaves a choice
         usable = [i for i, n in enumerate(distinct) if n >= 4]
-    values: list[float] = []
+    drawn: list[np.ndarray] = []
     draws = 0
-    while usable and len(values) < NULL_GROUPS:
+    while usable and len(drawn) < NULL_GROUPS:
         draws += 1
-        if draws > DRAWS_A_GROUP * (len(values) + 1):
+        if draws > DRAWS_A_GROUP * (len(drawn) + 1):
             return np.array([])
         pick = usable[0] if len(usable) == 1 else draw.choice(usable)
         size = min(GROUP_SIZE, distinct[pick] // 2)
         # Positions in the pool as a list: what random.choices does with the seed depends on it.
         group = pools[pick][draw.choices(range(len(pools[pick])), k=size)]
         if len(set(codes[group].tolist())) == size:
-            values.append(_median(rows[group]))
-    return np.array(values)
+            drawn.append(group)
+    return _medians(rows, drawn)
+
+
+def _medians(rows: np.ndarray, members: Sequence[np.ndarray]) -> np.ndarray:
+    """Median correlation over the pairs of each group; groups of one size are taken together."""
+    sizes = np.array([len(group) for group in members], dtype=int)
+    found = np.full(len(members), np.nan)
+    for size in np.unique(sizes[sizes > 1]):
+        at = np.flatnonzero(sizes == size)
+        if size > MOST_AT_ONCE:
+            found[at] = [_median(rows[members[i]]) for i in at]
+            continue
+        upper = np.triu_indices(size, 1)
+        together = max(1, MOST_AT_ONCE**2 // (size * rows.shape[1]))  # as large as one block
+        for start in range(0, len(at), together):
+            part = at[start : start + together]
+            block = rows[np.stack([members[i] for i in part])]  # (groups, size, d)
+            pairs = (block @ block.transpose(0, 2, 1))[:, *upper]
+            found[part] = np.median(pairs, axis=1)
+    return found
 
 
 def _median(rows: np.ndarray) -> float:
-    """Median correlation over the pairs of a group; NaN for a single well."""
-    if len(rows) < 2:
-        return float("nan")
-    if len(rows) <= MOST_AT_ONCE:
-        return float(np.median(np.concatenate(list(_pairs(rows)))))
+    """Median correlation over the pairs of a group too large to hold all of them."""
     count = len(rows) * (len(rows) - 1) // 2
     return float(pair_order(rows, ((count - 1) // 2, count // 2)).mean())
 
