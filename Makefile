@@ -8,8 +8,9 @@ CHROMIUM ?= chromium
 
 .PHONY: book test proof bench checkpoints cellprofiler-style bioactivity screenshot clean
 
-book: $(READY)  ## simulate the screen, run what changed, render to html/
-	CPSSL_REAL=$(REAL) $(BIN)/cpssl book
+EDITION ?= lite
+book: $(READY)  ## get the data, run what changed, render to html/EDITION (cpssl book --help)
+	CPSSL_REAL=$(REAL) $(BIN)/cpssl book $(EDITION)
 
 test: $(READY)  ## style, types, tests
 	$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy && $(BIN)/pytest -n auto --dist worksteal
@@ -43,7 +44,7 @@ bioactivity: $(READY)  ## train the image networks of the bioactivity chapter ag
 
 screenshot:  ## the README's picture, from the built book
 	$(CHROMIUM) --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1280,900 \
-	  --screenshot=book/first-page.png html/index.html
+	  --screenshot=book/first-page.png html/lite/index.html
 	$(BIN)/python -c "from PIL import Image; p = 'book/first-page.png'; \
 	  Image.open(p).convert('RGB').quantize(256, method=2).save(p, optimize=True)"
 

@@ -1,5 +1,7 @@
 """YAML that somebody else wrote: a small mapping without aliases, or one line that says why not."""
 
+import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,36 @@ def read_mapping(path: str | Path, what: str, most: int = MOST) -> dict[Any, Any
     if not isinstance(content, dict):
         raise InputError(f"{path}: a {what} is a mapping, got {type(content).__name__}")
     return content
+
+
+def check_mapping(found: dict[Any, Any], path: str | Path, schema: Path) -> None:
+    """Hold what was read against a JSON schema; the first fault is one line (`InputError`)."""
+    try:
+        errors = sorted(
+            _validator(schema).iter_errors(found), key=lambda e: (len(e.path), e.message)
+        )
+    except ValueError as error:  # a message with a number of thousands of digits in it
+        raise InputError(f"{path}: a value is too long ({error})") from error
+    if not errors:
+        return
+    first = errors[0]
+    where = shown(first.json_path.removeprefix("$").removeprefix(".")).strip("'\"")
+    if first.validator == "anyOf" and "required" in first.validator_value[0]:
+        ways = [way["required"][0] for way in first.validator_value]
+        said = f"says nowhere what to fetch; expected one of {', '.join(ways)}"
+    elif first.validator in ("required", "additionalProperties", "dependentRequired"):
+        said = f"{where}: {first.message}".removeprefix(": ")
+    else:
+        expected = f"{first.validator} {shown(first.validator_value, 200)}"
+        said = f"{where} is {shown(first.instance)}, expected {expected}"
+    raise InputError(f"{path}: {' '.join(said.split())[:400]}")
+
+
+@cache
+def _validator(schema: Path) -> Any:
+    import jsonschema
+
+    return jsonschema.Draft202012Validator(json.loads(schema.read_text(encoding="utf-8")))
 
 
 def shown(value: object, most: int = 80) -> str:

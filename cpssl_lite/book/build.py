@@ -16,17 +16,17 @@ import yaml
 from cpssl_lite.base.errors import InputError, StepFailed
 from cpssl_lite.book.arrange import write_arranged
 from cpssl_lite.book.claims import load_claims
+from cpssl_lite.book.coverage import coverage
 from cpssl_lite.book.crate import write_crate
 from cpssl_lite.book.drawn import load_expected
+from cpssl_lite.book.editions import Edition
 from cpssl_lite.book.front import add_dark_figures, add_front
 from cpssl_lite.book.notices import write_notice
 from cpssl_lite.book.pages import check_executed, check_html
-from cpssl_lite.book.percent import read_parameters, read_percent
-from cpssl_lite.book.rendered import is_rendered, note, rendering_digest
-from cpssl_lite.book.runner import ANSI, run_all
+from cpssl_lite.book.rendered import is_rendered, rendering_digest, write_note
+from cpssl_lite.book.runner import ANSI
 from cpssl_lite.book.scorecard import fill_scorecard, read_page, stage_runs
-from cpssl_lite.book.where import find_notebook, find_root, list_notebooks
-from cpssl_lite.data.simulate.screen import simulate
+from cpssl_lite.book.where import DEFAULT, executed_folder, find_notebook, find_root, list_notebooks
 
 log = logging.getLogger(__name__)
 
@@ -37,77 +37,20 @@ class BookError(StepFailed):
     """The book cannot be shown as it is; the message has one line for each reason."""
 
 
-def make_book(
-    out: str | Path, force: bool = False, runs: Sequence[str | Path] = (), strict: bool = False
-) -> Path:
-    """Simulate the default screen where it is missing, run what changed, render the book.
-
-    Parameters
-    ----------
-    out
-        Folder of the rendered book.
-    force
-        Run every notebook, changed or not.
-    runs
-        Notebooks executed with other data, to be shown after the chapters and on the scorecard.
-    strict
-        Render nothing when a chapter failed. Otherwise a notice stands in its place.
-
-    Returns
-    -------
-    The file to open.
-
-    Raises
-    ------
-    InputError
-        Claims that cannot be judged, or runs that are no executed notebooks.
-    BookError
-        A notebook failed (the book is there all the same, unless `strict`), or the book did not
-        pass its checks.
-    """
-    root, workers = find_root(), min(2, os.cpu_count() or 1)
-    # Not after minutes, in a chapter's last cell or when all have run.
-    load_claims(root / "book" / "claims.yml")
-    if problems := _unfit({str(run): Path(run) for run in runs}):
-        raise InputError(problems[0])
-    sources = [path.stem for path in list_notebooks(root)]
-    _raise(_check_contents(_contents(root / "book" / "_toc.yml"), sources, root))
-    # Before notebooks that need it run side by side; a finished one is left as it is.
-    simulate("lite", root / "data" / "lite", workers=workers)
-    results = run_all(workers=workers, force=force, root=root, parameters=_real_images(root))
-    failed = {result.name: result.message for result in results if result.status == "failed"}
-    if failed and strict:
-        raise BookError(f"not built, these notebooks failed: {', '.join(failed)}")
-    page = build(out, root, runs, failed, keep=not force)
-    if failed:
-        raise BookError(f"{page} is there, without chapters that failed: {', '.join(failed)}")
-    return page
-
-
-def _real_images(root: Path) -> dict[str, dict[str, str]]:
-    """Notebooks with a parameter `real_images` get ``$CPSSL_REAL/images``, where it is there."""
-    folder = Path(os.environ.get("CPSSL_REAL") or "nowhere") / "images"
-    if not (root / folder).is_dir():
-        return {}
-    return {
-        path.stem: {"real_images": str(folder)}
-        for path in list_notebooks(root)
-        if "real_images" in read_parameters(read_percent(path), path.name)
-    }
-
-
 def build(
     out: str | Path,
     root: str | Path | None = None,
     runs: Sequence[str | Path] = (),
     failed: Mapping[str, str] | None = None,
     keep: bool = False,
+    edition: Edition | None = None,
 ) -> Path:
     """Render the executed notebooks and the prose to `out`; return its ``index.html``.
 
     A clean build, as a cached page would keep its warnings to itself; or none: with `keep` a
     book that passed is left as it is where nothing that it is made from has changed. Chapters that
-    `failed` (names and messages) are pages that say so; what refers into them is then no problem.
+    `failed` (names and messages), or that the edition leaves out, are pages that say so; what
+    refers into them is then no problem.
 
     Raises
     ------
@@ -117,19 +60,17 @@ def build(
         content. What stood in `out` before stays.
     """
     root = find_root(root)
-    contents = _contents(root / "book" / "_toc.yml")
-    sources = [path.stem for path in list_notebooks(root)]
-    problems = _check_contents(contents, sources, root)
-    failed = failed or {}
-    executed = {
-        name: root / "book" / "executed" / f"{name}.ipynb" for name in sources if name not in failed
-    }
-    _raise(problems + _unfit(executed | {str(run): Path(run) for run in runs}))
+    contents, sources = check_contents(root)
+    failed, left_out = failed or {}, edition.left_out if edition else {}
+    absent = {**left_out, **failed}
+    folder = executed_folder(root, edition.name if edition else DEFAULT)
+    executed = {name: folder / f"{name}.ipynb" for name in sources if name not in absent}
+    _raise(unfit(executed | {str(run): Path(run) for run in runs}))
     chapters = [Path(page).name for page in contents if page.startswith(CHAPTERS)]
     in_order = [executed[name] for name in chapters if name in executed]
     out = Path(out).resolve()
     shown = [Path(run) for run in runs]
-    digest = rendering_digest(root, in_order, shown, failed)
+    digest = rendering_digest(root, in_order, shown, absent, edition.path if edition else None)
     if keep and is_rendered(out, digest):
         log.info("%s: nothing to render", out)
         return out / "index.html"
@@ -138,19 +79,20 @@ def build(
     pages = [read_page(path) for path in in_order]
     with _staged(root, in_order, out) as stage:
         others = stage_runs(stage, shown)
-        add_front(stage, pages, claims, expected, _repository(root))
+        covered = coverage(claims, root, edition)
+        add_front(stage, pages, claims, expected, _repository(root), edition)
         add_dark_figures(stage, [*pages, *others])
-        fill_scorecard(stage, claims, expected, [*pages, *others])
-        for name, message in failed.items():
-            write_notice(stage, find_notebook(name, root), message)
+        fill_scorecard(stage, claims, expected, [*pages, *others], covered)
+        for name, message in absent.items():
+            write_notice(stage, find_notebook(name, root), message, name in left_out)
         # Every warning is an error, but references into a chapter that is not there.
-        strict = () if failed else ("-W", "--keep-going", "-n")
+        strict = () if absent else ("-W", "--keep-going", "-n")
         html = _jupyter_book(stage, root / "_config.yml", *strict)
         write_crate(html, pages)
-        missing = tuple(f"{name}.html#" for name in failed)
+        missing = tuple(f"{name}.html#" for name in absent)
         problems = check_html(html)
         _raise([p for p in problems if not (missing and any(m in p for m in missing))])
-        note(html, digest)
+        write_note(html, digest, edition.title if edition else "")
         _put(html, out)
     return out / "index.html"
 
@@ -207,7 +149,15 @@ def _contents(toc: Path) -> list[str]:
     return found
 
 
-def _check_contents(pages: list[str], notebooks: list[str], root: Path) -> list[str]:
+def check_contents(root: Path) -> tuple[list[str], list[str]]:
+    """Pages of the table of contents and names of notebooks; they must fit (`BookError`)."""
+    pages = _contents(root / "book" / "_toc.yml")
+    notebooks = [path.stem for path in list_notebooks(root)]
+    _raise(_misfits(pages, notebooks, root))
+    return pages, notebooks
+
+
+def _misfits(pages: list[str], notebooks: list[str], root: Path) -> list[str]:
     """Notebooks missing from the contents, and entries of the contents without a file."""
     if not notebooks:
         return [f"{root / 'notebooks'}: no notebooks, the book would be empty"]
@@ -225,7 +175,7 @@ def _check_contents(pages: list[str], notebooks: list[str], root: Path) -> list[
     return problems
 
 
-def _unfit(notebooks: dict[str, Path]) -> list[str]:
+def unfit(notebooks: dict[str, Path]) -> list[str]:
     """What keeps executed notebooks from being shown."""
     problems = []
     for name, path in notebooks.items():
@@ -242,7 +192,7 @@ def _staged(root: Path, executed: Sequence[Path], out: Path) -> Iterator[Path]:
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".book-", dir=out.parent) as scratch:
         stage = Path(scratch) / "book"
-        leave = shutil.ignore_patterns("executed", "_build", "claims.yml", "drawn.yml")
+        leave = shutil.ignore_patterns("executed", "_build", "editions", "claims.yml", "drawn.yml")
         shutil.copytree(root / "book", stage, ignore=leave)
         (stage / CHAPTERS).mkdir(exist_ok=True)
         for path in executed:

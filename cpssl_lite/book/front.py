@@ -14,9 +14,11 @@ from cpssl_lite.book import dark
 from cpssl_lite.book.arrange import HEADLINE
 from cpssl_lite.book.claims import Claim
 from cpssl_lite.book.drawn import Expected
+from cpssl_lite.book.editions import Edition
 from cpssl_lite.book.findings import write_findings
 from cpssl_lite.book.html import Html, cell, table
 from cpssl_lite.book.scorecard import Page, count_verdicts, judged, on_drawn, tested
+from cpssl_lite.book.shelf import PLACE
 from cpssl_lite.book.wording import badge
 
 OVERVIEW = "fig-overview"  # the figure, of whatever notebook, that the first page shows
@@ -34,6 +36,7 @@ def add_front(
     claims: Mapping[str, Claim],
     expected: Mapping[str, Expected],
     repository: str = "",
+    edition: Edition | None = None,
 ) -> None:
     """Write what ``index.md`` includes from ``_made/``, and a line under each chapter's title.
 
@@ -47,12 +50,15 @@ def add_front(
         Claims to judge, and what drawn data should show.
     repository
         Public address of the repository on GitHub, or "".
+    edition
+        What this build is made from.
     """
     made = stage / "_made"
     made.mkdir()
     overview = [f for f in _figures(pages) if f[0]["figure"].get("name") == OVERVIEW]
     measured = {id: found for page in pages for id, found in page.measured.items()}
     texts = {
+        "edition": _edition(edition) if edition else "",
         "findings": write_findings(made, stage / "_static" / "dark", claims, measured),
         "overview": _overview(stage, *overview[0]) if overview else "",
         "scorecard": _scorecard(claims, expected, pages),
@@ -63,7 +69,14 @@ def add_front(
     _substitute(stage / "index.md", _times(pages))
     _substitute(stage / "launch.md", _addresses(repository))
     for page in pages:
-        _launch_line(stage, page, repository)
+        _launch_line(stage, page, repository, edition)
+
+
+def _edition(edition: Edition) -> str:
+    """Name the edition on its first page; links to others come when they are there (`shelf`)."""
+    name, title, about = map(cell, (edition.name, edition.title, edition.about))
+    text = f"<strong>The edition <em>{name}</em>: {title}.</strong> {about}{PLACE}"
+    return f'```{{raw}} html\n<p class="cpssl-edition">{" ".join(text.split())}</p>\n```\n'
 
 
 def _figures(pages: Sequence[Page]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
@@ -184,11 +197,14 @@ def _substitute(page: Path, values: dict[str, str]) -> None:
         page.write_text(f"---\n{front}---\n\n{text}", encoding="utf-8")
 
 
-def _launch_line(stage: Path, page: Page, repository: str) -> None:
+def _launch_line(stage: Path, page: Page, repository: str, edition: Edition | None) -> None:
     """Say under a chapter's title how long it ran, where its notebook is and how to run it."""
+    again = f"cpssl run {re.sub(r'^[0-9]+_', '', page.name)}"
+    if edition and edition.chapters.get(page.name):
+        again = f"cpssl book {edition.name if edition.shipped else edition.path.name}"
     parts = [
         f'<a href="../_sources/chapters/{page.name}.ipynb" download>executed notebook</a>',
-        f"<code>cpssl run {re.sub(r'^[0-9]+_', '', page.name)}</code>",
+        f"<code>{cell(again)}</code>",
     ]
     if took := _took(page):
         parts.insert(0, f"Ran in {took}")

@@ -1,10 +1,17 @@
-"""The page that stands in for a chapter that could not be run: what failed, and what to do."""
+"""The page that stands in for a chapter that was not run: why, and what to do."""
 
 import re
 from pathlib import Path
 
+FAILED = (
+    "**This chapter could not be run in this build.** The others are not affected by it. "
+    "The last line of the error was"
+)
+AGAIN = "`cpssl book` then puts it in this place."
+LEFT_OUT = "**This edition of the book leaves this chapter out**, because"
 
-def write_notice(stage: Path, source: Path, message: str) -> Path:
+
+def write_notice(stage: Path, source: Path, message: str, left_out: bool = False) -> Path:
     """Write ``chapters/<name>.md`` of a staged book in the place of an executed notebook.
 
     Parameters
@@ -14,7 +21,9 @@ def write_notice(stage: Path, source: Path, message: str) -> Path:
     source
         The notebook's py:percent file; its title is the page's.
     message
-        What the runner said; the last line is the error itself.
+        What the runner said, with the error itself in the last line; or why it is left out.
+    left_out
+        The edition does without it.
     """
     heading = re.search(r"^# # (.+)$", source.read_text(encoding="utf-8"), re.MULTILINE)
     title = heading[1] if heading else source.stem
@@ -23,17 +32,14 @@ def write_notice(stage: Path, source: Path, message: str) -> Path:
     outer = "`" * (len(fence) + 4)
     short = re.sub(r"^\d+_", "", source.stem)
     page = stage / "chapters" / f"{source.stem}.md"
-    page.write_text(
-        f"# {title}\n\n"
-        f"{outer}{{warning}}\n"
-        "**This chapter could not be run in this build.** The others are not affected by it. "
-        "The last line of the error was\n\n"
-        f"{fence}text\n{error}\n{fence}\n\n"
-        f"`cpssl run {short}` runs the chapter by itself and shows where it stops; `cpssl book` "
-        "then puts it in this place.\n"
-        f"{outer}\n",
-        encoding="utf-8",
+    kind, said, then = "warning", FAILED, f"runs it by itself and shows where it stops; {AGAIN}"
+    if left_out:
+        kind, said, then = "note", LEFT_OUT, "runs it all the same, with its defaults."
+    text = (
+        f"# {title}\n\n{outer}{{{kind}}}\n{said}\n\n{fence}text\n{error}\n{fence}\n\n"
+        f"`cpssl run {short}` {then}\n{outer}\n"
     )
+    page.write_text(text, encoding="utf-8")
     return page
 
 

@@ -92,6 +92,14 @@ def read_percent(path: str | Path) -> nbformat.NotebookNode:
     return notebook
 
 
+def has_tag(path: Path, tag: str) -> bool:
+    """Whether a source has a cell with this tag; one that cannot be read has none."""
+    try:
+        return any(tag in cell.metadata.get("tags", []) for cell in read_percent(path).cells)
+    except InputError:  # is told when it is run
+        return False
+
+
 def read_parameters(notebook: nbformat.NotebookNode, name: str) -> dict[str, Parameter]:
     """Names, defaults and help of the cell tagged ``parameters`` (empty without one).
 

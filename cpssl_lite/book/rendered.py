@@ -6,32 +6,39 @@ import sys
 from collections.abc import Iterable, Mapping
 from importlib.metadata import distributions
 from pathlib import Path
+from typing import Any
 
 from cpssl_lite.base.sources import PACKAGE, content_digest, modules_used
+from cpssl_lite.data.manifests import FOLDER
 
 # In the book's folder, so that both move into place at once.
 NOTE = ".rendered.json"
 
 
 def rendering_digest(
-    root: Path, executed: Iterable[Path], runs: Iterable[Path], failed: Mapping[str, str]
+    root: Path,
+    executed: Iterable[Path],
+    runs: Iterable[Path],
+    absent: Mapping[str, str],
+    edition: Path | None = None,
 ) -> str:
     """Digest of all that pages are made from.
 
-    Executed notebooks and runs; prose, claims, styles and contents; the configuration; what is
-    said of chapters that failed; this package's code that renders; every installed distribution,
-    as themes and extensions have dependencies of their own.
+    Executed notebooks and runs; prose, claims, styles, contents and editions; the configuration;
+    manifests; what is said of chapters that are absent; this package's code that renders; every
+    installed distribution, as themes and extensions have dependencies of their own.
     """
     used = modules_used((PACKAGE / "book" / "build.py").read_text(encoding="utf-8"), PACKAGE)
     code = {*used, *(PACKAGE / "book").rglob("*.*")}  # the Sphinx extension is named in the config
     book = [path for path in (root / "book").rglob("*") if _is_source(path, root / "book")]
     lines = [f"Python {sys.version}"]
     lines += sorted({f"{d.name} {d.version}" for d in distributions()})
-    lines += [f"failed {name} {message}" for name, message in sorted(failed.items())]
+    lines += [f"absent {name} {message}" for name, message in sorted(absent.items())]
     for kind, files in {
         "code": sorted(path for path in code if "__pycache__" not in path.parts),
         "book": sorted(book),
-        "config": [root / "_config.yml"],
+        "config": [root / "_config.yml", *([edition] if edition else [])],
+        "manifest": sorted(FOLDER.glob("*.yaml")),  # what an edition can test
         # Their order is the one of the pages.
         "notebook": [*sorted((root / "notebooks").glob("*.py")), *executed],
         "run": list(runs),
@@ -40,18 +47,25 @@ def rendering_digest(
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def note(html: Path, digest: str) -> None:
-    """Write down what a rendered book was made from and which files it has."""
-    (html / NOTE).write_text(json.dumps({"digest": digest, "files": _files(html)}))
+def write_note(html: Path, digest: str, title: str = "") -> None:
+    """Write down what a rendered book was made from, which files it has and what it is."""
+    known = {"digest": digest, "title": title, "files": _files(html)}
+    (html / NOTE).write_text(json.dumps(known))
+
+
+def noted(html: Path) -> dict[str, Any]:
+    """What was written down; empty where this is no book."""
+    try:
+        known = json.loads((html / NOTE).read_text())
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) and "digest" in known else {}
 
 
 def is_rendered(html: Path, digest: str) -> bool:
     """Whether `html` was rendered from what `digest` stands for, and is whole."""
-    try:
-        known = json.loads((html / NOTE).read_text())
-    except (OSError, ValueError):
-        return False
-    return known == {"digest": digest, "files": _files(html)}
+    known = noted(html)
+    return known.get("digest") == digest and known.get("files") == _files(html)
 
 
 def _files(html: Path) -> dict[str, int]:

@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -24,8 +24,15 @@ from cpssl_lite.base.workers import side_by_side
 from cpssl_lite.book.digest import code_digest, input_digest
 from cpssl_lite.book.kernel import private_kernel
 from cpssl_lite.book.notices import last_line
-from cpssl_lite.book.percent import check_parameters, read_parameters, read_percent
-from cpssl_lite.book.where import find_notebook, find_root, from_here, list_notebooks, output_path
+from cpssl_lite.book.percent import check_parameters, has_tag, read_parameters, read_percent
+from cpssl_lite.book.where import (
+    executed_folder,
+    find_notebook,
+    find_root,
+    from_here,
+    list_notebooks,
+    output_path,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -209,6 +216,8 @@ def run_all(
     force: bool = False,
     root: str | Path | None = None,
     parameters: Mapping[str, Mapping[str, Any]] | None = None,
+    folder: Path | None = None,
+    leave_out: Collection[str] = (),
 ) -> list[Result]:
     """Run the notebooks of the book, `workers` at a time; one log line for each.
 
@@ -225,18 +234,22 @@ def run_all(
         Repository root, found from the current folder by default.
     parameters
         Values by notebook stem; the page in the book is made with these.
+    folder
+        For the executed notebooks; that of the default edition by default.
+    leave_out
+        Stems of notebooks that are not run.
     """
     root = find_root(root)
-    given = parameters or {}
+    given, folder = parameters or {}, folder or executed_folder(root)
     # Here, as a process only to find that there is nothing to do costs seconds.
-    every = list_notebooks(root)
-    found = {} if force else {source: _kept(source, given, root) for source in every}
+    every = [source for source in list_notebooks(root) if source.stem not in leave_out]
+    found = {} if force else {source: _kept(source, given, folder, root) for source in every}
     kept = [_report(result) for result in found.values() if result]
     sources = [source for source in every if not found.get(source)]
-    alone = [s for s in sources if workers == 1 or len(sources) < 2 or _wants_all_cores(s)]
+    alone = [s for s in sources if workers == 1 or len(sources) < 2 or has_tag(s, "alone")]
     shared = [s for s in sources if s not in alone]
     # Processes, not threads: papermill and the kernel's environment are per process.
-    run = partial(_run_one, given=given, force=force, root=root)
+    run = partial(_run_one, given=given, folder=folder, force=force, root=root)
     share = partial(run, threads=max(1, (os.cpu_count() or 1) // workers))
     return [
         *kept,
@@ -245,9 +258,11 @@ def run_all(
     ]
 
 
-def _kept(source: Path, given: Mapping[str, Mapping[str, Any]], root: Path) -> Result | None:
+def _kept(
+    source: Path, given: Mapping[str, Mapping[str, Any]], folder: Path, root: Path
+) -> Result | None:
     """The result of a notebook that need not run; None also for one that cannot be judged."""
-    started, out = time.time(), output_path(source, {}, root)
+    started, out = time.time(), folder / f"{source.stem}.ipynb"
     try:
         current = _planned(source, given.get(source.stem, {}), out, root).is_current(root)
     except Exception:  # is told when it is run
@@ -255,25 +270,17 @@ def _kept(source: Path, given: Mapping[str, Mapping[str, Any]], root: Path) -> R
     return Result(source.stem, time.time() - started, "unchanged") if current else None
 
 
-def _wants_all_cores(source: Path) -> bool:
-    """Whether a notebook measures time: a cell tagged ``alone``. It runs after the others."""
-    try:
-        cells = read_percent(source).cells
-    except InputError:  # is told when it is run
-        return False
-    return any("alone" in cell.metadata.get("tags", []) for cell in cells)
-
-
 def _run_one(
     source: Path,
     given: Mapping[str, Mapping[str, Any]],
+    folder: Path,
     force: bool,
     root: Path,
     threads: int | None = None,
 ) -> Result:
     """Run one notebook and never raise what belongs to that notebook alone."""
     name, started = source.stem, time.time()
-    out = output_path(source, {}, root)
+    out = folder / f"{source.stem}.ipynb"
     try:
         ran = _run(source, given.get(name, {}), out, force, root, threads)[1]
     except (InputError, NotebookFailed) as error:

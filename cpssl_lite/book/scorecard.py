@@ -12,9 +12,9 @@ import yaml
 
 from cpssl_lite.book.arrange import read_executed
 from cpssl_lite.book.claims import Claim, Measured, missing, needs, read_recorded, verdict
+from cpssl_lite.book.coverage import coverage_line, needs_table
 from cpssl_lite.book.drawn import Expected, drawn_table
-from cpssl_lite.book.evidence import DATA
-from cpssl_lite.book.html import Html, cell, markdown, table
+from cpssl_lite.book.html import Html, cell, markdown
 from cpssl_lite.book.rules import SHOWN, UNTESTABLE, VERDICTS
 from cpssl_lite.book.wording import badge, number
 
@@ -82,16 +82,23 @@ def fill_scorecard(
     claims: Mapping[str, Claim],
     expected: Mapping[str, Expected],
     pages: Sequence[Page],
+    covered: Mapping[str, list[str]],
 ) -> None:
-    """Put the tables into ``scorecard.md`` of a staged book."""
+    """Put the tables into ``scorecard.md`` of a staged book.
+
+    Parameters
+    ----------
+    covered
+        Claims that each edition can test (`coverage`).
+    """
     file = stage / "scorecard.md"
     if not file.is_file():
         return
     text = file.read_text(encoding="utf-8")
     for mark, html in (
-        ("<!-- scorecard -->", scorecard(claims, pages)),
+        ("<!-- scorecard -->", coverage_line(covered, len(claims)) + scorecard(claims, pages)),
         ("<!-- drawn -->", on_drawn(expected, pages) or "<p>Nothing here was drawn.</p>"),
-        ("<!-- needs -->", needs_table(claims)),
+        ("<!-- needs -->", needs_table(claims, covered)),
     ):
         text = text.replace(mark, f"```{{raw}} html\n{html}\n```")
     file.write_text(text, encoding="utf-8")
@@ -202,20 +209,3 @@ def on_drawn(expected: Mapping[str, Expected], pages: Sequence[Page]) -> Html:
             if _drawn(one) and id not in measured:
                 measured[id], links[id] = one, f"chapters/{page.name}.html#claim-{id}"
     return drawn_table(expected, measured, links)
-
-
-def needs_table(claims: Mapping[str, Claim]) -> Html:
-    """Table of all claims: what tests each, or why nobody can."""
-    by = {"paper": "the text's", "released": "the code's", "": "-"}
-    rows = []
-    for claim in claims.values():
-        sentence = Html(f"{cell(claim.sentence)} <small>{cell(claim.where)}</small>")
-        if claim.reason or claim.no_verdict:
-            rows.append((sentence, Html(f"<em>{cell(needs(claim))}</em>"), "-"))
-            continue
-        data = Html(cell(", ".join(claim.testable_on)))
-        features = [role for role in claim.features if role != DATA]
-        what = Html(f"{data} <small>{cell(', '.join(features))}</small>") if features else data
-        rows.append((sentence, what, by[claim.convention]))
-    header = ("Claim", "Tested by", "Convention of the paper's number")
-    return table(header, rows, caption="What tests each claim", kind="cpssl-needs")

@@ -12,6 +12,8 @@ from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.sources import PACKAGE
 from cpssl_lite.data.simulate.layout import SCREENS
 
+DEFAULT = "lite"  # the edition that `cpssl run` without parameters makes pages of
+
 
 def find_root(start: str | Path | None = None) -> Path:
     """Folder that holds ``notebooks/`` and ``book/``: around `start`, else this checkout.
@@ -88,19 +90,24 @@ def find_notebook(name: str | Path, root: Path) -> Path:
     raise InputError(f"{name}: no such notebook. There are: {names}")
 
 
+def executed_folder(root: Path, edition: str = DEFAULT) -> Path:
+    """Where the executed chapters of an edition of the book are kept."""
+    return root / "book" / "executed" / edition
+
+
 def output_path(source: Path, overrides: Mapping[str, Any], root: Path) -> Path:
-    """Where a run is kept: the book's own page, or a folder of its own for other parameters.
+    """Where a run is kept: the default edition's page, or a folder of its own for other parameters.
 
     A run with other data must not replace the page that the book shows with its defaults.
 
     Examples
     --------
     >>> output_path(Path("notebooks/02_x.py"), {}, Path(".")).as_posix()
-    'book/executed/02_x.ipynb'
+    'book/executed/lite/02_x.ipynb'
     >>> output_path(Path("notebooks/02_x.py"), {"seed": 9}, Path(".")).as_posix()
     'runs/02_x-9d3cef61/02_x.ipynb'
     """
     if not overrides:
-        return root / "book" / "executed" / f"{source.stem}.ipynb"
+        return executed_folder(root) / f"{source.stem}.ipynb"
     key = sha256(json.dumps(overrides, sort_keys=True, default=str).encode()).hexdigest()[:8]
     return root / "runs" / f"{source.stem}-{key}" / f"{source.stem}.ipynb"

@@ -94,46 +94,20 @@ def data_fetch(
       cpssl data fetch jump_target2 --plates JCPQC051 --wells A01,B02 --sites 1
       cpssl data fetch jump_target2 --profiles
     """
-    from cpssl_lite.data import gallery
-    from cpssl_lite.data.fetch import choose, fetch, index_of, missing
-    from cpssl_lite.data.manifests import load_manifest
+    from cpssl_lite.data.plan import plan
 
-    manifest, folder = load_manifest(dataset), out or cache / dataset
     names = {k: [n.strip() for n in v.split(",")] for k, v in wanted.items() if v}
-    gigabytes: float | None
-    if "gallery" in manifest:
-        sites = names.pop("sites", [])
-        wells = choose(gallery.wells_of(manifest, names.get("plates", [])), **names)
-        size = None if profiles else gallery.estimate(manifest, wells, sites)
-        gigabytes = size[1] if size else None
-        fields = f", about {size[0]:,} fields" if size else ""
-        click.echo(f"{wells['Metadata_Plate'].nunique()} plates{fields}", nl=False)
-    else:
-        if illum or profiles:
-            raise InputError(f"{dataset} has no illumination functions or well profiles")
-        index = choose(index_of(manifest), **names)
-        todo = missing(index, folder)
-        known = all(r.bytes for r in todo)
-        rough = manifest.get("megabytes") if todo else 0
-        gigabytes = sum(r.bytes or 0 for r in todo) / 1e9 if known else rough and rough / 1e3
-        click.echo(f"{len(todo)} of {len(index)} files to fetch", nl=False)
-    said = "of unknown size" if gigabytes is None else f"{gigabytes:.2f} GB"
-    click.echo(f", {said}; licence: {manifest['licence']}, allows {manifest['allows']}")
-    if manifest.get("unverified"):
-        click.echo(
-            f"not verified when the manifest was written: {', '.join(manifest['unverified'])}"
-        )
+    found = plan(dataset, out or cache / dataset, illum=illum, profiles=profiles, **names)
+    click.echo(found.line())
+    if unsure := found.manifest.get("unverified"):
+        click.echo(f"not verified when the manifest was written: {', '.join(unsure)}")
     if dry_run:
         return
-    if not yes and (gigabytes is None or gigabytes > max_gb):
-        limit = f"more than {max_gb:g} GB" if gigabytes else "of unknown size"
+    size = found.gigabytes
+    if not yes and (size is None or size > max_gb):
+        limit = f"more than {max_gb:g} GB" if size else "of unknown size"
         click.confirm(f"That is {limit}. Fetch it?", abort=True)
-    if profiles:
-        index = gallery.profile_index(manifest, wells)
-    elif "gallery" in manifest:
-        index = gallery.image_index(manifest, wells, folder, sites, illum, workers)
-    made = fetch(index, folder, workers=workers, skip_absent=skip_absent)
-    click.echo(gallery.label_profiles(index, wells, folder) if profiles else made)
+    click.echo(found.fetch(workers, skip_absent))
 
 
 @data.command("prepare")

@@ -200,24 +200,46 @@ def run(
 
 
 @cli.command()
-@click.option("-o", "--out", type=OUT, default=Path("html"), show_default=True)
+@click.argument("edition", default="lite")
+@click.option("-o", "--out", type=OUT, default=Path("html"), show_default=True, help="Of editions.")
+@click.option("--dry-run", is_flag=True, help="Say what would be fetched and could be tested.")
+@click.option("--yes", is_flag=True, help="Fetch without asking.")
 @click.option("--force", is_flag=True, help="Run every notebook, changed or not.")
 @click.option(
     "--with", "runs", type=OUT, multiple=True, help="Executed run to show, too (repeatable)."
 )
 @click.option("--strict", is_flag=True, help="Render nothing when a chapter failed.")
-def book(out: Path, force: bool, runs: tuple[Path, ...], strict: bool) -> None:
-    """Run every notebook that has changed and render the book.
+def book(
+    edition: str,
+    out: Path,
+    dry_run: bool,
+    yes: bool,
+    force: bool,
+    runs: tuple[Path, ...],
+    strict: bool,
+) -> None:
+    """Fetch what an edition of the book needs, run what has changed and render it.
 
-    A chapter that fails is a page that says so; the exit status is then 1.
+    EDITION is lite (drawn, nothing to fetch), another name of book/editions/, or a .yml file of
+    your own (copy template.yml there). It is rendered to html/EDITION. A chapter that fails, or
+    whose data cannot be had, is a page that says so; the exit status is then 1.
 
     \b
     Example:
+      cpssl book release --dry-run
       cpssl book --with runs/02_ssl_comparison-9d3cef61/02_ssl_comparison.ipynb
     """
-    from cpssl_lite.book.build import make_book
+    from cpssl_lite.book.editions import load_edition
+    from cpssl_lite.book.make import lines, make_book, to_fetch
 
-    click.echo(make_book(out, force=force, runs=runs, strict=strict))
+    chosen = load_edition(edition)
+    if dry_run:
+        click.echo("\n".join(lines(chosen)))
+        return
+    if not yes and (missing := to_fetch(chosen)):
+        click.echo("\n".join(missing))
+        click.confirm("Fetch this?", abort=True)
+    click.echo(make_book(out, chosen, force=force, runs=runs, strict=strict))
 
 
 # glibc's names of the two numbers: as arguments of mallopt and as variables of child processes.

@@ -1,17 +1,15 @@
 """Data sets by name: one YAML file each in ``data_manifests/``, as ``schema.json`` there says."""
 
 import difflib
-import json
 import logging
 import os
 import sys
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cpssl_lite.base.errors import InputError
-from cpssl_lite.base.yamls import read_mapping, shown
+from cpssl_lite.base.yamls import check_mapping, read_mapping
 
 if TYPE_CHECKING:  # pandas takes a second to import, and a list of names does not need it
     import pandas as pd
@@ -20,7 +18,6 @@ log = logging.getLogger(__name__)
 # In a clone they lie beside the package; where only the package is installed, under its prefix.
 _CLONE = Path(__file__).resolve().parents[2] / "data_manifests"
 FOLDER = _CLONE if _CLONE.is_dir() else Path(sys.prefix) / "share" / "cpssl_lite" / "data_manifests"
-_SCHEMA = FOLDER / "schema.json"
 _MOST = 1 << 20  # bytes; longer lists of files belong into an index
 
 
@@ -50,36 +47,8 @@ def load_manifest(name: str) -> dict[str, Any]:
         hint = f"; did you mean {near[0]}?" if near else ""
         raise InputError(f"no data set {name!r}; there are: {', '.join(known)}{hint}")
     manifest = read_mapping(path, "manifest", _MOST)
-    _check(manifest, path)
+    check_mapping(manifest, path, FOLDER / "schema.json")
     return {"name": name, **manifest}
-
-
-def _check(manifest: dict[Any, Any], path: Path) -> None:
-    """Hold a manifest against the schema; the first fault is one line."""
-    try:
-        errors = sorted(_validator().iter_errors(manifest), key=lambda e: (len(e.path), e.message))
-    except ValueError as error:  # a message with a number of thousands of digits in it
-        raise InputError(f"{path}: a value is too long ({error})") from error
-    if not errors:
-        return
-    first = errors[0]
-    where = shown(first.json_path.removeprefix("$").removeprefix(".")).strip("'\"")
-    if first.validator == "anyOf":
-        ways = [way["required"][0] for way in first.validator_value]
-        said = f"says nowhere what to fetch; expected one of {', '.join(ways)}"
-    elif first.validator in ("required", "additionalProperties", "dependentRequired"):
-        said = f"{where}: {first.message}".removeprefix(": ")
-    else:
-        expected = f"{first.validator} {shown(first.validator_value, 200)}"
-        said = f"{where} is {shown(first.instance)}, expected {expected}"
-    raise InputError(f"{path}: {' '.join(said.split())[:400]}")
-
-
-@cache
-def _validator() -> Any:
-    import jsonschema
-
-    return jsonschema.Draft202012Validator(json.loads(_SCHEMA.read_text(encoding="utf-8")))
 
 
 def read_index(manifest: Mapping[str, Any]) -> "pd.DataFrame":

@@ -48,7 +48,15 @@ def root(tmp_path: Path) -> Path:
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "book").mkdir()
     shutil.copy(DATA / "claims.yml", tmp_path / "book" / "claims.yml")
+    copy_editions(tmp_path)
     return tmp_path
+
+
+def copy_editions(root: Path) -> None:
+    """The default edition alone: others name chapters that a small repository does not have."""
+    (root / "book" / "editions").mkdir()
+    for file in ("lite.yml", "schema.json"):
+        shutil.copy(ROOT / "book" / "editions" / file, root / "book" / "editions")
 
 
 def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
@@ -87,16 +95,42 @@ def make_small_root(root: Path) -> None:
     (root / "book" / "_toc.yml").write_text(yaml.safe_dump(toc))
 
 
+def make_tiny_root(root: Path, small_root: Path, chapters: dict[str, str]) -> Path:
+    """A repository of chapters with one cell each (by name), and a first page."""
+    (root / "notebooks").mkdir()
+    (root / "book").mkdir()
+    copy_editions(root)
+    shutil.copy(small_root / "_config.yml", root)
+    for file in ("claims.yml", "references.bib"):
+        shutil.copy(small_root / "book" / file, root / "book")
+    (root / "book" / "_static").mkdir()
+    for path in (small_root / "book" / "_static").glob("*.*"):
+        shutil.copy(path, root / "book" / "_static")
+    words = "Some words to read. " * 10
+    for name, code in chapters.items():
+        if 'tags=["parameters"]' not in code:
+            code = f'# %% tags=["parameters"]\nseed = 0  # of nothing\n\n# %%\n{code}'
+        text = f"# %% [markdown]\n# # A chapter: {name}\n#\n# {words}\n\n{code}\n"
+        (root / "notebooks" / f"{name}.py").write_text(text)
+    files = "".join(f"  - file: chapters/{name}\n" for name in chapters)
+    (root / "book" / "_toc.yml").write_text(f"format: jb-book\nroot: index\nchapters:\n{files}")
+    (root / "book" / "index.md").write_text(
+        f"# First\n\n```{{include}} _made/edition.md\n```\n\n{words}\n"
+    )
+    return root
+
+
 @pytest.fixture(scope="session")
 def small_book(small_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small book, rendered: the folder with index.html."""
     from cpssl_lite.book.build import build
+    from cpssl_lite.book.editions import load_edition
     from cpssl_lite.book.runner import run_all
 
     def make(folder: Path) -> None:
         results = run_all(root=small_root, workers=2)
         assert [r.message for r in results if r.status == "failed"] == []
-        build(folder / "book", small_root)
+        build(folder / "book", small_root, edition=load_edition(root=small_root))
 
     return once(tmp_path_factory, "html", make) / "book"
 
@@ -149,4 +183,4 @@ def book(request: pytest.FixtureRequest) -> Path:
     """A rendered book: the small one or the whole one."""
     if request.param == "small":
         return request.getfixturevalue("small_book")
-    return request.getfixturevalue("whole_root") / "html"
+    return request.getfixturevalue("whole_root") / "html" / "lite"

@@ -12,6 +12,7 @@ import yaml
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.book import build as building
+from cpssl_lite.book import make as making
 from cpssl_lite.book.build import BookError, build, build_chapter, check_html
 from cpssl_lite.book.claims import load_claims
 from cpssl_lite.book.percent import read_parameters, read_percent
@@ -32,8 +33,8 @@ def executed(root: Path, name: str = "01_x", output: Any = None, **metadata: Any
     about = {"cpssl": {}, "language_info": {"name": "python"}}
     notebook = nbformat.v4.new_notebook(cells=[text, cell], metadata=about)
     (root / "notebooks" / f"{name}.py").write_text("# %%\n")
-    path = root / "book" / "executed" / f"{name}.ipynb"
-    path.parent.mkdir(exist_ok=True)
+    path = root / "book" / "executed" / "lite" / f"{name}.ipynb"
+    path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, path)
     return path
 
@@ -70,16 +71,16 @@ def test_a_notebook_missing_from_the_contents_or_not_there(
     assert "notebooks/01_x.py is not in book/_toc.yml" in told
     assert "no notebook chapters/02_gone" in told and "no page nothing.md" in told
     monkeypatch.chdir(root)
-    monkeypatch.setattr(building, "simulate", lambda *_, **__: pytest.fail("too late"))
+    monkeypatch.setattr(making, "simulate", lambda *_, **__: pytest.fail("too late"))
     with pytest.raises(BookError, match=r"01_x\.py is not in book/_toc\.yml"):
-        building.make_book(root / "html")
+        making.make_book(root / "html")
 
 
 def test_a_notebook_not_executed_or_failed(root: Path) -> None:
     contents(root, "chapters/01_x")
     executed(root, output=nbformat.v4.new_output("error", ename="E", evalue="", traceback=[]))
     assert "01_x: cell 1 failed" in refused(root)
-    (root / "book" / "executed" / "01_x.ipynb").unlink()
+    (root / "book" / "executed" / "lite" / "01_x.ipynb").unlink()
     assert "01_x: not executed yet" in refused(root)
 
 
@@ -92,12 +93,12 @@ def test_a_run_that_is_none_is_refused_before_anything_runs(
     root: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, words: str
 ) -> None:
     monkeypatch.chdir(root)
-    monkeypatch.setattr(building, "simulate", lambda *_, **__: pytest.fail("too late"))
+    monkeypatch.setattr(making, "simulate", lambda *_, **__: pytest.fail("too late"))
     run = root / "run.ipynb"
     if text:
         run.write_text(text)
     with pytest.raises(InputError, match=words):
-        building.make_book(root / "html", runs=[run])
+        making.make_book(root / "html", runs=[run])
 
 
 @pytest.mark.parametrize(
@@ -111,7 +112,8 @@ def test_a_figure_without_its_words(root: Path, part: str, words: str) -> None:
 
 def test_a_warning_fails_and_the_old_book_stays(small_root: Path, tmp_path: Path) -> None:
     root = tmp_path / "root"
-    shutil.copytree(small_root, root, ignore=shutil.ignore_patterns("executed", "notebooks"))
+    leave = shutil.ignore_patterns("executed", "notebooks", "editions")
+    shutil.copytree(small_root, root, ignore=leave)
     (root / "notebooks").mkdir()
     executed(root, **GOOD)
     contents(root, "chapters/01_x")
@@ -170,14 +172,16 @@ def test_real_images_reach_the_notebook_that_asks(
     )
     (root / "notebooks" / "01_x.py").write_text("# %%\n")
     monkeypatch.delenv("CPSSL_REAL", raising=False)
-    assert building._real_images(root) == {}
+    assert making._real_images(root) == {}
     (root / "real" / "images").mkdir(parents=True)
     monkeypatch.setenv("CPSSL_REAL", "real")
-    assert building._real_images(root) == {"00_data": {"real_images": "real/images"}}
+    assert making._real_images(root) == {"00_data": {"real_images": "real/images"}}
 
 
 def test_one_run_becomes_a_small_book(small_root: Path, small_book: Path, tmp_path: Path) -> None:
-    page = build_chapter(small_root / "book" / "executed" / "99_demo.ipynb", tmp_path / "html")
+    page = build_chapter(
+        small_root / "book" / "executed" / "lite" / "99_demo.ipynb", tmp_path / "html"
+    )
     text = page.read_text()
     assert "A small chapter" in text and "claim-gain" in text
     assert "before the data page." in text and check_html(tmp_path / "html") == []

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from cpssl_lite.book.notices import write_notice
+from tests.book.conftest import make_tiny_root
 
 CELLS = {
     "raises": 'raise ValueError("the <b>sky</b> fell `` in")',
@@ -14,37 +15,13 @@ CELLS = {
 }
 
 
-def chapter(title: str, code: str) -> str:
-    words = "Some words to read. " * 10
-    return (
-        f"# %% [markdown]\n# # {title}\n#\n# {words}\n\n"
-        f'# %% tags=["parameters"]\nseed = 0  # of nothing\n\n# %%\n{code}\n'
-    )
-
-
 @pytest.fixture(scope="module")
 def failing(small_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository of three chapters, of which one is fine."""
-    root = tmp_path_factory.mktemp("failing")
-    (root / "notebooks").mkdir()
-    (root / "book").mkdir()
-    (root / "_config.yml").write_text((small_root / "_config.yml").read_text())
-    for file in ("claims.yml", "references.bib"):
-        (root / "book" / file).write_text((small_root / "book" / file).read_text())
-    static = small_root / "book" / "_static"
-    (root / "book" / "_static").mkdir()
-    for file in static.glob("*.*"):
-        (root / "book" / "_static" / file.name).write_bytes(file.read_bytes())
-    chapters = []
-    for number, (name, code) in enumerate(CELLS.items(), 1):
-        stem = f"{number:02d}_{name}"
-        (root / "notebooks" / f"{stem}.py").write_text(chapter(f"Chapter {name}", code))
-        chapters.append(f"  - file: chapters/{stem}\n")
-    (root / "book" / "_toc.yml").write_text(
-        "format: jb-book\nroot: index\nchapters:\n" + "".join(chapters)
-    )
-    words = "Some words to read. " * 10
-    (root / "book" / "index.md").write_text(f"# First\n\n{words}\n\n[there](chapters/01_raises)\n")
+    chapters = {f"{n:02d}_{name}": code for n, (name, code) in enumerate(CELLS.items(), 1)}
+    root = make_tiny_root(tmp_path_factory.mktemp("failing"), small_root, chapters)
+    with open(root / "book" / "index.md", "a") as page:
+        page.write("\n[there](chapters/01_raises)\n")
     return root
 
 
@@ -52,16 +29,16 @@ def failing(small_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_failed_chapters_are_pages_that_say_so(
     failing: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from cpssl_lite.book import build as building
+    from cpssl_lite.book import make as making
 
     monkeypatch.chdir(failing)
-    monkeypatch.setattr(building, "simulate", lambda *_, **__: None)
-    with pytest.raises(building.BookError, match="not built") as caught:
-        building.make_book(failing / "html", strict=True)
+    monkeypatch.setattr(making, "simulate", lambda *_, **__: None)
+    with pytest.raises(making.BookError, match="not built") as caught:
+        making.make_book(failing / "html", strict=True)
     assert "01_raises, 02_killed" in str(caught.value) and not (failing / "html").exists()
-    with pytest.raises(building.BookError, match="without chapters that failed: 01_raises, 02_"):
-        building.make_book(failing / "html")
-    found = (failing / "html" / "chapters").glob("*.html")
+    with pytest.raises(making.BookError, match="without chapters that failed: 01_raises, 02_"):
+        making.make_book(failing / "html")
+    found = (failing / "html" / "lite" / "chapters").glob("*.html")
     # Each word of a command is an element of its own.
     pages = {p.stem: re.sub("</?span[^>]*>", "", p.read_text()) for p in found}
     assert pages.keys() == {"01_raises", "02_killed", "03_fine"}
@@ -69,7 +46,7 @@ def test_failed_chapters_are_pages_that_say_so(
     assert "ended by the system" in pages["02_killed"]
     for name in ("raises", "killed"):
         number = list(CELLS).index(name) + 1
-        assert f"Chapter {name}" in pages[f"{number:02d}_{name}"]
+        assert f"A chapter: {number:02d}_{name}" in pages[f"{number:02d}_{name}"]
         assert f"cpssl run {name}" in pages[f"{number:02d}_{name}"]
     assert "could not be run" not in pages["03_fine"]
     assert "Traceback" not in capfd.readouterr().err

@@ -62,7 +62,7 @@ def test_text_is_readable_and_the_figure_is_as_before() -> None:
 
 
 def executed(root: Path) -> list[Path]:
-    return sorted((root / "book" / "executed").glob("*.ipynb"))
+    return sorted((root / "book" / "executed" / "lite").glob("*.ipynb"))
 
 
 def test_figures_have_a_dark_picture_with_the_same_words(small_book: Path) -> None:
@@ -134,7 +134,7 @@ def test_two_runs_give_the_same_numbers(small_root: Path, small_book: Path, tmp_
 
 
 def test_the_dark_picture_is_beside_the_light_one(small_root: Path, small_book: Path) -> None:
-    both = [data for data in outputs(small_root / "book" / "executed" / "99_demo.ipynb")]
+    both = [data for data in outputs(small_root / "book" / "executed" / "lite" / "99_demo.ipynb")]
     picture = next(data for data in both if "image/png" in data)
     light, night = (base64.b64decode(p) for p in (picture["image/png"], picture[dark.MIME]["png"]))
     assert light[:8] == night[:8] == b"\x89PNG\r\n\x1a\n"

@@ -175,7 +175,7 @@ def test_names_find_a_notebook(source: Path, root: Path) -> None:
 
 def test_run_skip_change_force(source: Path, root: Path) -> None:
     path = run_notebook("dice", root=root)
-    assert path == root / "book" / "executed" / "03_dice.ipynb"
+    assert path == root / "book" / "executed" / "lite" / "03_dice.ipynb"
     text = printed(path)
     assert f"ran {root} {sys.executable} 7 '02' {{}}" in text
 

@@ -11,8 +11,9 @@ from cpssl_lite.bioactivity.presets import CNNS
 from cpssl_lite.book import known
 from cpssl_lite.book.build import build
 from cpssl_lite.book.claims import Claim, Measured, load_claims
+from cpssl_lite.book.coverage import needs_table
 from cpssl_lite.book.evidence import ABLATION, DATA, RELEASED, ROLES
-from cpssl_lite.book.scorecard import Page, needs_table, scorecard
+from cpssl_lite.book.scorecard import Page, scorecard
 from cpssl_lite.book.where import find_root
 
 RULE = {"kind": "value", "absolute": 5}
@@ -51,8 +52,13 @@ def test_a_number_leads_to_its_cell_and_real_data_go_first() -> None:
 def test_what_nobody_can_check_has_its_reason_and_no_verdict() -> None:
     eye = Claim("eye", "Fig. 3", "Groups look alike.", reason="judged by eye")
     assert 'id="eye"' not in scorecard({"eye": eye, "gain": GAIN}, [])
-    told = needs_table({"eye": eye, "gain": GAIN})
-    assert "nobody can: judged by eye" in told and "Gain" in told and "<td>real</td>" in told
+    told = needs_table({"eye": eye, "gain": GAIN}, {"mine": ["gain"]})
+    assert (
+        "nobody can: judged by eye" in told
+        and "Gain" in told
+        and "<td>mine</td><td>real</td>" in told
+    )
+    assert "one of your own" in needs_table({"gain": GAIN}, {"mine": []})
 
 
 def test_every_claim_of_the_paper_has_a_rule_or_a_reason() -> None:
@@ -79,7 +85,7 @@ def test_every_claim_of_the_paper_has_a_rule_or_a_reason() -> None:
 @pytest.fixture
 def mini(small_root: Path, small_book: Path, tmp_path: Path) -> Path:
     """The chapter that records a claim, the scorecard, and nothing else; executed before."""
-    for folder in ("notebooks", "book/executed"):
+    for folder in ("notebooks", "book/executed/lite"):
         (tmp_path / folder).mkdir(parents=True)
         for path in (small_root / folder).glob("99_demo.*"):
             text = path.read_text().replace("](00_data)", "](https://example.org)")
@@ -111,7 +117,7 @@ def test_a_broken_result_changes_the_rendered_verdict(small_book: Path, mini: Pa
     link = re.search(r'href="(chapters/99_demo.html)#(claim-gain)"', before)
     assert link and f'id="{link[2]}"' in (small_book / link[1]).read_text()
 
-    executed = mini / "book" / "executed" / "99_demo.ipynb"
+    executed = mini / "book" / "executed" / "lite" / "99_demo.ipynb"
     run = mini / "run" / "99_demo.ipynb"
     run.parent.mkdir()
     shutil.copy(executed, run)

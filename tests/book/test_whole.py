@@ -20,7 +20,7 @@ Outputs = dict[tuple[str, int], list[dict[str, Any]]]
 def outputs(root: Path) -> Outputs:
     """What each cell of each chapter shows, but for its provenance: it names dates and times."""
     found: Outputs = {}
-    for path in sorted((root / "book" / "executed").glob("*.ipynb")):
+    for path in sorted((root / "book" / "executed" / "lite").glob("*.ipynb")):
         for number, cell in enumerate(json.loads(path.read_text())["cells"]):
             data = [output.get("data", output) for output in cell.get("outputs", [])]
             found[path.stem, number] = [d for d in data if PROVENANCE not in d]
@@ -35,8 +35,12 @@ def recorded(shown: Outputs) -> dict[str, Any]:
 @pytest.mark.whole
 def test_every_chapter_ran(whole_root: Path) -> None:
     names = {path.stem for path in list_notebooks(whole_root)}
-    assert {path.stem for path in (whole_root / "book" / "executed").glob("*.ipynb")} == names
-    assert {path.stem for path in (whole_root / "html" / "chapters").glob("*.html")} == names
+    assert {
+        path.stem for path in (whole_root / "book" / "executed" / "lite").glob("*.ipynb")
+    } == names
+    assert {
+        path.stem for path in (whole_root / "html" / "lite" / "chapters").glob("*.html")
+    } == names
 
 
 @pytest.mark.twice
@@ -62,7 +66,7 @@ def test_both_builds_show_the_same(whole_root: Path, second_root: Path) -> None:
 def test_what_did_not_change_does_not_run_again(
     whole_root: Path, cpssl_book: Callable[[Path], None]
 ) -> None:
-    notebooks = sorted((whole_root / "book" / "executed").glob("*.ipynb"))
+    notebooks = sorted((whole_root / "book" / "executed" / "lite").glob("*.ipynb"))
     before = {path.stem: path.stat().st_mtime_ns for path in notebooks}
     cpssl_book(whole_root)
     assert {path.stem: path.stat().st_mtime_ns for path in notebooks} == before
