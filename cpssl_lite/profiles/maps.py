@@ -1,6 +1,7 @@
 """Two-dimensional maps of profiles."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 from sklearn.decomposition import PCA
@@ -31,7 +32,7 @@ def umap_map(profiles: np.ndarray, seed: int = 0) -> np.ndarray:
             (umap_, "compute_membership_strengths"),
             (layouts, "_optimize_layout_euclidean_single_epoch"),
         ):
-            slow = getattr(module, name, None)  # names of this version of UMAP
+            slow: Any = getattr(module, name, None)  # names of this version of UMAP
             if hasattr(slow, "enable_caching"):
                 slow.enable_caching()
         parts = PCA(min(200, *profiles.shape), random_state=seed).fit_transform(profiles)
