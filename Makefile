@@ -1,4 +1,5 @@
 # Each target needs Python 3.11+ and make, nothing else: it makes .venv and installs into it.
+# `cellprofiler` alone wants more: see there.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
@@ -6,7 +7,12 @@ READY := .venv/.installed
 REAL ?= $(wildcard ../shared/real)
 CHROMIUM ?= chromium
 
-.PHONY: book test proof bench checkpoints cellprofiler-style bioactivity screenshot clean
+# CellProfiler 4.2.8 runs on Python 3.8 and 3.9 only, and needs a JDK.
+CELLPROFILER := .cellprofiler
+OLD_PYTHON ?= $(shell for p in python3.9 python3.8 $(wildcard $(HOME)/.pyenv/versions/3.[89].*/bin/python); \
+  do $$p -c pass 2>/dev/null && echo $$p && break; done)
+
+.PHONY: book test proof bench checkpoints cellprofiler cellprofiler-style bioactivity screenshot clean
 
 EDITION ?= lite
 book: $(READY)  ## get the data, run what changed, render to html/EDITION (cpssl book --help)
@@ -29,6 +35,25 @@ checkpoints: $(READY)  ## train the networks that the package ships, again
 	  $(BIN)/cpssl train $$m data/lite-train/images.parquet -o runs/$${m}_lite; \
 	  cp runs/$${m}_lite/$${m}_lite.safetensors runs/$${m}_lite/$${m}_lite.yaml cpssl_lite/models/weights/; \
 	done
+
+cellprofiler: $(CELLPROFILER)/.installed  ## CellProfiler itself, in an environment of its own
+
+$(CELLPROFILER)/.installed:
+	@test -n "$(OLD_PYTHON)" || { echo "no Python 3.8 or 3.9 (python3.9, python3.8) on the path," \
+	  "and CellProfiler 4.2.8 runs on no other: install one, or say make OLD_PYTHON=FILE" >&2; exit 2; }
+	@command -v javac >/dev/null || { echo "no Java JDK (javac) on the path, and CellProfiler reads" \
+	  "images with Java: install one, such as openjdk-17-jdk-headless" >&2; exit 2; }
+	$(OLD_PYTHON) -m venv $(CELLPROFILER)
+	set -e; pip="$(CELLPROFILER)/bin/python -m pip install --quiet --disable-pip-version-check"; \
+	: "$${JAVA_HOME:=$$($(OLD_PYTHON) -c "import os, shutil; \
+	  print(os.path.realpath(shutil.which('javac')).rsplit(os.sep, 2)[0])")}"; export JAVA_HOME; \
+	$$pip 'numpy<1.24' 'cython<3' 'setuptools<60' wheel; \
+	$$pip --no-build-isolation python-javabridge==4.0.4 centrosome==1.2.3; \
+	$$pip scikit-image==0.18.3 scipy==1.9.0 'h5py~=3.7.0' 'matplotlib<3.8' 'tifffile<2022.4.22' \
+	  docutils==0.15.2 boto3 psutil 'pyzmq~=22.3' 'inflect<7' jinja2 joblib mahotas six requests \
+	  sentry-sdk==0.18.0 imageio 'scikit-learn<1' 'python-bioformats<5' prokaryote==2.4.4; \
+	$$pip --no-deps cellprofiler-core==4.2.8.1 cellprofiler==4.2.8.1  # no wxPython, no MySQL
+	touch $@
 
 cellprofiler-style: $(READY)  ## measure the segmented cells of `lite` again and keep the table
 	$(BIN)/cpssl data simulate lite

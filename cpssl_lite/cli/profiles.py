@@ -36,22 +36,50 @@ def roles(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.command()
 @click.argument("image_table", type=OUT)
 @click.option("-o", "--out", type=OUT, required=True, help="Profile table to write (Parquet).")
+@click.option(
+    "--program",
+    type=click.Choice(["style", "cellprofiler"]),
+    default="style",
+    show_default=True,
+    help="cp_measure, in CellProfiler's style, or CellProfiler itself.",
+)
+@click.option("--pipeline", type=OUT, help="Of CellProfiler (.cppipe) [default: the package's].")
+@click.option(
+    "--illum", type=OUT, help="Folder of illumination functions, <plate>/<plate>_Illum<stain>.npy."
+)
+@click.option("--average", type=click.Choice(["mean", "median"]), help="Of cells [default: mean].")
+@click.option(
+    "--cellprofiler",
+    metavar="FILE",
+    help="The program [default: on the path, else what `make cellprofiler` made].",
+)
 @click.option("--workers", type=COUNT, default=2, show_default=True, help="Processes.")
-def measure(image_table: Path, out: Path, workers: int) -> None:
-    """Segment cells and measure them as CellProfiler does.
+def measure(image_table: Path, out: Path, program: str, workers: int, **itself: Any) -> None:
+    """Segment cells and measure them as CellProfiler does, or by CellProfiler itself.
 
-    Writes means per well, with a cell count. The same command resumes with the first missing plate.
+    Writes an average per well, with a cell count. The same command resumes with the first missing
+    plate; CellProfiler itself with the first missing well.
 
     \b
     Example:
       cpssl measure data/lite/images.parquet -o cellprofiler_style.parquet
+      cpssl measure load_data.csv -o raw.parquet --program cellprofiler --illum illum/
     """
     from cpssl_lite.images.table import read_image_table
+    from cpssl_lite.profiles.cellprofiler import cellprofiler
     from cpssl_lite.profiles.cellprofiler_style import cellprofiler_style
     from cpssl_lite.profiles.table import check_output
 
+    given = {name: value for name, value in itself.items() if value is not None}
+    if given and program == "style":
+        raise InputError(f"--{next(iter(given))} is for --program cellprofiler")
     check_output(out, [image_table])
-    click.echo(cellprofiler_style(read_image_table(image_table), out, workers=workers))
+    images = read_image_table(image_table)
+    if program == "style":
+        click.echo(cellprofiler_style(images, out, workers=workers))
+        return
+    given["program"] = given.pop("cellprofiler", None)
+    click.echo(cellprofiler(images, out, workers=workers, **given))
 
 
 @click.command()

@@ -104,7 +104,7 @@ def _measure_plates(images: pd.DataFrame, out: Path, whole: Recipe, workers: int
             *(name, position, len(plates), sum(map(len, fields)), len(fields)),
         )
     table = pd.concat([pd.read_parquet(plate.file) for plate in plates], ignore_index=True)
-    table = _complete(table)
+    table = complete(table)
     write_profiles(table, out, whole.record(**versions))
     shutil.rmtree(parts)
 
@@ -120,7 +120,7 @@ def _average(name: str, rows: pd.DataFrame, fields: list[pd.DataFrame]) -> pd.Da
     return pd.concat([head, means], axis=1)
 
 
-def _complete(table: pd.DataFrame) -> pd.DataFrame:
+def complete(table: pd.DataFrame) -> pd.DataFrame:
     """Leave out features that are not defined in some well that has cells."""
     features = [name for name in table if not str(name).startswith("Metadata_")]
     values = table.loc[table[COUNT] != "0", features]
