@@ -50,7 +50,7 @@ def numbers(executed: Path, caption: str) -> dict[str, list[str]]:
     cells = json.loads(executed.read_text())["cells"]
     outputs = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
     html = ["".join(data.get("text/html", "")) for data in outputs]
-    (table,) = [text for text in html if f"<caption>{caption}" in text]
+    (table,) = [text for text in html if f"Table: {caption}" in text]
     rows = re.findall(r'<tr><th scope="row">(.*?)</th>(.*?)</tr>', table)
     return {name: re.findall("<td>(.*?)</td>", rest) for name, rest in rows}
 
