@@ -155,7 +155,6 @@ def misses(
     precision: Mapping[str, "pd.Series"],
     active: Mapping[str, "pd.Series"],
     strength: "pd.Series | None" = None,
-    named: int = 2,
 ) -> "Figure":
     """Average precision of every perturbation, a panel for each method; open: not active.
 
@@ -164,10 +163,8 @@ def misses(
     precision, active
         By method, both indexed by perturbation.
     strength
-        Of the effects, where it is known [rank by precision]. The strongest that are missed are
+        Of the effects, where it is known [rank by precision]. The strongest that is missed is
         named.
-    named
-        How many.
     """
     import matplotlib.pyplot as plt
 
@@ -181,7 +178,7 @@ def misses(
         found = active[name].reindex(values.index, fill_value=False).to_numpy(bool)
         axis.plot(at[found], values[found], "o", color=color(name), alpha=0.8)
         axis.plot(at[~found], values[~found], "o", mec=color(name), mfc="none")
-        missed = at[~found].nlargest(named if strength is not None else 0)
+        missed = at[~found & (at > 0)].nlargest(1 if strength is not None else 0)
         for perturbation, place in zip(map(str, missed.index), missed, strict=True):
             where = (place, values[perturbation])
             axis.annotate(perturbation, where, (4, 5), textcoords="offset points", fontsize=8)
@@ -236,8 +233,8 @@ def found_and_ladder(
     for name in names:
         recall = [100 * numbers_of[name][f"{what}_recall1_{rung}"] for rung in rungs]
         right.plot(recall, range(len(rungs)), marker=marker(name), color=color(name), lw=1.2)
-    right.set_yticks(range(len(rungs)), [LADDER[r].replace(" ", "\n", 1) for r in rungs])
-    right.set(ylim=(len(rungs) - 0.5, -0.6), xlabel="% whose nearest is one of its own")
+    right.set_yticks(range(len(rungs)), ["\n".join(LADDER[r].rsplit(" ", 1)) for r in rungs])
+    right.set(ylim=(len(rungs) - 0.5, -0.6), xlabel="% of wells with a match")
     right.set_xlim(left=0)
-    right.set_title("Ladder: taken from ...")
+    right.set_title("Nearest neighbour")
     return figure

@@ -151,6 +151,37 @@ def family_groups(
     return found
 
 
+def ami_after_choosing(
+    profiles: np.ndarray,
+    families: np.ndarray,
+    ks: Sequence[int],
+    n_families: int = 20,
+    sizes: tuple[int, int] = (4, 10),
+    purity: float = 0.75,
+    n: int = 40,
+    seed: int = 0,
+) -> np.ndarray:
+    """AMI and number of groups by chance, if families are chosen as in the real analysis.
+
+    Labels are permuted before `choose_families`, so that every shuffle chooses the families that
+    happen to correlate in it.
+
+    Returns
+    -------
+    (n, K + 1)
+        AMI for each of `ks` (at most as many as genes are chosen), then how many `family_groups`.
+    """
+    rng = np.random.default_rng(seed)
+    made = []
+    for _ in range(n):
+        dealt = rng.permutation(families)
+        here = np.isin(dealt, choose_families(profiles, dealt, n_families, sizes))
+        tree = correlation_tree(profiles[here])[1]
+        amis = ami_curve(tree, dealt[here], np.minimum(ks, here.sum()))
+        made.append([*amis, len(family_groups(tree, dealt[here], 3, purity))])
+    return np.array(made)
+
+
 def _amis(tree: np.ndarray, labels: np.ndarray, ks: Sequence[int]) -> np.ndarray:
     """AMI of every row of `labels` (p, n), codes with the same counts, for each k: (p, K)."""
     n = labels.shape[1]

@@ -96,6 +96,8 @@ def evidence(
     wells = treated_wells(table)
     column = label_column(wells, label)
     head, profiles, control = _with_controls(table, wells)
+    if active_only and not control.any():
+        log.warning("no negative controls: activity is undefined")
     treatment = np.where(control, "", head["Metadata_Perturbation"])
     codes = encode(treatment)
     names = np.unique(treatment[codes >= 0].astype(str))
@@ -156,8 +158,6 @@ def _with_controls(
     is_control = np.arange(len(both)) >= len(wells)
     head, profiles = profile_matrix(both)
     is_control = is_control[head.index]
-    if not is_control.any():
-        log.warning("no negative controls: activity is undefined")
     return head.reset_index(drop=True), profiles, is_control
 
 

@@ -150,6 +150,6 @@ def test_a_rung_that_nobody_can_stand_on_is_left_out() -> None:
     left, right = figure.axes
     assert [text.get_text() for text in left.texts] == ["25%"]
     assert [text.get_text() for text in right.get_yticklabels()] == [
-        name.replace(" ", "\n", 1) for rung, name in panels.LADDER.items() if rung != "nss"
+        "\n".join(name.rsplit(" ", 1)) for rung, name in panels.LADDER.items() if rung != "nss"
     ]
     plt.close(figure)

@@ -7,6 +7,7 @@ from sklearn.metrics import adjusted_mutual_info_score
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.metrics.clustering import (
+    ami_after_choosing,
     ami_curve,
     choose_families,
     correlation_tree,
@@ -118,3 +119,14 @@ def test_wrong_input_says_what_is_wrong():
         family_groups(tree, np.r_[FAMILIES[:-1], [""]])
     with pytest.raises(InputError, match="two genes or more, got 1"):
         correlation_tree(np.ones((1, 3)))
+
+
+def test_choosing_after_shuffling_raises_the_bar() -> None:
+    draw = np.random.default_rng(0)
+    profiles, families = draw.normal(size=(60, 8)), np.repeat(np.arange(15).astype(str), 4)
+    few = ami_after_choosing(profiles, families, [4], 4, (4, 4), n=30)
+    every = ami_after_choosing(profiles, families, [15], 15, (4, 4), n=30)
+    assert few.shape == every.shape == (30, 2)
+    assert few[:, 0].mean() > every[:, 0].mean() + 0.1 and abs(every[:, 0].mean()) < 0.1
+    again = ami_after_choosing(profiles, families, [4], 4, (4, 4), n=30)
+    assert (few == again).all()
