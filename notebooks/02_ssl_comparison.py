@@ -238,6 +238,8 @@ sure = {metric: (against[f"{metric}_q"] < 0.05).sum() for metric in (P, T)}
 caption = f"{first} minus each other feature type, with 95% bootstrap intervals over perturbations; right of the line {first} is better. Filled: q < 0.05, which holds for {sure[P]} of {len(against)} differences in perturbation mAP and {sure[T]} in {what} mAP."
 alt = "Two panels of points with horizontal intervals, one per compared feature type, beside a vertical line at zero."
 show(figure, "fig-differences", data_kind, caption=caption, alt=alt)
+
+# %% tags=["hide-input"]
 caption = f"Differences and q of {2 * len(against)} tests"
 difference_table(against, whats, f"{first} minus", caption)
 

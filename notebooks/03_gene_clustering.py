@@ -230,6 +230,8 @@ if baseline in against.index:
     caption += f" Family mAP, {first} minus {baseline}: {gap[f'{T}_difference']:+.3f} (q {gap[f'{T}_q']:.2g})."
 alt = "Two panels of points with horizontal intervals, one per compared feature type, beside a vertical line at zero."
 show(figure, "fig-gene-differences", data_kind, caption=caption, alt=alt)
+
+# %% tags=["hide-input"]
 difference_table(
     against,
     whats,

@@ -12,6 +12,7 @@ from cpssl_lite.book.html import markdown
 
 KEY = "cpssl"  # in the metadata of an output
 HEADLINE = '<p class="cpssl-headline">'
+WARNING = '<div class="admonition warning">'
 FOLDS = {"parameters": "the parameters", "injected-parameters": "what this run was given"}
 SOLUTION = "solution"  # tag of a cell that answers an exercise
 
@@ -45,6 +46,7 @@ def arrange(notebook: dict[str, Any]) -> dict[str, Any]:
                 # Text from data must not be read as markup.
                 about["figure"] = {"name": said["name"], "caption": markdown(said["caption"])}
                 about["image"] = {"alt": said["alt"]}
+        _fold_warnings(code)
         _label_fold(code, about)
         if not about:
             del code["metadata"]["mystnb"]
@@ -59,6 +61,19 @@ def _below_title(notebook: dict[str, Any], html: str) -> None:
             title, _, rest = text.partition("\n")
             part["source"] = f"{title}\n\n{html}\n\n{rest.lstrip()}".rstrip()
             return
+
+
+def _fold_warnings(code: dict[str, Any]) -> None:
+    """Put what a cell warns of (kernel.py) into one fold that says how many there are."""
+    outputs = code.get("outputs", [])
+    told = [output for output in outputs if _html(output).startswith(WARNING)]
+    if told:
+        each = "".join(_html(o).removeprefix(WARNING).removesuffix("</div>") for o in told)
+        summary = f"{len(told)} warnings" if len(told) > 1 else "A warning"
+        told[0]["data"]["text/html"] = (
+            f'<details class="cpssl-fold"><summary>{summary} of this step</summary>{each}</details>'
+        )
+        code["outputs"] = [o for o in outputs if o is told[0] or not any(o is t for t in told)]
 
 
 def _label_fold(code: dict[str, Any], about: dict[str, Any]) -> None:

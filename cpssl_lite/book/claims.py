@@ -246,8 +246,8 @@ def show_claims(
 ) -> Html:
     """Table of the paper's number beside this run's, for a chapter.
 
-    What this run did not measure is folded; below it, where the data are drawn, what should be seen
-    on those (`drawn`).
+    What this run's data cannot test is folded; below it, where the data are drawn, what should be
+    seen on those (`drawn`).
 
     Parameters
     ----------
@@ -270,13 +270,14 @@ def show_claims(
         if got is not None:
             run = Html(f"{cell(number(got.value, claim))} <small>{cell(got.data)}</small>")
         where = Html(f"{cell(claim.sentence)} <small>{cell(claim.where)}</small>")
-        row = (where, number(claim.paper_value, claim), run, badge(verdict(claim, got)))
-        (others if got is None else rows).append(row)
+        status = verdict(claim, got)
+        row = (where, number(claim.paper_value, claim), run, badge(status))
+        (others if status == UNTESTABLE else rows).append(row)
     header = ("Claim", "Paper", "This run", "Verdict")
     kind, caption = "cpssl-claims", "The paper's numbers beside this run's"
     first = table(header, rows, caption, kind) if rows else ""
     if others:
-        caption = f"Claims that these data do not measure ({len(others)})"
+        caption = f"Claims that these data cannot test ({len(others)})"
         first = Html(first + table(header, others, caption, kind, fold=True))
     expected = {id: e for id, e in load_expected().items() if e.chapter == chapter}
     return Html(first + drawn_table(expected, have))

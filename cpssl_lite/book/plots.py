@@ -130,7 +130,7 @@ def numbers(
     axis: "Axes",
     values: "pd.DataFrame",
     shade: np.ndarray | None = None,
-    best: Iterable[str] = (),
+    best: Collection[str] = (),
     form: str = ".2f",
 ) -> None:
     """A frame's numbers on a grid of shades.
@@ -143,7 +143,7 @@ def numbers(
     shade
         Between 0 and 1, as large as `values` [each row from its lowest to its highest].
     best
-        Rows in which the highest number is framed.
+        Rows in which the highest number is framed. Where some are named, others stay plain.
     form
         Format of the numbers.
     """
@@ -154,6 +154,8 @@ def numbers(
         low = np.nanmin(plain, axis=1, keepdims=True)
         span = np.nanmax(plain, axis=1, keepdims=True) - low
         shade = (plain - low) / np.where(span > 0, span, 1)
+        if best:
+            shade[~np.isin(values.index, list(best))] = 0
     # No shade is so dark that black numbers on it cannot be read.
     axis.imshow(shade, cmap="Blues", vmin=-0.1, vmax=1.8, aspect="auto")
     for (i, j), value in np.ndenumerate(plain):

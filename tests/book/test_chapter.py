@@ -102,6 +102,12 @@ def test_words_go_where_the_page_wants_them() -> None:
     assert about["code_prompt_show"] == "Show how this figure is drawn"
     assert solution["metadata"]["tags"] == ["solution", "hide-cell"]
     assert plain["metadata"] == {}
+    warned = '<div class="admonition warning"><p>{}</p></div>'
+    told = [{"data": {"text/html": warned.format(text)}} for text in ("one", "two")]
+    made["cells"][4]["outputs"] = [*told, {"data": {"text/plain": "6"}}]
+    first, value = arrange(made)["cells"][4]["outputs"]
+    assert "2 warnings of this step</summary><p>one</p><p>two</p>" in first["data"]["text/html"]
+    assert value["data"]["text/plain"] == "6"
     again = json.dumps(made)
     assert json.dumps(arrange(made)) == again
 
