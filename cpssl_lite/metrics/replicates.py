@@ -177,13 +177,13 @@ def _medians(rows: np.ndarray, members: Sequence[np.ndarray]) -> np.ndarray:
     for size in np.unique(sizes[sizes > 1]):
         at = np.flatnonzero(sizes == size)
         if size > MOST_AT_ONCE:
-            found[at] = [_median(rows[members[i]]) for i in at]
+            found[at] = [_median(rows[members[i]]) for i in at.tolist()]
             continue
         upper = np.triu_indices(size, 1)
         together = max(1, MOST_AT_ONCE**2 // (size * rows.shape[1]))  # as large as one block
         for start in range(0, len(at), together):
             part = at[start : start + together]
-            block = rows[np.stack([members[i] for i in part])]  # (groups, size, d)
+            block = rows[np.stack([members[i] for i in part.tolist()])]  # (groups, size, d)
             pairs = (block @ block.transpose(0, 2, 1))[:, *upper]
             found[part] = np.median(pairs, axis=1)
     return found
