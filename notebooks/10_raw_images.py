@@ -12,27 +12,8 @@
 
 # %% [markdown]
 # # From raw images
-#
-# **The paper's claim** (Methods). {term}`Well <well>` features come straight from images, without
-# {term}`segmentation`: five single-{term}`channel` TIFFs become one file, the file becomes
-# {term}`crops <crop>`, a network turns each crop into numbers, and their mean is the well's
-# {term}`profile` {cite:p}`kim2025`.
-#
-# **How it was done there.** On {term}`JUMP-CP` images, clipped at the 0.01st and the 99.9th
-# percentile of each channel, with the {term}`Otsu threshold` of the DNA channel kept beside them.
-#
-# **What is done here.** The same steps, one by one, from the consortium's `load_data` table to
-# similarities: on seven real fields of CPJUMP1 {cite:p}`chandrasekaran2024` where they are there,
-# otherwise on raw wells of a simulated plate.
-#
-# ```{admonition} After this chapter you can
-# :class: tip
-# - read a `load_data` table, and know which file is which stain
-# - say what scaling does to five channels, and what depends on its percentiles
-# - tell a usable field from an empty or blurred one
-# ```
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 real_images = "data/cpjump1_examples"  # CPJUMP1 examples, if there
 low = 0.01  # low percentile (the released code: 0.1)
 high = 99.9  # high percentile
@@ -48,10 +29,14 @@ import numpy as np
 import pandas as pd
 import torch
 from IPython.display import Markdown
+from scipy.ndimage import gaussian_filter
 
 from cpssl_lite.book import provenance
-from cpssl_lite.book.figures import WIDTH, composite, show_image, style, tag
-from cpssl_lite.book.html import markdown, table
+from cpssl_lite.book.chapter import ask, frame_table, headline, show
+from cpssl_lite.book.figures import WIDTH, composite
+from cpssl_lite.book.figures import show_image, style
+from cpssl_lite.book.plots import picture_rows, pictures
+from cpssl_lite.book.html import markdown
 from cpssl_lite.data.fetch import index_of, locate, write_load_data
 from cpssl_lite.data.manifests import load_manifest
 from cpssl_lite.data.prepare import prepare
@@ -59,15 +44,17 @@ from cpssl_lite.data.qc import quality
 from cpssl_lite.data.simulate.screen import simulate
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.crops import cut, foreground_share, grid, select
+from cpssl_lite.images.otsu import otsu_threshold
 from cpssl_lite.images.scale import scale_intensities
 from cpssl_lite.images.table import read_image_table
-from cpssl_lite.images.tiff import read_merged, read_plane
+from cpssl_lite.images.tiff import read_merged, read_plane, write_merged
 from cpssl_lite.metrics.nearest import accuracy, nearest_neighbours, standardise
 from cpssl_lite.models.checkpoints import DEFAULT, load_encoder, random_like
 from cpssl_lite.profiles.extract import extract
 from cpssl_lite.profiles.table import profile_matrix, read_profiles
 
 style()
+label = "Metadata_Perturbation"
 scratch = tempfile.TemporaryDirectory()
 work = Path(scratch.name)
 index = locate(index_of(load_manifest("cpjump1_examples")), real_images)
@@ -78,111 +65,101 @@ else:
     simulate("tiny", work / "tiny", seed=seed, raw_wells=4)
     load_data = work / "tiny" / "load_data.csv"
 origin = "CPJUMP1" if real else "simulated"
+kind = "real: CPJUMP1" if real else origin
+fields = read_image_table(load_data)
+control = fields.index[fields["Metadata_Control"] == "negcon"][0]
+files = fields.loc[control, [f"FileName_{name}" for name in CHANNELS]]
+raw = np.stack([read_plane(file) for file in files])
+scaled = scale_intensities(raw, low, high)
 
-shown = (
-    "**The images on this page are real**: seven fields of U2OS cells from three plates of "
-    "CPJUMP1 (CC0). One field a well, seven treatments: enough to see every step, not enough to "
-    "compare replicates."
-    if real
-    else "**The images on this page are simulated**, because the CPJUMP1 examples are not in "
-    f"{markdown(real_images)}. `cpssl data fetch cpjump1_examples` gets them (79 MB, CC0); then this page "
-    "shows the same steps on seven real fields of three plates."
+# %% tags=["hide-input"]
+range_used = (
+    np.ptp(np.percentile(raw, [low, high], axis=(1, 2)), axis=0) / 65535
 )
-Markdown(shown)
+share = pd.Series(range_used, CHANNELS)
+headline(
+    f"Between its percentiles {low:g} and {high:g} an untreated field uses {share.min():.0%} ({share.idxmin()}) to {share.max():.0%} ({share.idxmax()}) of a camera's grey levels: unscaled, it is almost black."
+)
+side = min(256, *raw.shape[1:])
+corners = grid(*raw.shape[1:], side)
+nuclei = [scaled[-1, y : y + side, x : x + side].mean() for y, x in corners]
+top, left = corners[np.argmax(nuclei)]
+view = np.s_[:, top : top + side, left : left + side]
+both = {"as stored": raw[view] / 65535, "scaled": scaled[view]}
+figure = picture_rows(both, CHANNELS)
+caption = f"An untreated field ({kind}), {side} px of it, in its five channels. Above as stored: black is 0 and white 65,535. Below clipped at the percentiles {low:g} and {high:g} of each channel and scaled."
+alt = "Two rows of five grey pictures. The upper ones are almost black; the lower ones show cells in the five stains."
+show(figure, "fig-raw-scaled", origin, caption=caption, alt=alt)
 
 # %% [markdown]
+# **The paper's claim** (Methods). {term}`Well <well>` features come straight from images, without
+# {term}`segmentation`: five single-{term}`channel` TIFFs become one file, the file becomes
+# {term}`crops <crop>`, a network turns each crop into numbers, and their mean is the well's
+# {term}`profile` {cite:p}`kim2025`.
+#
+# **How it was done there.** On {term}`JUMP-CP` images, clipped at the 0.01st and the 99.9th
+# percentile of each channel, with the {term}`Otsu threshold` of the DNA channel kept beside them.
+#
+# **What is done here.** The same steps, one by one, from the consortium's `load_data` table to
+# similarities. Real images are those of {cite:t}`chandrasekaran2024`.
+
+# %% tags=["hide-input"]
+get = "`cpssl data fetch cpjump1_examples` gets seven real fields (79 MB, CC0)"
+Markdown(
+    "**The images are real**: seven fields of U2OS cells, seven treatments, three plates of CPJUMP1 (CC0). Enough to see every step, not enough to compare replicates."
+    if real
+    else f"**The images are simulated**: {markdown(real_images)} does not hold the CPJUMP1 examples. {get}."
+)
+
+# %% [markdown]
+# ```{admonition} After this chapter you can
+# :class: tip
+# - read a `load_data` table, and know which file is which stain
+# - say what scaling does to five channels, and what depends on its percentiles
+# - tell a usable field from an empty or blurred one
+# ```
+#
 # ## What comes from the microscope
 #
 # A `load_data` table has a row per {term}`field <field of view>` and says which file is which
 # channel. JUMP's tables name files in two ways (`URL_Orig...`, or `PathName_Orig...` with
-# `FileName_Orig...`); both are read as they are.
+# `FileName_Orig...`); `read_image_table` reads both.
 
 # %%
 fields = read_image_table(load_data)
-files = [f"FileName_{name}" for name in CHANNELS]
-
-# %% tags=["hide-input"]
-label = "Metadata_Perturbation"
-table(
-    ("Plate", "Well", "Site", "Treatment", "Control", "DNA file"),
-    [
-        (
-            row["Metadata_Plate"],
-            row["Metadata_Well"],
-            row["Metadata_Site"],
-            row[label],
-            row["Metadata_Control"] or "-",
-            Path(row["FileName_DNA"]).name,
-        )
-        for _, row in fields.head(8).iterrows()
-    ],
-    caption=f"The first of {len(fields)} fields ({origin})",
+fields["File"] = [Path(file).name for file in fields["FileName_DNA"]]
+where = ["Metadata_Plate", "Metadata_Well", "Metadata_Site"]
+what = {name: name.removeprefix("Metadata_") for name in (*where, label)}
+shown = fields.set_index("File").head(8)
+frame_table(
+    shown, what, f"{len(fields)} fields by their DNA file", first="DNA file"
 )
-
-# %% [markdown]
-# A camera counts to 65,535, cells use little of it: shown as they are, the images are almost
-# black.
-
-# %%
-control = fields.index[fields["Metadata_Control"] == "negcon"][0]
-raw = np.stack([read_plane(fields.loc[control, name]) for name in files])
-scaled = scale_intensities(raw, low, high)
-
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-raw-scaled", "caption": "An untreated field, 256 px of it, in its five channels. Above as stored, black is 0 and white 65,535; below clipped at two percentiles of each channel and scaled. The tag says whether the data are real or simulated."}, "image": {"alt": "Two rows of five grey pictures. The upper ones are almost black; the lower ones show cells in the five stains."}}
-windows = grid(*raw.shape[1:], min(256, *raw.shape[1:]))
-full = max(
-    windows, key=lambda at: scaled[-1][at[0] :, at[1] :][:256, :256].mean()
-)
-view = np.s_[full[0] : full[0] + 256, full[1] : full[1] + 256]
-figure, axes = plt.subplots(2, 5, figsize=(WIDTH, 2.9))
-for column, name in enumerate(CHANNELS):
-    axes[0, column].imshow(raw[column][view], cmap="gray", vmin=0, vmax=65535)
-    axes[1, column].imshow(scaled[column][view], cmap="gray", vmin=0, vmax=1)
-    axes[0, column].set_title(name)
-for axis in axes.flat:
-    axis.set(xticks=[], yticks=[])
-    axis.grid(False)
-axes[0, 0].set_ylabel("as stored", fontsize=8)
-axes[1, 0].set_ylabel("scaled", fontsize=8)
-tag(figure, origin)
 
 # %% [markdown]
 # ## Two conventions
 #
 # The paper's text clips at the 0.01st percentile, the released code at the 0.1st. How far apart the
-# two images are depends on the channel.
+# two images are depends on the channel: on how many of its grey levels lie between the two.
 
 # %%
-by_text = scale_intensities(raw, 0.01, 99.9)
-by_code = scale_intensities(raw, 0.1, 99.9)
+apart = scale_intensities(raw, 0.01, 99.9) - scale_intensities(raw, 0.1, 99.9)
+levels = (
+    np.percentile(raw, [0.01, 0.1, 99.9], axis=(1, 2)).T.round().astype(int)
+)
+names = [f"{x} percentile" for x in ("0.01st", "0.1st", "99.9th")]
+two = pd.DataFrame(levels.astype(object), CHANNELS, names)
+two["mean difference"] = np.abs(apart).mean(axis=(1, 2))
+two["largest"] = np.abs(apart).max(axis=(1, 2))
+caption = "Grey levels of the field above, and how far the two scaled images (0 to 1) are apart"
+frame_table(two, caption=caption, first="Channel", form=".4f", fold=False)
 
 # %% tags=["hide-input"]
-rows = []
-for name, plane, one, other in zip(
-    CHANNELS, raw, by_text, by_code, strict=True
-):
-    levels = np.percentile(plane, [0.01, 0.1, 99.9])
-    apart = np.abs(one - other)
-    rows.append(
-        (
-            name,
-            *(f"{level:.0f}" for level in levels),
-            f"{apart.mean():.4f}",
-            f"{apart.max():.4f}",
-        )
-    )
-table(
-    (
-        "Channel",
-        "0.01st percentile",
-        "0.1st percentile",
-        "99.9th percentile",
-        "mean difference",
-        "largest",
-    ),
-    rows,
-    caption=f"Grey levels of the field above, and how far the two scaled images (0 to 1) are"
-    f" apart ({origin})",
+worst = two["mean difference"].idxmax()
+ask(
+    "In which channel do the two conventions differ most?",
+    CHANNELS,
+    right=worst,
+    why=f"Its pixels differ by {two.loc[worst, 'mean difference']:.4f} on average. It uses {share[worst]:.0%} of the camera's grey levels, so that a low percentile moves it far.",
 )
 
 # %% [markdown]
@@ -196,43 +173,74 @@ table(
 merged = prepare(load_data, work / "merged", low=low, high=high, workers=1)
 images = read_image_table(merged)
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-raw-composites", "caption": "All fields as composites (Mito red, AGP orange, RNA green, ER teal, DNA blue), eight at most, with plate, well and treatment."}, "image": {"alt": "A grid of coloured pictures of cells, each titled with its treatment; treated fields differ in the number and shape of cells."}}
-few = images.head(8)
-figure, axes = plt.subplots(2, 4, figsize=(WIDTH, 4.1))
-for axis in axes.flat:
-    axis.set_axis_off()
-for axis, (_, row) in zip(axes.flat, few.iterrows(), strict=False):
-    show_image(axis, composite(read_merged(row["FileName_Merged"])))
-    where = f"{row['Metadata_Plate']} {row['Metadata_Well']}"
-    axis.set_title(f"{row[label]}\n{where}", fontsize=7.5)
-tag(figure, origin)
+# %% tags=["hide-input"]
+tiles = {}
+for _, row in images.head(8).iterrows():
+    name = f"{row[label]}\n{row['Metadata_Plate']} {row['Metadata_Well']}"
+    tiles[name] = composite(read_merged(row["FileName_Merged"]))
+caption = f"{len(tiles)} fields ({kind}) as composites (Mito red, AGP orange, RNA green, ER teal, DNA blue), with treatment, plate and well."
+alt = "A grid of coloured pictures of cells, each titled with its treatment; fields differ in the number and shape of cells."
+show(
+    pictures(list(tiles.values()), list(tiles), 4),
+    "fig-raw-composites",
+    origin,
+    caption=caption,
+    alt=alt,
+)
 
 # %% [markdown]
 # ## Is it any good?
 #
-# Before anything is computed: is a field empty, is it out of focus? The measure of focus is the
-# slope of the power spectrum, which a blur of one pixel lowers by about 1.7. `cpssl data prepare
-# --qc` writes a page with every plate; here are the measures.
+# Before anything is computed: is a field empty, is it out of focus? To see what the answer looks
+# like, the untreated field is spoiled twice: blurred as by a lens that is two pixels out, and emptied
+# of cells, so that scaling has stretched nothing but noise.
 
 # %%
-page = quality(merged, work / "qc.html", workers=1)
+place = images.index[images["Metadata_Control"] == "negcon"][0]
+good = read_merged(images.loc[place, "FileName_Merged"])
+noise = np.random.default_rng(seed).normal(20_000, 4_000, good.pixels.shape)
+spoiled = {
+    "blurred": gaussian_filter(good.pixels.astype(float), (0, 2, 2)),
+    "emptied": noise.clip(0, 65535),
+}
+rows = []
+for name, pixels in spoiled.items():
+    file = str(work / f"{name}.tiff")
+    otsu = otsu_threshold(pixels[CHANNELS.index("DNA")] / 65535)
+    write_merged(file, pixels.astype(np.uint16), otsu)
+    about = {"FileName_Merged": file, "Metadata_Well": name}
+    rows.append({**images.loc[place], **about})
+both = work / "merged" / "spoiled.parquet"
+pd.concat([images, pd.DataFrame(rows)]).to_parquet(both)
+page = quality(both, work / "qc.html", workers=1)
 measures = pd.read_csv(page.with_suffix(".csv"), keep_default_na=False)
 
 # %% tags=["hide-input"]
-table(
-    ("Field", "Otsu threshold", "Foreground", "Slope, DNA", "Flag"),
-    [
-        (
-            f"{row['Metadata_Plate']} {row['Metadata_Well']}",
-            row["otsu"],
-            f"{row['foreground']:.1%}",
-            f"{row['slope_DNA']:.2f}",
-            row["flag"] or "-",
-        )
-        for _, row in measures.head(8).iterrows()
-    ],
-    caption=f"Quality of the merged fields ({origin})",
-)
+last = measures.iloc[[place, -2, -1]]
+dna = CHANNELS.index("DNA")
+tiles = [good.pixels[dna], *(x[dna] for x in spoiled.values())]
+titles = ["as it is", *spoiled]
+zoomed = [tile[view[1:]] / np.percentile(tile, 99.9) for tile in tiles]
+figure = picture_rows({"DNA": zoomed}, titles)
+said = [
+    f"{name}, {row.foreground:.0%} foreground, slope {row.slope_DNA:.1f} ({row.flag or 'no flag'})"
+    for name, row in zip(titles, last.itertuples(), strict=True)
+]
+caption = f"The DNA channel of the untreated field ({kind}) and of its two spoiled copies, and what the quality check says: {'; '.join(said)}."
+alt = "Three grey pictures: sharp nuclei, the same nuclei blurred, and noise without nuclei."
+show(figure, "fig-raw-spoiled", origin, caption=caption, alt=alt)
+
+# %% [markdown]
+# The measure of focus is the slope of the power spectrum: the steeper, the less fine detail. A field
+# is flagged where it lies far below the others of its plate. The measure of emptiness is the share of
+# pixels above 0.7 times Otsu's threshold, which is small where there are few nuclei and absurdly
+# large where there are none. `cpssl data prepare --qc` writes a page with every plate.
+
+# %%
+measures.index = measures[label] + " " + measures["Metadata_Well"]
+columns = {name: name for name in ("otsu", "foreground", "slope_DNA", "flag")}
+caption = "Quality of the fields and of the two spoiled copies"
+frame_table(measures.tail(9), columns, caption, first="Field")
 
 # %% [markdown]
 # ## Crops
@@ -243,7 +251,7 @@ table(
 # %%
 encoder = load_encoder(checkpoint or DEFAULT)
 size = encoder.crop_size
-crops, owner, kept_of = [], [], []
+crops, owner, grids = [], [], []
 for number, file in enumerate(images["FileName_Merged"]):
     field = read_merged(file, encoder.channels)
     dna = field.pixels[encoder.channels.index("DNA")]
@@ -251,29 +259,29 @@ for number, file in enumerate(images["FileName_Merged"]):
     kept = select(foreground_share(dna, field.otsu, corners, size))
     crops.append(cut(field.pixels, corners[kept], size))
     owner += [number] * len(kept)
-    kept_of.append((corners, kept))
+    grids.append((corners, kept))
 crops, owner = np.concatenate(crops), np.array(owner)
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-raw-crops", "caption": "The field with fewest cells, and its grid of crops: the bright ones are used, the dimmed ones hold too little nucleus."}, "image": {"alt": "A composite picture of few cells with a grid of square crops, the ones without nuclei dimmed."}}
-number = int(measures["foreground"].argmin())
-picture = composite(read_merged(images["FileName_Merged"][number])).copy()
-corners, kept = kept_of[number]
-for position, (top, left) in enumerate(corners):
-    if position not in kept:
-        picture[top : top + size, left : left + size] //= 3
-figure, axis = plt.subplots(figsize=(4.2, 4.5))
-show_image(axis, picture)
+# %% tags=["hide-input"]
+used = [len(kept) / len(corners) for corners, kept in grids]
+number = int(np.argmin(used))
+corners, kept = grids[number]
+picture = composite(read_merged(images["FileName_Merged"][number])) / 255
+for place in set(range(len(corners))) - set(kept.tolist()):
+    top, left = corners[place]
+    tile = picture[top : top + size, left : left + size]
+    tile[:] = 0.45 + 0.3 * tile  # on black, dimming would not be seen
+figure, axis = plt.subplots(figsize=(4.2, 4.4))
+show_image(axis, picture, images[label][number])
 for top, left in corners:
     axis.add_patch(
         plt.Rectangle(
             (left, top), size, size, fill=False, edgecolor="white", lw=0.6
         )
     )
-axis.set_title(
-    f"{images[label][number]}: {len(kept)} of {len(corners)} crops of {size} px",
-    fontsize=9,
-)
-tag(figure, origin)
+caption = f"The field ({kind}) of which the smallest share is used, with its grid of crops of {size} px: {len(kept)} are used, the {len(corners) - len(kept)} under a grey veil hold too little nucleus."
+alt = "A coloured picture of few cells under a grid; the squares without nuclei are grey."
+show(figure, "fig-raw-crops", origin, caption=caption, alt=alt)
 
 # %% [markdown]
 # ## Features and similarity
@@ -283,11 +291,11 @@ tag(figure, origin)
 
 
 # %%
+@torch.inference_mode()
 def embed(network):
     """Features of every crop, (n, d)."""
-    with torch.inference_mode():
-        parts = torch.from_numpy(crops).split(64)
-        return torch.cat([network(part / 65535) for part in parts]).numpy()
+    parts = torch.from_numpy(crops).split(64)
+    return torch.cat([network(part / 65535) for part in parts]).numpy()
 
 
 def same_field(features):
@@ -296,19 +304,25 @@ def same_field(features):
     return accuracy(owner, neighbour)
 
 
-# %% tags=["hide-input"]
 counts = np.bincount(owner)
-chance = (counts * (counts - 1)).sum() / (len(owner) * (len(owner) - 1))
-network = checkpoint or "DINO (shipped)"
 shares = {
-    network: same_field(embed(encoder)),
+    checkpoint or "DINO (shipped)": same_field(embed(encoder)),
     "Random weights": same_field(embed(random_like(encoder, seed))),
-    "Chance": chance,
+    "Chance": (counts * (counts - 1)).sum() / (len(owner) * (len(owner) - 1)),
 }
-table(
-    ("Features", "Nearest crop is from the same field"),
-    [(name, f"{share:.3f}") for name, share in shares.items()],
-    caption=f"{len(crops)} crops of {size} px from {len(counts)} fields ({origin})",
+
+# %% tags=["hide-input"]
+trained, untrained, chance = shares.values()
+closer = (
+    "random weights"
+    if untrained - chance > (trained - chance) / 2
+    else "chance"
+)
+ask(
+    f"Of {len(crops)} crops of {len(counts)} fields, a trained network finds the nearest one in the same field for {trained:.0%}, chance for {chance:.0%}. Are random weights nearer to chance or to the trained network?",
+    ("to chance", "to the trained network"),
+    right="to chance" if closer == "chance" else "to the trained network",
+    why=f"They reach {untrained:.0%}: brightness and the number of cells are enough to tell fields apart.",
 )
 
 # %% [markdown]
@@ -316,28 +330,26 @@ table(
 # cosine after standardising each feature.
 
 # %%
-raw_profiles = read_profiles(extract(images, encoder, work / "raw.parquet"))
-profiles, values = profile_matrix(raw_profiles)
-features = standardise(values)
-unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+profiles = read_profiles(extract(images, encoder, work / "raw.parquet"))
+head, values = profile_matrix(profiles)
+unit = standardise(values)
+unit /= np.linalg.norm(unit, axis=1, keepdims=True)
 similarity = unit @ unit.T
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-raw-similarity", "caption": "Cosine similarity of the wells' profiles, standardised over these wells only: with so few wells it shows which are far from the rest, not which are alike for a reason."}, "image": {"alt": "Square heat map of wells by wells named by treatment, one on the diagonal; positive and negative blocks."}}
-order = np.argsort(profiles[label].to_numpy(), kind="stable")
-names = [
-    f"{row[label]} {row['Metadata_Well']}"
-    for _, row in profiles.iloc[order].iterrows()
-]
-figure, axis = plt.subplots(figsize=(WIDTH, 4.6))
+# %% tags=["hide-input"]
+order = np.argsort(head[label].to_numpy(), kind="stable")
+names = (head[label] + " " + head["Metadata_Well"]).iloc[order]
+figure, axis = plt.subplots(figsize=(WIDTH, 4.0))
 shown = axis.imshow(
     similarity[np.ix_(order, order)], cmap="RdBu_r", vmin=-1, vmax=1
 )
-axis.set(xticks=range(len(names)), yticks=range(len(names)))
-axis.set_xticklabels(names, rotation=90, fontsize=7)
-axis.set_yticklabels(names, fontsize=7)
+axis.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
+axis.set_yticks(range(len(names)), names, fontsize=8)
 axis.grid(False)
 figure.colorbar(shown, label="cosine similarity")
-tag(figure, origin)
+caption = f"Cosine similarity of the profiles of {len(names)} wells ({kind}), standardised over these wells only: with so few it shows which are far from the rest, not which are alike for a reason."
+alt = "Square heat map of wells by wells named by treatment, one on the diagonal; positive and negative blocks."
+show(figure, "fig-raw-similarity", origin, caption=caption, alt=alt)
 
 # %% [markdown]
 # ## What this shows and what it does not
@@ -346,6 +358,9 @@ tag(figure, origin)
 # them. It measures nothing about the paper's claims: that needs replicates of many treatments over
 # several batches, and a network trained on such images. The network that the package ships was
 # trained on simulated cells.
+#
+# **To take along.** Look at the images, and at what each step leaves of them, before you compute
+# anything: a blurred or an empty field gives a profile like any other.
 #
 # ## Re-run it on your images
 #
@@ -364,23 +379,22 @@ tag(figure, origin)
 #
 # - `-p low=0.1`: the released code's percentile
 # - `-p high=99`: more of the bright pixels clipped
-#
-# 1. How much of a camera's 65,536 grey levels does each channel use between the two percentiles?
 
-# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution"}
-ends = np.percentile(raw, [low, high], axis=(1, 2))
-for name, used in zip(CHANNELS, ends[1] - ends[0], strict=True):
-    print(name, f"{used / 65535:.1%}")
+# %% tags=["hide-input"]
+ask(
+    "How much of a camera's 65,536 grey levels does each channel use between the two percentiles?",
+    right=", ".join(f"{name} {part:.1%}" for name, part in share.items()),
+)
+
+# %% tags=["hide-input"]
+dim = scale_intensities((raw / 4).astype(raw.dtype), low, high)
+ask(
+    "Every field is scaled by its own percentiles. What can be lost by that? Try it with a field four times darker.",
+    right=f"How bright a field is as a whole: at a quarter of the light the scaled pixels differ by {np.abs(dim - scaled).mean():.4f} on average.",
+    why="A treatment that dims all cells alike leaves nothing to see. And in an empty field the noise is stretched until it looks like structure.",
+)
 
 # %% [markdown]
-# 2. Every field is scaled by its own percentiles. What can be lost by that?
-#
-# ```{admonition} Solution
-# :class: dropdown
-# How bright a field is as a whole: one that a treatment has dimmed is stretched to the same range
-# as a control. And in an empty field the noise is stretched until it looks like structure.
-# ```
-#
 # ## How this page was made
 
 # %% tags=["hide-input"]

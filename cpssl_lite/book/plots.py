@@ -201,3 +201,27 @@ def pictures(images: Sequence[np.ndarray], titles: Sequence[str] = (), columns: 
         else:
             axis.set_axis_off()
     return figure
+
+
+def picture_rows(rows: Mapping[str, Sequence[np.ndarray]], titles: Sequence[str]) -> "Figure":
+    """Draw pictures in named rows under titled columns: grey (H, W) from 0 to 1, or coloured.
+
+    Parameters
+    ----------
+    rows
+        Pictures by the name of their row.
+    titles
+        Of the columns.
+    """
+    import matplotlib.pyplot as plt
+
+    side = 0.95 * WIDTH / len(titles)
+    size = (WIDTH, 0.35 + side * len(rows))
+    figure, axes = plt.subplots(len(rows), len(titles), figsize=size, squeeze=False)
+    for number, (name, images) in enumerate(rows.items()):
+        for axis, title, picture in zip(axes[number], titles, images, strict=True):
+            show_image(axis, picture, "" if number else title)
+            axis.images[0].set_clim(0, 1)
+            axis.title.set_fontsize(8.5)
+        axes[number, 0].set_ylabel(name, fontsize=8)
+    return figure

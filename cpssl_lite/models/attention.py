@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.stats import spearmanr
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.models.encoder import Encoder
@@ -113,3 +114,26 @@ def _softmax(block: Any, x: torch.Tensor) -> torch.Tensor:
         q, k, _ = qkv.permute(2, 0, 3, 1, 4)
     q, k = layer.q_norm(q), layer.k_norm(k)
     return (q @ k.transpose(-2, -1) * layer.scale).softmax(dim=-1)
+
+
+def attention_follows(encoder: Encoder, crops: NDArray) -> NDArray[np.float64]:
+    """Rank correlation, within a crop, of attention to a patch with its mean in each channel.
+
+    Attention is that of `attention_maps`, the mean of all heads.
+
+    Parameters
+    ----------
+    crops
+        (n, C, s, s), as `attention_maps` takes them.
+
+    Returns
+    -------
+    (n, C); 1 where the map is a blurred copy of the channel.
+    """
+    seen = attention_maps(encoder, crops).mean(axis=-3)  # (n, h, w), or (n, C, h, w)
+    n, stains, size, _ = crops.shape
+    side, step = seen.shape[-1], size // seen.shape[-1]
+    patches = crops.reshape(n, stains, side, step, side, step).mean(axis=(3, 5))
+    seen = np.broadcast_to(seen if seen.ndim == 4 else seen[:, None], patches.shape)
+    pairs = zip(seen.reshape(n * stains, -1), patches.reshape(n * stains, -1), strict=True)
+    return np.reshape([spearmanr(*pair).statistic for pair in pairs], (n, stains))

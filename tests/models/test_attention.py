@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.models import attention
 from cpssl_lite.models.attention import attention_maps
 from cpssl_lite.models.checkpoints import SHIPPED, load_encoder
 from cpssl_lite.models.encoder import Encoder
@@ -115,3 +116,19 @@ def test_parallel_blocks_as_openphenom_has_them():
     expected = last.reshape(2, 3, 5, 4, 4).transpose(0, 2, 1, 3, 4)
     np.testing.assert_allclose(maps, expected, atol=1e-6)
     assert attention_maps(encoder, CROPS, rollout=True).shape == (2, 5, 1, 4, 4)
+
+
+def test_a_copy_of_a_channel_follows_it_and_its_negative_does_not(monkeypatch):
+    rng = np.random.default_rng(0)
+    crops = rng.integers(0, 65535, (3, 2, 32, 32), dtype=np.uint16)
+    patches = crops.reshape(3, 2, 4, 8, 4, 8).mean(axis=(3, 5))
+
+    def maps(encoder, crops):  # the first channel, seen by two heads
+        return np.stack([patches[:, 0], patches[:, 0]], axis=1)
+
+    monkeypatch.setattr(attention, "attention_maps", maps)
+    found = attention.attention_follows(None, crops)
+    assert found.shape == (3, 2) and np.allclose(found[:, 0], 1)
+    assert np.abs(found[:, 1]).max() < 0.9
+    monkeypatch.setattr(attention, "attention_maps", lambda *_: -maps(*_))
+    assert np.allclose(attention.attention_follows(None, crops)[:, 0], -1)
