@@ -126,3 +126,20 @@ def sha256(path: str | Path) -> str:
     """Hexadecimal SHA-256 of a file's bytes, read in blocks."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_of(path: str | Path) -> str:
+    """SHA-256 of a file; of a folder, that of the names and digests of all files in it."""
+    path = Path(path)
+    if not path.is_dir():
+        return sha256(path)
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    lines = [f"{file.relative_to(path).as_posix()} {sha256(file)}" for file in files]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def stamp(path: str | Path) -> tuple[int, int]:
+    """Size and age of a file, or of all files in a folder: what changes when one is written."""
+    path = Path(path)
+    found = [f.stat() for f in (path.rglob("*") if path.is_dir() else [path])]
+    return sum(s.st_size for s in found), max((s.st_mtime_ns for s in found), default=0)

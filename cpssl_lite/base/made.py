@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cpssl_lite.base.files import stamp
 from cpssl_lite.base.provenance import provenance
 from cpssl_lite.base.sources import PACKAGE, behaviour_digest, modules_used, read
 
@@ -91,10 +92,7 @@ def code_digest(*files: str | Path, rooms: Sequence[str] = ()) -> str:
 
 def files_digest(files: Iterable[str | Path]) -> str:
     """Digest of files by name, size and time of change: for images, too many to read twice."""
-    facts = []
-    for file in files:
-        stat = Path(file).stat()
-        facts.append([str(file), stat.st_size, stat.st_mtime_ns])
+    facts = [[str(file), *stamp(file)] for file in files]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 

@@ -11,6 +11,13 @@ from cpssl_lite.base.errors import InputError
 
 OUT = click.Path(path_type=Path)
 COUNT = click.IntRange(min=1)
+SEED = click.IntRange(0, 2**32 - 1)
+CHANNELS = click.option(
+    "--channels",
+    metavar="A,B,...",
+    callback=lambda context, option, text: text and [name.strip() for name in text.split(",")],
+    help="All channels of merged files, in their order, where the files do not name them.",
+)
 
 
 @click.group()
@@ -35,7 +42,7 @@ def data_list() -> None:
 @data.command("simulate")
 @click.argument("dataset", default="lite")
 @click.option("-o", "--out", type=OUT, help="Folder to write [default: data/DATASET].")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option("--workers", type=COUNT, default=2, show_default=True, help="Processes.")
 @click.option("-p", "parameters", multiple=True, metavar="NAME=VALUE", help="Screen parameter.")
 def data_simulate(
@@ -116,13 +123,14 @@ def data_fetch(
 @click.option("--low", default=0.01, show_default=True, help="Low percentile (released code: 0.1).")
 @click.option("--high", default=99.9, show_default=True, help="High percentile.")
 @click.option("--illum", type=OUT, help="Folder of illumination functions to divide by.")
+@CHANNELS
 @click.option("--qc", is_flag=True, help="Write OUT/qc.html as well: plates, focus, empty fields.")
 @click.option("--workers", type=COUNT, default=2, show_default=True, help="Processes.")
 def data_prepare(table: Path, out: Path, qc: bool, workers: int, **options: Any) -> None:
     """Merge channels into scaled TIFFs, with their Otsu threshold.
 
-    TABLE is a load_data table or another image table, or the name of a data set that
-    was fetched into the cache (CPSSL_CACHE, or data/).
+    TABLE is a load_data table or another image table, the folder of an OME-Zarr plate, or the
+    name of a data set that was fetched into the cache (CPSSL_CACHE, or data/).
 
     \b
     Example:

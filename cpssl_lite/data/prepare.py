@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from cpssl_lite.images import otsu, scale, tiff
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.metadata import PLATE
 from cpssl_lite.images.otsu import otsu_threshold
+from cpssl_lite.images.rows import say_order, stored_channels
 from cpssl_lite.images.scale import scale_intensities, to_uint16
 from cpssl_lite.images.table import read_image_table
 from cpssl_lite.images.tiff import read_header, read_merged, read_planes, write_merged
@@ -38,6 +39,7 @@ class _Job(NamedTuple):
     sources: tuple[str, ...]
     target: Path
     illum: tuple[str, ...] = ()  # illumination functions, in the order of sources
+    channels: tuple[str, ...] = ()  # of a merged source, where it does not name them itself
 
 
 def prepare(
@@ -47,6 +49,7 @@ def prepare(
     high: float = 99.9,
     workers: int = 2,
     illum: str | Path | None = None,
+    channels: Sequence[str] | None = None,
 ) -> Path:
     """Make a merged image of every field of an image table.
 
@@ -68,6 +71,8 @@ def prepare(
         Folder with the published illumination functions,
         ``<plate>/<plate>_Illum<channel>.npy``: every channel is divided by its plate's function
         before it is scaled, as in the consortium's own pipelines. The paper does not do it.
+    channels
+        All channels of merged fields, in their order, where their files do not name them.
 
     Returns
     -------
@@ -82,11 +87,13 @@ def prepare(
     """
     table, out = Path(table), Path(out)
     check_writable(out / "images.parquet", [table])
-    fields = read_image_table(table)
+    fields = read_image_table(table, channels)
     jobs = _jobs(fields, out, illum)
     make = partial(_make, listed=out / "images.parquet", low=float(low), high=float(high))
     given = {"low": low, "high": high, "channels": CHANNELS, "illum": str(illum or "")}
-    recipe = Recipe("prepare", given, {table.name: sha256(table)}, _code())
+    given |= {"stored_channels": channels} if channels else {}
+    source = sha256(table) if table.is_file() else files_digest([table])
+    recipe = Recipe("prepare", given, {table.name: source}, _code())
     record = recipe.record(fields=len(fields))
     _check_sizes(jobs, fields)
     _report(fields["Metadata_Plate"].tolist(), side_by_side(make, jobs, workers))
@@ -132,7 +139,8 @@ def _jobs(fields: pd.DataFrame, out: Path, illum: str | Path | None) -> list[_Jo
             raise InputError(f"rows {first} and {row} would both be written to {target}")
     sources = fields[columns].itertuples(index=False, name=None)
     if illum is None:
-        return [_Job(*job) for job in zip(sources, targets, strict=True)]
+        said = tuple(stored_channels(fields.iloc[0]) or ())
+        return [_Job(*job, (), said) for job in zip(sources, targets, strict=True)]
     functions = [
         tuple(str(Path(illum) / plate / f"{plate}_Illum{name}.npy") for name in CHANNELS)
         for plate in map(safe, fields["Metadata_Plate"])
@@ -143,7 +151,9 @@ def _jobs(fields: pd.DataFrame, out: Path, illum: str | Path | None) -> list[_Jo
 def _check_sizes(jobs: list[_Job], fields: pd.DataFrame) -> None:
     """Compare the sizes of each plate's fields, by the headers of their first files."""
     with ThreadPoolExecutor(8) as pool:  # waits for the disk rather than computes
-        sizes = list(pool.map(lambda job: read_header(job.sources[0])[0][-2:], jobs))
+        headers = list(pool.map(lambda job: read_header(job.sources[0]), jobs))
+    say_order((notes for _, notes in headers), fields.to_dict("records"))
+    sizes = [shape[-2:] for shape, _ in headers]
     plates = fields[PLATE].itertuples(index=False, name=None)
     first: dict[tuple[str, ...], tuple[str, tuple[int, ...]]] = {}
     for plate, job, size in zip(plates, jobs, sizes, strict=True):
@@ -169,7 +179,7 @@ def _make(job: _Job, listed: Path, low: float, high: float) -> bool:
         except InputError:
             pass  # damaged since: make it again
     if len(job.sources) == 1:
-        raw = read_merged(job.sources[0]).pixels
+        raw = read_merged(job.sources[0], stored=job.channels, raw=True).pixels
     else:
         raw = read_planes(job.sources)
     even = _evened(job, raw) if job.illum else raw
@@ -212,6 +222,7 @@ def _recipe(job: _Job, low: float, high: float) -> str:
             raise InputError(f"{first} and {source} are one file; each channel has its own")
     inputs = {"files": files_digest([*job.sources, *job.illum])}
     scales = {"low": low, "high": high, "channels": CHANNELS}
+    scales |= {"stored_channels": job.channels} if job.channels else {}
     return Recipe("prepare", scales, inputs, _code()).digest[:16]
 
 

@@ -4,7 +4,9 @@ Projects store them in different orders (this paper: Mito, AGP, RNA, ER, DNA; ot
 AGP or DNA), so a position says nothing.
 """
 
+import re
 from collections.abc import Sequence
+from typing import Any
 
 from cpssl_lite.base.errors import InputError
 
@@ -18,6 +20,9 @@ _ALIASES = {name.lower(): name for name in CHANNELS} | {
     "ersytobleed": "RNA",
     "ph_golgi": "AGP",
 }
+
+# Labels that programs give to planes that nobody named: "Slice 3", "Channel:0:1", "c:1/5", "ch2".
+_NUMBERED = re.compile(r"\W*(slice|channel|ch|c|z|t|w|plane|image|frame|page)?[\s\d:/=#_.-]*")
 
 
 def canonical_channel(name: str) -> str | None:
@@ -58,3 +63,30 @@ def channel_indices(available: Sequence[str], wanted: Sequence[str] = CHANNELS) 
             )
         indices += found
     return indices
+
+
+def named_channels(labels: Any) -> list[str] | None:
+    """What a file's labels call its channels; None where they are no names, or only count.
+
+    A label that is a file's name stands for the one channel that is named in it.
+
+    Examples
+    --------
+    >>> named_channels(["c:1/2 - A01_s1_ERSyto.tif", "DNA"]), named_channels(["ch1", "ch2"])
+    (['ER', 'DNA'], None)
+    """
+    if not isinstance(labels, list) or not labels:
+        return None
+    if not all(isinstance(label, str) for label in labels):
+        return None
+    if all(_NUMBERED.fullmatch(label.lower()) for label in labels):
+        return None
+    return [_channel_in(label) or label for label in labels]
+
+
+def _channel_in(label: str) -> str | None:
+    """The channel that a label such as ``c:2/5 - A01_s1_ERSyto.tif`` names, if it names one."""
+    if name := canonical_channel(label):
+        return name
+    found = {canonical_channel(word) for word in re.split(r"[\W_]+", label)} - {None}
+    return found.pop() if len(found) == 1 else None

@@ -23,9 +23,9 @@ PLATE = ["Metadata_Source", "Metadata_Batch", "Metadata_Plate"]
 # Canonical name: accepted names in order of preference, lower case and without "Metadata_" and "_".
 _SYNONYMS = {
     "Metadata_Source": ("source",),
-    "Metadata_Batch": ("batch",),
-    "Metadata_Plate": ("plate",),
-    "Metadata_Well": ("well",),
+    "Metadata_Batch": ("batch", "experiment", "experimentname"),  # the latter: Recursion's
+    "Metadata_Plate": ("plate", "assayplatebarcode"),
+    "Metadata_Well": ("well", "wellposition", "address"),
     "Metadata_Site": ("site", "field", "fieldid", "fov"),
     "Metadata_Perturbation": (
         "perturbation", "perturbationid", "jcp2022", "broadsample", "pertiname",
@@ -38,7 +38,7 @@ _SYNONYMS = {
 # Columns that count as metadata without a "Metadata_" in front, in any case: the authors' names.
 _BARE = frozenset(
     "batch plate well field site source perturbation perturbation_id target gene gene_group"
-    " control_type".split()
+    " control_type experiment experiment_name address".split()
 )
 # What R, pandas and spreadsheets write where there is nothing; the same from every kind of file.
 _MISSING = frozenset("nan NaN -nan -NaN None <NA> NaT NA N/A n/a #N/A #NA NULL null".split())
@@ -122,7 +122,12 @@ def text_of(values: pd.Series) -> pd.Series:
     ):
         values = values.astype("Int64")
     text = values.astype(object).where(values.notna(), "").astype(str).str.strip()
-    return text.where(~text.isin(_MISSING), "")
+    return text.where(~is_missing(text), "")
+
+
+def is_missing(text: pd.Series) -> pd.Series:
+    """Which texts stand for nothing, whoever wrote them."""
+    return text.isin(["", *_MISSING])
 
 
 def _well(name: str) -> str:

@@ -15,10 +15,7 @@ from numpy.typing import NDArray
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.files import refuse_pointer
-from cpssl_lite.images.channels import canonical_channel
-
-# Labels that programs give to planes that nobody named: "Slice 3", "Channel:0:1", "c:1/5", "ch2".
-_NUMBERED = re.compile(r"\W*(slice|channel|ch|c|z|t|w|plane|image|frame|page)?[\s\d:/=#_.-]*")
+from cpssl_lite.images.channels import named_channels
 
 # tifffile reports damage both by exceptions of many types and by log records. The exceptions
 # become one InputError; the records are held back while this module reads, in this thread only.
@@ -111,19 +108,7 @@ def channel_names(tiff: tifffile.TiffFile) -> list[str] | None:
         labels = tiff.imagej_metadata.get("Labels")
     else:
         labels = json_notes(tiff).get("channels")
-    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-        return None
-    if all(_NUMBERED.fullmatch(label.lower()) for label in labels):
-        return None
-    return [_channel_in(label) or label for label in labels]
-
-
-def _channel_in(label: str) -> str | None:
-    """The channel that a label such as ``c:2/5 - A01_s1_ERSyto.tif`` names, if it names one."""
-    if name := canonical_channel(label):
-        return name
-    found = {canonical_channel(word) for word in re.split(r"[\W_]+", label)} - {None}
-    return found.pop() if len(found) == 1 else None
+    return named_channels(labels)
 
 
 def json_notes(tiff: tifffile.TiffFile) -> Mapping[str, Any]:

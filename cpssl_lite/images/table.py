@@ -1,6 +1,7 @@
 """Image tables: one row per field of view, in any of the forms that people have."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,14 @@ from cpssl_lite.base.tables import read_table
 from cpssl_lite.images.channels import CHANNELS, canonical_channel
 from cpssl_lite.images.metadata import IMAGE_METADATA, canonical_metadata, text_of
 from cpssl_lite.images.paths import absolute
+from cpssl_lite.images.zarrs import is_zarr, read_plate
 
 # CellProfiler's own table of images puts Image_ in front.
 _FILE_COLUMN = re.compile(r"(?:Image_)?(FileName|PathName|URL)_(.+)")
 
 
-def read_image_table(path: str | Path) -> pd.DataFrame:
-    """Read an image table from CSV, TSV (also ``.gz``) or Parquet.
+def read_image_table(path: str | Path, channels: Sequence[str] | None = None) -> pd.DataFrame:
+    """Read an image table from CSV, TSV (also ``.gz``) or Parquet; or list an OME-Zarr plate.
 
     Recognised by their columns: this project's form, the authors' dataset.csv, and JUMP's
     load_data.csv with ``FileName_Orig*``/``PathName_Orig*`` or ``URL_Orig*`` (local addresses).
@@ -25,12 +27,19 @@ def read_image_table(path: str | Path) -> pd.DataFrame:
 
     Where the files are: see `cpssl_lite.images.paths.absolute`.
 
+    Parameters
+    ----------
+    path
+        The table, or the folder of an OME-Zarr plate.
+    channels
+        All channels of its merged files, in their order, where the files do not say it.
+
     Returns
     -------
     DataFrame with the seven `IMAGE_METADATA` columns (text, ``""`` where unknown; the site is
     ``"1"`` if there is no such column), further ``Metadata_*`` columns, and either
-    ``FileName_Merged`` or five ``FileName_<channel>`` columns of absolute paths, and the authors'
-    ``Otsu_th`` if it is there.
+    ``FileName_Merged`` (and ``Channels``, if given, with commas) or five ``FileName_<channel>``
+    columns of absolute paths, and the authors' ``Otsu_th`` if it is there.
 
     Raises
     ------
@@ -56,11 +65,23 @@ def read_image_table(path: str | Path) -> pd.DataFrame:
     kept = table[[*IMAGE_METADATA, *others]]
     extra = _thresholds(path, raw) if "Otsu_th" in raw else raw[[]]
     table = pd.concat([kept, files, extra], axis=1).reset_index(drop=True)
+    if channels:
+        if "FileName_Merged" not in table:
+            raise InputError(f"{path}: --channels is for merged images; its files have one each")
+        for name in CHANNELS:
+            if [canonical_channel(given) for given in channels].count(name) != 1:
+                raise InputError(
+                    f"--channels {','.join(channels)}: {name} must be in it once; name all "
+                    "channels of a file in their order"
+                )
+        table["Channels"] = ",".join(name.strip() for name in channels)
     _check_rows(path, table, raw)
     return table
 
 
 def _read(path: Path) -> pd.DataFrame:
+    if path.is_dir() and is_zarr(path):
+        return read_plate(path)
     if not path.is_file():
         what = "is a folder, not a table" if path.is_dir() else "no such image table"
         raise InputError(f"{path}: {what}")

@@ -10,7 +10,12 @@ from numpy.typing import NDArray
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.files import atomic_path
-from cpssl_lite.images.channels import CHANNELS, channel_indices
+from cpssl_lite.images.channels import (
+    CHANNELS,
+    canonical_channel,
+    channel_indices,
+    named_channels,
+)
 from cpssl_lite.images.pages import (
     channel_names,
     json_notes,
@@ -19,7 +24,7 @@ from cpssl_lite.images.pages import (
     stored_pixels,
 )
 from cpssl_lite.images.scale import to_uint16
-from cpssl_lite.images.zarrs import read_zarr
+from cpssl_lite.images.zarrs import is_zarr, read_zarr, zarr_header
 
 
 class Field(NamedTuple):
@@ -83,35 +88,57 @@ def read_planes(paths: Sequence[str]) -> NDArray[np.uint16]:
     return np.stack(planes)
 
 
-def read_merged(path: str | Path, channels: Sequence[str] = CHANNELS) -> Field:
+def read_merged(
+    path: str | Path,
+    channels: Sequence[str] = CHANNELS,
+    *,
+    stored: Sequence[str] | None = None,
+    raw: bool = False,
+) -> Field:
     """Read a merged field and select its channels by name.
 
     A file that records its channel names (this project's do, OME and ImageJ may) can have them in
-    any order; one that does not, such as the authors', must have the five in canonical order.
-    NumPy files (``.npy``), which the authors accept as well, never have names nor a threshold.
-    Zarr arrays (``.zarr`` folders) may have both in their attributes.
+    any order. Of one that does not `stored` says them; a TIFF, such as the authors', or a NumPy
+    file (``.npy``), which never has names nor a threshold, then has the five in canonical order
+    if `stored` does not say otherwise. Zarr arrays and OME-Zarr images (``.zarr`` folders) are not
+    read without names.
 
     Pixels are uint16; floats within 0..1 are rounded to it.
+
+    Parameters
+    ----------
+    stored
+        Names of all channels of the file, in its order.
+    raw
+        Whether intensities may be those of a microscope, which nobody has scaled: of a Zarr store
+        without a threshold. uint8 is then widened.
 
     Raises
     ------
     InputError
-        The file is missing, damaged, not (C, H, W), lacks a channel, has pixels that are neither
-        uint16 nor floats within 0..1 (NaN included), or a threshold that is no number.
+        The file is missing, damaged, not (C, H, W), lacks a channel, names none or others than
+        `stored`, has pixels that are neither uint16 nor floats within 0..1 (NaN included), or a
+        threshold that is no number; intensities that nobody has scaled where they may not be.
     """
     notes: Mapping[str, Any] = {}
-    names: Any = None
+    own: list[str] | None = None
     kind = Path(path).suffix.lower()
     if kind == ".npy":
         pixels = _read_npy(path)
-    elif kind == ".zarr":
+    elif is_zarr(path):
         pixels, notes = read_zarr(path)
-        names = notes.get("channels")
+        own = named_channels(notes.get("channels"))
+        if not raw and notes.get("otsuth") in (None, ""):
+            raise InputError(
+                f"{path}: intensities as a microscope gives them; scale them first with "
+                "cpssl data prepare"
+            )
+        if raw and pixels.dtype == np.uint8:
+            pixels = pixels.astype(np.uint16)
     else:
         with opened(path) as tiff:
-            pixels, notes, names = stored_pixels(tiff), json_notes(tiff), channel_names(tiff)
-    if not (names and isinstance(names, list) and all(isinstance(name, str) for name in names)):
-        names = CHANNELS
+            pixels, notes, own = stored_pixels(tiff), json_notes(tiff), channel_names(tiff)
+    names = _names(path, own, stored)
     if pixels.ndim != 3:
         raise InputError(f"{path}: a merged image is (channels, H, W), got shape {pixels.shape}")
     if len(pixels) != len(names):
@@ -126,6 +153,21 @@ def read_merged(path: str | Path, channels: Sequence[str] = CHANNELS) -> Field:
     if order != list(range(len(pixels))):
         pixels = pixels[order]
     return Field(_uint16(path, pixels), _otsu(path, notes), tuple(channels))
+
+
+def _names(path: str | Path, own: list[str] | None, stored: Sequence[str] | None) -> Sequence[str]:
+    """Names of a file's channels: its own, which must be those said, or those said."""
+    said = [canonical_channel(name) or name for name in stored or ()]
+    if own and said and said != [canonical_channel(name) or name for name in own]:
+        raise InputError(
+            f"{path}: its channels are {', '.join(own)}, not {', '.join(said)} as --channels says"
+        )
+    if not own and not said and is_zarr(path):
+        raise InputError(
+            f"{path}: does not say which channel is which; name all in their order, such as "
+            f"--channels {','.join(CHANNELS)}"
+        )
+    return own or said or CHANNELS
 
 
 def write_merged(
@@ -172,18 +214,18 @@ def write_merged(
 
 
 def read_header(path: str | Path) -> tuple[tuple[int, ...], dict[str, Any]]:
-    """Shape and JSON notes of an image, without reading its pixels (but for Zarr).
+    """Shape and notes of an image, without reading its pixels: its JSON, its ``channels``.
 
     Raises InputError if the file is missing, damaged or cut off.
     """
     kind = Path(path).suffix.lower()
     if kind == ".npy":
         return _read_npy(path, mmap_mode="r").shape, {}
-    if kind == ".zarr":
-        pixels, notes = read_zarr(path)
-        return pixels.shape, notes
+    if is_zarr(path):
+        return zarr_header(path)
     with opened(path) as tiff:
-        return tuple(int(n) for n in main_series(tiff).shape), dict(json_notes(tiff))
+        shape = tuple(int(n) for n in main_series(tiff).shape)
+        return shape, {**json_notes(tiff), "channels": channel_names(tiff)}
 
 
 def _uint16(path: str | Path, pixels: NDArray) -> NDArray[np.uint16]:

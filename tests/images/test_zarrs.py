@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from cpssl_lite.base.errors import InputError
-from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.tiff import read_header, read_merged
 from cpssl_lite.images.zarrs import write_zarr
 
@@ -35,10 +34,3 @@ def test_missing_or_damaged_arrays_are_one_line(tmp_path):
     with pytest.raises(InputError, match="5 channels expected"):
         write_zarr(tmp_path / "c.zarr", np.ones((3, 8, 8), np.uint16), 0.1)
         read_merged(tmp_path / "c.zarr")
-
-
-def test_channel_names_that_are_none_count_as_absent(tmp_path):
-    zarr = pytest.importorskip("zarr")
-    write_zarr(tmp_path / "a.zarr", np.ones((5, 8, 8), np.uint16), 0.1)
-    zarr.open_array(str(tmp_path / "a.zarr"), mode="r+").attrs["channels"] = 5
-    assert read_merged(tmp_path / "a.zarr").channels == CHANNELS
