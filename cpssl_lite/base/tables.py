@@ -28,7 +28,8 @@ def read_table(
     Parameters
     ----------
     path
-        ``.csv``, ``.tsv`` (also ``.gz``), ``.parquet`` or ``.pq``, in any case.
+        ``.csv``, ``.tsv`` (also ``.gz``), ``.txt`` (with tabs, as plate maps have them),
+        ``.parquet`` or ``.pq``, in any case.
     numbers
         Given the names of the columns, says which of a text file hold numbers; all others are
         text, so that leading zeros stay.
@@ -46,13 +47,13 @@ def read_table(
         than the name of the file says, a column twice.
     """
     name = path.name.lower()
-    if not name.endswith((*TEXT, *PARQUET)):
+    if not name.endswith((*TEXT, ".txt", *PARQUET)):
         raise InputError(f"{path}: a table is .parquet, .csv or .tsv (also .csv.gz, .tsv.gz)")
     with readable(path):
         if name.endswith(PARQUET):
             table = _from_parquet(path)
         else:
-            tab = "\t" if ".tsv" in name else ","
+            tab = "\t" if ".tsv" in name or name.endswith(".txt") else ","
             header = _header(path, tab)
             numeric = set(numbers(header))
             table = pd.read_csv(
@@ -79,7 +80,8 @@ def without_index(table: pd.DataFrame) -> pd.DataFrame:
 def readable(path: Path) -> Iterator[None]:
     """Turn whatever the readers of tables raise about `path` into one InputError."""
     try:
-        refuse_pointer(path)
+        if not path.is_dir():
+            refuse_pointer(path)
         with warnings.catch_warnings():  # rows longer than the header: pandas only warns
             warnings.simplefilter("error", pd.errors.ParserWarning)
             yield

@@ -15,7 +15,7 @@ import click
 
 from cpssl_lite import __version__
 from cpssl_lite.base.errors import InputError, StepFailed
-from cpssl_lite.cli.data import COUNT, OUT, data, pairs
+from cpssl_lite.cli.data import CHANNELS, COUNT, OUT, SEED, data, pairs
 from cpssl_lite.cli.profiles import CONVENTION, evaluate, measure, normalize, select
 
 
@@ -66,7 +66,9 @@ def _launched(context: click.Context, option: click.Parameter, nodes: int) -> in
 @click.argument("table", type=OUT)
 @click.option("-o", "--out", type=OUT, required=True, help="Folder for checkpoints and curves.")
 @click.option("--config", type=OUT, help="YAML with recipe values to change, or a recipe's name.")
-@click.option("--seed", default=0, show_default=True, help="Of weights, views and order.")
+@click.option(
+    "--seed", type=SEED, default=0, show_default=True, help="Of weights, views and order."
+)
 @machines
 def train(method: str, table: Path, out: Path, devices: int, nodes: int, **options: Any) -> None:
     """Train a self-supervised network on an image table. The same command resumes.
@@ -83,11 +85,13 @@ def train(method: str, table: Path, out: Path, devices: int, nodes: int, **optio
 
 @cli.command()
 @click.argument("image_table", type=OUT)
-@click.option("-o", "--out", type=OUT, required=True, help="Profile table to write (Parquet).")
+@click.option("-o", "--out", type=OUT, required=True, help="Profile table (.parquet, .h5ad).")
 @click.option("--checkpoint", type=OUT, help="Network [default: the shipped DINO for `lite`].")
-@click.option("--transfer", help="ViT-S/16, ViT-B/16 (of --checkpoint or the hub) or stand-in.")
+@click.option(
+    "--transfer", help="stand-in, ViT-S/16, ViT-B/16 or timm's name (of --checkpoint, hub)."
+)
 @click.option("--random-weights", is_flag=True, help="Same network, fresh random weights.")
-@click.option("--seed", default=0, show_default=True, help="Seed of --random-weights.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of --random-weights.")
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "bf16", "auto"]),
@@ -98,6 +102,11 @@ def train(method: str, table: Path, out: Path, devices: int, nodes: int, **optio
 @click.option(
     "--convention", type=CONVENTION, help="Where text and code differ [default: see above]."
 )
+@click.option("--level", type=click.Choice(["well", "field", "crop"]), default="well",
+              show_default=True, help="What a row is.")  # fmt: skip
+@click.option("--min-cells", type=COUNT, help="Leave out fields with fewer nuclei.")
+@click.option("--qc", type=OUT, help="Leave out fields that this qc.csv flags.")
+@CHANNELS
 @click.option("--batch-size", type=COUNT, help="Crops per batch [default: 16, on a GPU 512].")
 @click.option("--device", help="cpu or cuda [default: cuda where there is one].")
 @machines
@@ -109,11 +118,14 @@ def extract(
     random_weights: bool,
     seed: int,
     convention: Literal["paper", "released"] | None,
+    channels: list[str] | None,
+    qc: Path | None,
+    min_cells: int | None,
     devices: int,
     nodes: int,
     **options: Any,
 ) -> None:
-    """Write raw well profiles. The same command resumes with the first missing plate.
+    """Write raw profiles of wells. The same command resumes with the first missing plate.
 
     By default all crops of a well count alike, as in the released code. --convention paper
     takes the mean of each field first, as the text says; --convention released also scales raw
@@ -128,10 +140,12 @@ def extract(
     from cpssl_lite.models.checkpoints import DEFAULT, load_encoder, random_like
     from cpssl_lite.models.transfer import load_transfer
     from cpssl_lite.profiles.extract import extract as run_extraction
+    from cpssl_lite.profiles.filters import without_flagged
     from cpssl_lite.profiles.table import check_output
 
     check_output(out, [image_table])
-    images = read_image_table(image_table)
+    images = read_image_table(image_table, channels)
+    images = without_flagged(images, qc) if qc else images
     if transfer:
         encoder = load_transfer(transfer, checkpoint)
     else:
@@ -141,6 +155,7 @@ def extract(
     if random_weights:
         encoder = random_like(encoder, seed)
     options |= {"convention": convention, "devices": devices, "nodes": nodes}
+    options |= {"min_cells": min_cells or 0}
     run_extraction(images, encoder, out, **options)
     _tell(out, devices * nodes)
 
@@ -296,6 +311,10 @@ def main() -> None:
         sys.exit(0)
     except OSError as error:  # a disk that fills up or goes away where nobody expected it
         message, code = f"{error.filename or 'input or output'}: {error.strerror or error}", 2
+    except (MemoryError, RuntimeError) as error:  # PyTorch's of a GPU and of a CPU are the latter
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        message, code = f"out of memory ({str(error)[:200] or 'of this machine'})", 1
     except (KeyboardInterrupt, click.Abort):
         message, code = "stopped; the same command goes on from here", 130
     click.echo(f"cpssl: {' '.join(message.split())}", err=True)

@@ -9,12 +9,18 @@ from typing import Any
 import click
 
 from cpssl_lite.base.errors import InputError
-from cpssl_lite.cli.data import COUNT, OUT
+from cpssl_lite.cli.data import COUNT, OUT, SEED
 
 CONVENTION = click.Choice(["paper", "released"])
-FEATURES = click.option(
-    "--features", metavar="REGEX", help="Columns that are features [default: the known family]."
-)
+
+
+def reading(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that say how profile tables are read."""
+    features = "Columns that are features [default: the known family]."
+    platemap = "What is in the wells: barcode_platemap.csv, its folder, or a table (repeatable)."
+    command = click.option("--features", metavar="REGEX", help=features)(command)
+    maps = click.option("--platemap", "platemaps", type=OUT, multiple=True, help=platemap)
+    return maps(command)
 
 
 def roles(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -87,14 +93,19 @@ def measure(image_table: Path, out: Path, program: str, workers: int, **itself: 
 @click.option("-o", "--out", type=OUT, required=True, help="Profile table to write (Parquet).")
 @click.option("--method", default="sphere+mad_robustize", show_default=True)
 @click.option("--epsilon", default=1e-6, show_default=True, help="Smallest eigenvalue in sphere.")
-@FEATURES
+@click.option("--min-cells", type=COUNT, help="Leave out wells with fewer cells (per field).")
+@click.option("--qc", type=OUT, help="Leave out wells whose fields this qc.csv flags, all of them.")
+@reading
 @roles
 def normalize(
     profiles: tuple[Path, ...],
     out: Path,
     method: str,
     epsilon: float,
+    min_cells: int | None,
+    qc: Path | None,
     features: str | None,
+    platemaps: tuple[Path, ...],
     **names: str | None,
 ) -> None:
     """Normalise well profiles by the steps of --method.
@@ -110,15 +121,19 @@ def normalize(
     Example:
       cpssl normalize raw.parquet -o profiles.parquet --method sphere+mad_robustize
     """
+    from cpssl_lite.profiles.filters import enough_cells, without_flagged
     from cpssl_lite.profiles.normalize import normalize as run_normalize
-    from cpssl_lite.profiles.table import assign_roles, check_output, read_profiles
+    from cpssl_lite.profiles.table import check_output, read_profiles
 
-    check_output(out, profiles)
+    others = [*platemaps, *([qc] if qc else [])]
+    check_output(out, [*profiles, *others])
     with _about(profiles):
-        table = assign_roles(read_profiles(profiles, features), **names)
+        table = read_profiles(profiles, features, platemaps, **names)
+        table = without_flagged(table, qc) if qc else table
+        table = enough_cells(table, min_cells) if min_cells else table
         normalized = run_normalize(table, method, epsilon=epsilon)
-    how = (normalized, out, profiles, features)
-    _write("normalize", *how, method=method, epsilon=epsilon, roles=names)
+    how = {"method": method, "epsilon": epsilon, "min_cells": min_cells, "roles": names}
+    _write("normalize", normalized, out, profiles, features, others, **how)
 
 
 @click.command()
@@ -128,7 +143,7 @@ def normalize(
 @click.option("--correlation", default=0.9, show_default=True, help="Threshold of that rule.")
 @click.option("--keep", type=OUT, help="Only these: a name per line, or a table's features.")
 @click.option("--blocklist", type=OUT, help="Not these: the same.")
-@FEATURES
+@reading
 def select(
     profiles: tuple[Path, ...],
     out: Path,
@@ -137,6 +152,7 @@ def select(
     keep: Path | None,
     blocklist: Path | None,
     features: str | None,
+    platemaps: tuple[Path, ...],
 ) -> None:
     """Select features of profiles, before or after normalising them.
 
@@ -156,9 +172,9 @@ def select(
     lists = {"keep": keep, "block": blocklist}
     names = {key: read_feature_list(path) for key, path in lists.items() if path}
     with _about(profiles):
-        table = read_profiles(profiles, features)
+        table = read_profiles(profiles, features, platemaps)
         table = select_features(table, chosen, correlation=correlation, **names)
-    others = [path for path in lists.values() if path]
+    others = [*platemaps, *(path for path in lists.values() if path)]
     how = (table, out, profiles, features, others)
     _write("select", *how, rules=chosen, correlation=correlation)
 
@@ -169,7 +185,7 @@ def select(
 @click.option("--label", metavar="COLUMN", help="Column: target, gene family, ... to match.")
 @click.option("--convention", type=CONVENTION, default="paper", show_default=True)
 @click.option("--null", type=COUNT, default=100_000, show_default=True, help="Rankings for p.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of these rankings.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of these rankings.")
 @click.option("--fdr", type=click.Choice(["bh", "two-stage"]), default="bh", show_default=True)
 @click.option(
     "--controls-of",
@@ -184,7 +200,7 @@ def select(
     type=click.Choice(["perturbation"]),
     help="Write a table (Parquet) with a row for each instead: AP, p, q, number of positives.",
 )
-@FEATURES
+@reading
 @roles
 def evaluate(
     profiles: tuple[str, ...],
@@ -198,6 +214,7 @@ def evaluate(
     relations: Path | None,
     per: str | None,
     features: str | None,
+    platemaps: tuple[Path, ...],
     **names: str | None,
 ) -> None:
     """Measure reproducibility and relevance of normalised profiles.
@@ -216,17 +233,12 @@ def evaluate(
     """
     import pandas as pd
 
-    from cpssl_lite.base.files import atomic_path, check_writable, sha256
+    from cpssl_lite.base.files import atomic_path, check_writable, digest_of
     from cpssl_lite.base.provenance import provenance
     from cpssl_lite.profiles.evaluate import evaluate as run_evaluate
     from cpssl_lite.profiles.evidence import evidence
     from cpssl_lite.profiles.relations import read_relations, relation_numbers
-    from cpssl_lite.profiles.table import (
-        assign_roles,
-        check_output,
-        read_profiles,
-        write_profiles,
-    )
+    from cpssl_lite.profiles.table import check_output, read_profiles, write_profiles
 
     named = _named(profiles)
     (check_output if per else check_writable)(out, named.values())
@@ -236,7 +248,7 @@ def evaluate(
     tables = []
     for name, path in named.items():
         with _about([path]):
-            table = assign_roles(read_profiles(path, features), label=label, **names)
+            table = read_profiles(path, features, platemaps, label=label, **names)
             numbers = {} if per else run_evaluate(table, label=label, convention=convention)
             more, rows = evidence(table, label, **how)
             more |= {} if per else relation_numbers(table, label, known)
@@ -249,7 +261,8 @@ def evaluate(
         for metric, value in numbers.items():
             click.echo(f"  {metric:<32} {value:.4g}")
     given = {**how, "convention": convention, "label": label, "features": features, "roles": names}
-    inputs = {str(path): sha256(path) for path in (*named.values(), *filter(None, [relations]))}
+    others = [*platemaps, *filter(None, [relations])]
+    inputs = {str(path): digest_of(path) for path in (*named.values(), *others)}
     record = provenance("evaluate", **given, per=per, inputs=inputs)
     if per:
         write_profiles(pd.concat(tables, ignore_index=True), out, record)
@@ -281,11 +294,11 @@ def _write(
     **settings: Any,
 ) -> None:
     """Write a table that was made from `profiles` and `others`, with what it was made by."""
-    from cpssl_lite.base.files import sha256
+    from cpssl_lite.base.files import digest_of
     from cpssl_lite.base.provenance import provenance
     from cpssl_lite.profiles.table import features_of, read_provenance, write_profiles
 
-    inputs = {str(path): sha256(path) for path in (*profiles, *others)}
+    inputs = {str(path): digest_of(path) for path in (*profiles, *others)}
     features = features or read_provenance(profiles[0]).get("features")
     record = provenance(step, **settings, inputs=inputs, features=features, **features_of(profiles))
     write_profiles(table, out, record)

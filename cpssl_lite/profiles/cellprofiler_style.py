@@ -16,6 +16,7 @@ from cpssl_lite.base.made import Recipe, code_digest
 from cpssl_lite.base.provenance import provenance
 from cpssl_lite.base.workers import side_by_side
 from cpssl_lite.images import cells, otsu
+from cpssl_lite.profiles.filters import CELLS
 from cpssl_lite.profiles.kept import kept_profiles
 from cpssl_lite.profiles.plates import (
     check_images,
@@ -47,10 +48,10 @@ def cellprofiler_style(images: pd.DataFrame, out: str | Path, *, workers: int = 
     Returns
     -------
     Path
-        `out`. A row per well: Metadata columns, ``Metadata_Fields``, ``Metadata_Count_Cells``
-        and ``Nuclei_*``, ``Cells_*``, ``Cytoplasm_*`` as float32, means over the cells of all
-        fields. A well without cells has NaN in all features; a feature that is not defined in
-        some other well is left out.
+        `out`. A row per well: Metadata columns, ``Metadata_Fields``, ``Metadata_Count_Cells``,
+        ``Metadata_Cells_Per_Field`` and ``Nuclei_*``, ``Cells_*``, ``Cytoplasm_*`` as float32,
+        means over the cells of all fields. A well without cells has NaN in all features; a
+        feature that is not defined in some other well is left out.
 
     Raises
     ------
@@ -77,7 +78,7 @@ def cellprofiler_style(images: pd.DataFrame, out: str | Path, *, workers: int = 
     kept = kept_profiles(images, {**settings, "code": code})
     if kept is not None:
         log.info("%s: the kept table of these images", out)
-        write_profiles(kept, out, whole.record())
+        write_profiles(per_field(kept), out, whole.record())
         return out
     with one_writer(out):
         if not is_current(out, whole):
@@ -104,7 +105,7 @@ def _measure_plates(images: pd.DataFrame, out: Path, whole: Recipe, workers: int
             *(name, position, len(plates), sum(map(len, fields)), len(fields)),
         )
     table = pd.concat([pd.read_parquet(plate.file) for plate in plates], ignore_index=True)
-    table = complete(table)
+    table = per_field(complete(table))
     write_profiles(table, out, whole.record(**versions))
     shutil.rmtree(parts)
 
@@ -118,6 +119,16 @@ def _average(name: str, rows: pd.DataFrame, fields: list[pd.DataFrame]) -> pd.Da
     head[COUNT] = [str(len(one)) for one in found]
     means = pd.DataFrame([one.mean() for one in found]).astype(np.float32)
     return pd.concat([head, means], axis=1)
+
+
+def per_field(table: pd.DataFrame) -> pd.DataFrame:
+    """Say how many cells a field of each well has."""
+    if CELLS in table:
+        return table
+    counts, fields = (table[c].astype(float) for c in (COUNT, "Metadata_Fields"))
+    at = list(table).index(COUNT) + 1
+    table.insert(at, CELLS, (counts / fields).map("{:.4g}".format))
+    return table
 
 
 def complete(table: pd.DataFrame) -> pd.DataFrame:

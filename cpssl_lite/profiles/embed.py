@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.images.crops import cut, foreground_share, grid, select
+from cpssl_lite.images.nuclei import count_nuclei
 from cpssl_lite.images.rows import file_of, read_field
 from cpssl_lite.images.tiff import Field
 from cpssl_lite.models.encoder import Encoder
@@ -37,6 +38,9 @@ def embed_fields(
     batch_size: int | None = None,
     device: str = "cpu",
     readers: int = 2,
+    nuclei: np.ndarray | None = None,
+    least: int = 0,
+    each: bool = False,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Sum of the crop features of every field, and how many crops were summed, by network.
 
@@ -56,21 +60,31 @@ def embed_fields(
         Crops in a batch [default: 16 pictures, on a GPU 512 crops].
     readers
         Threads that read and cut.
+    nuclei : (n,) int, optional
+        Is filled with the number of nuclei in every field.
+    least
+        Fields with fewer nuclei have no crops (and a sum of 0).
+    each
+        Features of every crop instead of sums, one field after another.
 
     Returns
     -------
-    For each network sums (n, d) float64 and crops (n,) int, in the order of `rows`.
+    For each network sums (n, d) float64, with `each` features (number of crops, d), and crops (n,)
+    int, in the order of `rows`.
 
     Raises
     ------
     InputError
         A field cannot be read or is not of `shape`; a network gives NaN.
     """
-    networks = [_Sums(encoder, len(rows), batch_size, precision, device) for encoder in encoders]
+    kind = _Each if each else _Sums
+    networks = [kind(encoder, len(rows), batch_size, precision, device) for encoder in encoders]
     progress = tqdm(total=len(rows), desc=name, unit="field", disable=not sys.stderr.isatty())
     with torch.inference_mode(), progress:
-        ahead = _read_ahead(rows, encoders, shape, low, readers, device)
-        for index, of_each in enumerate(ahead):
+        ahead = _read_ahead(rows, encoders, shape, low, readers, device, least)
+        for index, (of_each, found) in enumerate(ahead):
+            if nuclei is not None:
+                nuclei[index] = found
             for network, crops in zip(networks, of_each, strict=True):
                 network.add(index, crops)
             progress.update()
@@ -78,9 +92,10 @@ def embed_fields(
             rate = done / max(progress.format_dict["elapsed"], 1e-3)
             progress.set_postfix_str(f"{rate:.0f} crops/s", refresh=False)
         results = [network.finish() for network in networks]
-    for encoder, (sums, _) in zip(encoders, results, strict=True):
+    for encoder, (sums, counts) in zip(encoders, results, strict=True):
         if not np.isfinite(sums).all():
-            bad = rows.iloc[int(np.flatnonzero(~np.isfinite(sums).all(axis=1))[0])]
+            at = int(np.flatnonzero(~np.isfinite(sums).all(axis=1))[0])
+            bad = rows.iloc[int(np.repeat(range(len(rows)), counts)[at]) if each else at]
             raise InputError(
                 f"the network gives NaN or infinity on plate {name} well {bad['Metadata_Well']} "
                 f"({encoder.card.get('file', 'checkpoint')}); try --precision fp32"
@@ -100,14 +115,20 @@ class _Sums:
             pictures = len(encoder.channels) if encoder.per_channel else 1
             batch_size = 512 if device.startswith("cuda") else max(16 // pictures, 1)
         self.batch_size = batch_size
-        self.sums = torch.zeros((n, encoder.n_features), dtype=torch.float64, device=device)
+        self._start(n)
         self.counts = np.zeros(n, dtype=int)
         self.waiting: deque[tuple[int, torch.Tensor]] = deque()  # (field, crops)
         self.n_waiting = 0
 
+    def _start(self, n: int) -> None:
+        size = (n, self.encoder.n_features)
+        self.sums = torch.zeros(size, dtype=torch.float64, device=self.device)
+
     def add(self, field: int, crops: torch.Tensor) -> None:
         """Take over the crops of one field; embed what fills batches."""
         self.counts[field] = len(crops)
+        if not len(crops):
+            return
         self.waiting.append((field, crops))
         self.n_waiting += len(crops)
         while self.n_waiting >= self.batch_size:
@@ -117,7 +138,10 @@ class _Sums:
         """Embed the rest; sums and counts of all fields."""
         if self.n_waiting:
             self._embed(self.n_waiting)
-        return self.sums.cpu().numpy(), self.counts
+        return self._result(), self.counts
+
+    def _result(self) -> np.ndarray:
+        return self.sums.cpu().numpy()
 
     def _embed(self, n: int) -> None:
         """Push the first `n` waiting crops through the network."""
@@ -137,9 +161,25 @@ class _Sums:
         kind = torch.device(self.device).type
         with torch.autocast(kind, torch.bfloat16, self.precision == "bf16"):
             features = self.encoder(pixels)  # (n, d)
+        self._keep(features, owners)
+
+    def _keep(self, features: torch.Tensor, owners: list[int]) -> None:
         # On the device, in float64: nobody waits for a GPU before the plate is done.
         where = torch.tensor(owners, pin_memory=self.device.startswith("cuda"))
         self.sums.index_add_(0, where.to(self.device, non_blocking=True), features.double())
+
+
+class _Each(_Sums):
+    """One network's features of every crop; fields come in order, and so do their crops."""
+
+    def _start(self, n: int) -> None:
+        self.features: list[np.ndarray] = []
+
+    def _keep(self, features: torch.Tensor, owners: list[int]) -> None:
+        self.features.append(features.double().cpu().numpy())
+
+    def _result(self) -> np.ndarray:
+        return np.concatenate([np.empty((0, self.encoder.n_features)), *self.features])
 
 
 def _read_ahead(
@@ -149,16 +189,20 @@ def _read_ahead(
     low: float,
     readers: int,
     device: str,
-) -> Iterator[list[torch.Tensor]]:
-    """Yield each field's crops with cells for every network, in table order, a few ahead."""
+    least: int,
+) -> Iterator[tuple[list[torch.Tensor], int]]:
+    """Yield each field's crops for every network, and its nuclei; in table order, a few ahead."""
     pin = device.startswith("cuda")  # page-locked memory is copied while the GPU computes
     wanted = [(encoder.channels, encoder.crop_size) for encoder in encoders]
 
-    def crops_of(record: dict[Any, Any]) -> list[torch.Tensor]:
+    def crops_of(record: dict[Any, Any]) -> tuple[list[torch.Tensor], int]:
         fields = {
             channels: read_field(record, channels, low)
             for channels in dict.fromkeys(channels for channels, _ in wanted)
         }
+        field = next(iter(fields.values()))
+        assert field.otsu is not None  # read_field finds one
+        nuclei = count_nuclei(field.pixels[field.channels.index("DNA")], field.otsu)
         cuts = {}
         for channels, size in dict.fromkeys(wanted):
             height, width = fields[channels].pixels.shape[1:]
@@ -167,9 +211,10 @@ def _read_ahead(
                     f"{file_of(record)}: {height} x {width} px, but the first field of its plate "
                     f"is {shape[0]} x {shape[1]}; fields of one plate must have one size"
                 )
-            crops = torch.from_numpy(crops_with_cells(fields[channels], size, len(channels)))
+            found = crops_with_cells(fields[channels], size, len(channels))
+            crops = torch.from_numpy(found[: None if nuclei >= least else 0])
             cuts[channels, size] = crops.pin_memory() if pin else crops
-        return [cuts[want] for want in wanted]
+        return [cuts[want] for want in wanted], nuclei
 
     with ThreadPoolExecutor(readers) as pool:
         ahead: deque[Any] = deque()

@@ -22,18 +22,18 @@ from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.files import one_writer
 from cpssl_lite.base.made import Recipe, code_digest
 from cpssl_lite.base.provenance import provenance
-from cpssl_lite.images.rows import file_of
+from cpssl_lite.images.rows import file_of, say_order
 from cpssl_lite.images.tiff import read_header
 from cpssl_lite.models.encoder import Encoder
 from cpssl_lite.models.precision import choose_precision
 from cpssl_lite.profiles.embed import embed_fields
+from cpssl_lite.profiles.levels import check_level, say_left_out, table_of
 from cpssl_lite.profiles.plates import (
     check_images,
     is_current,
     is_done,
     plates_of,
     recipe_of,
-    wells_of,
 )
 from cpssl_lite.profiles.table import check_output, write_profiles
 from cpssl_lite.profiles.team import Team, usable
@@ -50,12 +50,14 @@ def extract(
     *,
     convention: str | None = None,
     precision: str = "fp32",
+    level: str = "well",
+    min_cells: int = 0,
     batch_size: int | None = None,
     device: str | None = None,
     devices: int = 1,
     nodes: int = 1,
 ) -> Path:
-    """Write the raw (un-normalised) profile of every well of an image table.
+    """Write the raw (un-normalised) profile of every well (field, crop) of an image table.
 
     Parameters
     ----------
@@ -64,7 +66,7 @@ def extract(
     encoder : Encoder
         Network with its own channels, crop size and intensity normalisation.
     out : path
-        Profile table to write (Parquet). Finished plates wait in ``<out>.plates/``.
+        Profile table to write (Parquet, AnnData). Finished plates wait in ``<out>.plates/``.
     convention : {None, "paper", "released"}
         How crops become a well. The released code pools all crops of a well (also the
         default, None); the paper's text averages each field first. Where raw single-channel
@@ -73,6 +75,10 @@ def extract(
     precision : {"fp32", "bf16", "auto"}
         bf16 runs the network under autocast, on devices that have it; auto takes the fastest
         that the device has. Averages are kept in float64 either way.
+    level : {"well", "field", "crop"}
+        What a row of the table is, see `cpssl_lite.profiles.levels.table_of`.
+    min_cells
+        Fields with fewer nuclei (`cpssl_lite.images.nuclei`) are left out, with a log line.
     batch_size
         Crops in a batch [default: 16, on a GPU 512]: small ones stay in a processor's cache.
         Where each stain is a picture of its own the 16 are pictures.
@@ -87,7 +93,7 @@ def extract(
     -------
     Path
         `out`. A row per well: Metadata columns, ``Metadata_Fields``, ``Metadata_Crops``
-        (numbers averaged) and ``emb_0000``... as float32.
+        (numbers averaged), ``Metadata_Cells_Per_Field`` and ``emb_0000``... as float32.
 
     Raises
     ------
@@ -108,6 +114,8 @@ def extract(
         {Path(out): encoder},
         convention=convention,
         precision=precision,
+        level=level,
+        min_cells=min_cells,
         batch_size=batch_size,
         device=device,
         devices=devices,
@@ -121,6 +129,8 @@ def extract_many(
     *,
     convention: str | None = None,
     precision: str = "fp32",
+    level: str = "well",
+    min_cells: int = 0,
     batch_size: int | None = None,
     device: str | None = None,
     devices: int = 1,
@@ -139,6 +149,7 @@ def extract_many(
     for what, number in (("batch_size", batch_size), ("devices", devices), ("nodes", nodes)):
         if number is not None and number < 1:
             raise InputError(f"{what} must be 1 or more, got {number}")
+    check_level(level, min_cells)
     device = usable(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     precision = choose_precision(precision, device)
     outs = list(encoders)
@@ -151,6 +162,8 @@ def extract_many(
             "checkpoint": encoder.card,
             "convention": convention,
             "precision": precision,
+            "level": level,
+            "min_cells": min_cells,
             "channels": list(encoder.channels),
         }
         tables.append(_Table(out, encoder, recipe_of("extract", images, settings, _code())))
@@ -193,7 +206,10 @@ def _extract_plates(
         plates.append(plates_of(images, _parts(table.out), table.recipe))
     together = list(zip(*plates, strict=True))
     # A plate has one size; laboratories differ.
-    shapes = [_shape(plate.rows, tables) for plate in plates[0]]
+    firsts = [plate.rows.iloc[0] for plate in plates[0]]
+    headers = [read_header(file_of(first)) for first in firsts]
+    say_order((notes for _, notes in headers), firsts)
+    shapes = [_fits(f, shape[-2:], tables) for f, (shape, _) in zip(firsts, headers, strict=True)]
     # Of every plate that is this process's the tables that do not have it yet.
     todo = {
         position: [i for i, plate in enumerate(same) if not is_done(plate)]
@@ -207,24 +223,33 @@ def _extract_plates(
         name, rows, _ = together[position][0]
         began = perf_counter()
         made = [tables[i] for i in todo[position]]
-        sums_and_crops = embed_fields(
+        how, nuclei = made[0].recipe.parameters, np.zeros(len(rows), int)
+        embedded = embed_fields(
             rows,
             [table.encoder for table in made],
             shapes[position],
             name=name,
-            low=0.1 if made[0].recipe.parameters["convention"] == "released" else 0.01,
-            precision=made[0].recipe.parameters["precision"],
+            low=0.1 if how["convention"] == "released" else 0.01,
+            precision=how["precision"],
             batch_size=batch_size,
             device=team.device,
             readers=min(16, os.cpu_count() or 1) if on_gpu else 2,
+            nuclei=nuclei,
+            least=how["min_cells"],
+            each=how["level"] == "crop",
         )
         n_crops = 0
-        for i, (sums, crops) in zip(todo[position], sums_and_crops, strict=True):
-            settings = tables[i].recipe.parameters
-            wells = _average(rows, sums, crops, mean_of_fields=settings["convention"] == "paper")
+        for i, (values, crops) in zip(todo[position], embedded, strict=True):
+            mean_of_fields = how["convention"] == "paper"
+            wells = table_of(
+                *(rows, values, crops, nuclei), level=how["level"], mean_of_fields=mean_of_fields
+            )
             file = together[position][i].file
-            write_profiles(wells, file, provenance("extract", plate=name, **settings))
+            write_profiles(
+                wells, file, provenance("extract", plate=name, **tables[i].recipe.parameters)
+            )
             n_crops += crops.sum()
+        say_left_out(name, crops, how["min_cells"])
         now = perf_counter()
         fields_done, fields_left = fields_done + len(rows), fields_left - len(rows)
         log.info(
@@ -236,20 +261,21 @@ def _extract_plates(
     if team.rank == 0:
         for (out, _, recipe), parts in zip(tables, plates, strict=True):
             wells = pd.concat([pd.read_parquet(plate.file) for plate in parts], ignore_index=True)
+            if wells.empty:
+                least = recipe.parameters["min_cells"]
+                raise InputError(f"min_cells {least}: no field has as many nuclei; nothing is left")
             write_profiles(wells, out, recipe.record())
             shutil.rmtree(_parts(out))
     team.wait()
 
 
-def _shape(rows: pd.DataFrame, tables: list[_Table]) -> tuple[int, ...]:
-    """Size of a plate's fields, by its first one; every network's crops must fit into it."""
-    first = file_of(rows.iloc[0])
-    shape = read_header(first)[0][-2:]
+def _fits(first: pd.Series, shape: tuple[int, ...], tables: list[_Table]) -> tuple[int, ...]:
+    """The size of a plate's first field; every network's crops must fit into it."""
     for encoder in (table.encoder for table in tables):
         if min(shape, default=0) < encoder.crop_size:
             raise InputError(
-                f"{first}: {' x '.join(map(str, shape))} px is smaller than the network's crops of "
-                f"{encoder.crop_size} px ({encoder.card.get('file', 'checkpoint')})"
+                f"{file_of(first)}: {' x '.join(map(str, shape))} px is smaller than the network's "
+                f"crops of {encoder.crop_size} px ({encoder.card.get('file', 'checkpoint')})"
             )
     return shape
 
@@ -259,23 +285,9 @@ def _parts(out: Path) -> Path:
     return out.with_name(out.name + ".plates")
 
 
-def _average(
-    rows: pd.DataFrame, sums: np.ndarray, crops: np.ndarray, mean_of_fields: bool
-) -> pd.DataFrame:
-    """Average the fields of each well; Metadata columns keep the well's value."""
-    head, fields = wells_of(rows)
-    head["Metadata_Crops"] = [str(crops[at].sum()) for at in fields]
-    if mean_of_fields:
-        profiles = [(sums[at] / crops[at, None]).mean(axis=0) for at in fields]
-    else:
-        profiles = [sums[at].sum(axis=0) / crops[at].sum() for at in fields]
-    values = np.stack(profiles).astype(np.float32)  # (wells, d)
-    names = [f"emb_{i:04d}" for i in range(values.shape[1])]
-    return pd.concat([head, pd.DataFrame(values, columns=names)], axis=1)
-
-
 @cache
 def _code() -> str:
     """Digest of the sources that turn files into features: features of older code are not kept."""
-    own = [Path(__file__).with_name(name) for name in ("extract.py", "embed.py", "plates.py")]
+    names = ("extract.py", "embed.py", "levels.py", "plates.py")
+    own = [Path(__file__).with_name(name) for name in names]
     return code_digest(*own, rooms=("images", "models"))

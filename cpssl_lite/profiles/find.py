@@ -22,7 +22,11 @@ def find_tables(profiles: Mapping[str, str | Sequence[str]]) -> dict[str, list[s
     found = {}
     for name, given in profiles.items():
         patterns = [given] if isinstance(given, str | Path) else list(given)
-        paths = [path for p in patterns for path in sorted(glob(str(p))) or [str(p)]]
+        # The name itself first: a bracket in a file's name is no pattern.
+        found_by = [[str(p)] if Path(p).is_file() else sorted(glob(str(p))) for p in patterns]
+        paths = [
+            path for p, them in zip(patterns, found_by, strict=True) for path in them or [str(p)]
+        ]
         missing = [path for path in paths if not Path(path).is_file()]
         if missing or not paths:
             raise InputError(

@@ -12,6 +12,7 @@ import pandas as pd
 from scipy.linalg import eigh, svd
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.images.metadata import PLATE
 from cpssl_lite.profiles import steps as more
 from cpssl_lite.profiles.roles import say_nameless
 from cpssl_lite.profiles.table import feature_columns, profile_matrix, require, some
@@ -243,9 +244,8 @@ def normalize(
         if wells == "all":
             reference = named
             say_nameless(head, ~reference, f"are not fitted on in {name}")
-        per_plate = {"mad_robustize": mad_robustize, "standardize": standardize}
-        fit = per_plate.get(name, more.inverse_normal)
-        values = fit(values, plate_names(head), reference)
+        fits = {"mad_robustize": mad_robustize, "standardize": standardize}
+        values = fits.get(name, more.inverse_normal)(values, plate_names(head), reference)
         spread = ~np.isnan(values).any(axis=0)
         if not spread.all():
             log.warning(
@@ -282,7 +282,8 @@ def parse_method(method: str) -> list[str]:
 
 def plate_names(head: pd.DataFrame) -> np.ndarray:
     """Name of each well's plate; plates of different batches never share one."""
-    parts = [n for n in ("Metadata_Source", "Metadata_Batch", "Metadata_Plate") if n in head]
+    parts = [n for n in PLATE if n in head]
+    require(head, *(n for n in parts if (head[n] != "").any()))  # in all rows, or in none
     return head[parts].astype(str).agg("/".join, axis=1).to_numpy(dtype=str)
 
 

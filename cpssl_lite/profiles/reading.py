@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cpssl_lite.base.errors import InputError
-from cpssl_lite.base.tables import check_once, read_table, readable, without_index
+from cpssl_lite.base.tables import read_table
 from cpssl_lite.images.metadata import canonical_metadata, is_metadata, text_of
+from cpssl_lite.profiles.containers import is_store, reader_of, stored_provenance
 from cpssl_lite.profiles.families import (
     FIELD_LEVEL,
     choose_features,
@@ -19,15 +20,21 @@ from cpssl_lite.profiles.families import (
     named_features,
     without_others,
 )
-from cpssl_lite.profiles.roles import check_wells, name_controls
+from cpssl_lite.profiles.platemaps import join_platemap
+from cpssl_lite.profiles.roles import assign_roles, check_wells, name_controls
 
 PROVENANCE = b"cpssl"
 
 
 def read_profiles(
-    paths: str | Path | Iterable[str | Path], features: str | None = None
+    paths: str | Path | Iterable[str | Path],
+    features: str | None = None,
+    platemaps: Iterable[str | Path] = (),
+    **roles: str | None,
 ) -> pd.DataFrame:
-    """Read one profile table, or several as one (Parquet, CSV, TSV, also .gz, AnnData's .h5ad).
+    """Read one profile table, or several as one.
+
+    Parquet, CSV, TSV (also .gz), AnnData's .h5ad and .zarr, SpatialData's .zarr, GCT.
 
     Parameters
     ----------
@@ -38,6 +45,11 @@ def read_profiles(
         Regular expression that the names of the features fit [default: the one known family
         that the table has, see `cpssl_lite.profiles.families`; a table of this project knows
         what it was made with].
+    platemaps : paths
+        What is in the wells, joined one after another, see
+        `cpssl_lite.profiles.platemaps.join_platemap`.
+    **roles : str
+        Columns that play parts, as for `assign_roles`.
 
     Returns
     -------
@@ -68,22 +80,23 @@ def read_profiles(
     table = pd.concat(tables, ignore_index=True) if len(tables) > 1 else tables[0]
     metadata = [name for name in table.columns if name.startswith("Metadata_")]
     table[metadata] = table[metadata].fillna("")  # a column that only some tables have
-    table = name_controls(table)
+    for path in platemaps:
+        table = join_platemap(table, Path(path))
+    table = assign_roles(name_controls(table), **roles)
     check_wells(table, ", ".join(str(file) for file in files))
     return table
 
 
 def _read_one(file: Path, pattern: str | None) -> pd.DataFrame:
     """One table with canonical metadata; features numeric, everything else as text."""
-    if not file.is_file():
-        what = "is a folder, not a table" if file.is_dir() else "no such profile table"
-        raise InputError(f"{file}: {what}")
+    made = read_provenance(file)
+    pattern = made.get("features") if pattern is None else pattern  # what it was made with
     own: list[str] = []
-    if file.suffix.lower() == ".h5ad":
-        table, own = _from_anndata(file, pattern)
+    if reader := reader_of(file):
+        table, values = reader(file)
+        if pattern is None and not named_features(values):  # no name says it, the container does
+            own = [name for name in values if not name.startswith(FIELD_LEVEL)]
     else:
-        if pattern is None:
-            pattern = read_provenance(file).get("features")  # what it was made with
         table = read_table(file, lambda names: _numeric(names, pattern))
     features = own or choose_features(file, table, pattern)
     if table.empty:
@@ -111,18 +124,6 @@ def _field_level(names: list[str]) -> list[str]:
     return [name for name in names if name.startswith(FIELD_LEVEL) and not is_metadata(name)]
 
 
-def _from_anndata(file: Path, pattern: str | None) -> tuple[pd.DataFrame, list[str]]:
-    """X and obs of an AnnData file; X are the features where no name says so."""
-    with readable(file):
-        data = anndata_package().read_h5ad(file)
-        head = data.obs.rename(columns=lambda c: c if is_metadata(c) else f"Metadata_{c}")
-        values = data.to_df()
-        table = without_index(pd.concat([head, values], axis=1).reset_index(drop=True))
-        check_once(file, list(table.columns))
-    known = pattern is not None or named_features(values.columns)
-    return table, [] if known else [c for c in values if not c.startswith(FIELD_LEVEL)]
-
-
 def read_provenance(path: str | Path) -> dict[str, Any]:
     """Where a profile table came from; empty for tables that do not say (CSV, foreign ones).
 
@@ -132,19 +133,15 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
         The file is not there.
     """
     path = Path(path)
+    if is_store(path):
+        return {}
     if not path.is_file():
-        raise InputError(f"{path}: no such profile table")
+        what = "is a folder, not a table" if path.is_dir() else "no such profile table"
+        raise InputError(f"{path}: {what}")
+    if path.suffix.lower() == ".h5ad":
+        return stored_provenance(path)
     try:
         notes = pq.read_schema(path).metadata or {}
     except pa.ArrowException:
         return {}
     return json.loads(notes.get(PROVENANCE, b"{}"))
-
-
-def anndata_package() -> Any:
-    """The optional package, imported where it is needed."""
-    try:
-        import anndata
-    except ImportError as error:
-        raise InputError("anndata is not installed: pip install anndata") from error
-    return anndata

@@ -189,17 +189,39 @@ def name_controls(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def check_wells(table: pd.DataFrame, where: str) -> None:
-    """A well is there once."""
+    """A well is there once, and so is each position of a plate.
+
+    Where plates of several experiments have one name, the message says which column may tell
+    them apart.
+    """
     key = [name for name in WELL_KEY if name in table.columns]
     if not {"Metadata_Plate", "Metadata_Well"} <= set(key):
         return
-    double = table.duplicated(key, keep=False)
-    if double.any():
-        row = int(np.flatnonzero(double.to_numpy())[0])
-        raise InputError(
-            f"{where}: well {well_name(table, row)} is there more than once "
-            f"({int(table.duplicated(key).sum())} rows too many); a well has one row"
-        )
+    wells = table[key]
+    if not (double := wells.duplicated(keep=False)).any():
+        # Whole addresses ("exp1_2_A01") are as good as their last part.
+        at = table["Metadata_Well"].str.extract(r"[^A-Za-z0-9]([A-Za-z]{1,2}\d{1,2})$")[0]
+        wells = wells.assign(Metadata_Well=at)
+        if at.isna().any() or not (double := wells.duplicated(keep=False)).any():
+            return
+    row = int(np.flatnonzero(double.to_numpy())[0])
+    n = int(wells.duplicated().sum())
+    same = table[(wells == wells.iloc[row]).all(axis=1)]
+    text = [c for c in map(str, table.select_dtypes(exclude="number")) if c not in key]
+    apart = [
+        c for c in text if same[c].is_unique and not wells.assign(c=table[c]).duplicated().any()
+    ]
+    sites = [c for c in ("Metadata_Site", "Metadata_Crop") if c in table and same[c].nunique() > 1]
+    hint = ""
+    if sites:
+        hint = f"; its rows differ in {sites[0]}: take profiles of wells, not of fields or crops"
+    elif apart:
+        hint = f"; do plates of several experiments share a name? {some(apart)} would tell them "
+        hint += f"apart: --batch {apart[0]}"
+    raise InputError(
+        f"{where}: well {well_name(table, row)} is there more than once ({n} rows too many); "
+        f"a well has one row{hint}"
+    )
 
 
 def _plain(name: str) -> str:

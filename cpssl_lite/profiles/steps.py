@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 EXPLAINED = 0.98  # share of the variance that components are kept for
 SHRINK = 0.5  # is added to the diagonal of the covariances of TVN
+LARGEST = 3456  # wells that a plate can have
 
 
 def by_plate(
@@ -28,6 +29,11 @@ def by_plate(
     names, codes = np.unique(plates, return_inverse=True)
     for code, name in enumerate(names):
         rows = np.flatnonzero(codes == code)
+        if len(rows) > LARGEST:
+            raise InputError(
+                f"plate {name} has {len(rows):,} wells, more than any plate ({LARGEST:,}); do "
+                "plates of several experiments share a name? --batch COLUMN tells them apart"
+            )
         fit = np.ones(len(rows), dtype=bool) if reference is None else reference[rows]
         if not fit.any():
             raise InputError(

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.files import atomic_path, check_writable
+from cpssl_lite.profiles.containers import anndata_package
 from cpssl_lite.profiles.families import FIELD_LEVEL as FIELD_LEVEL
 from cpssl_lite.profiles.families import feature_columns as feature_columns
 from cpssl_lite.profiles.reading import PROVENANCE as PROVENANCE
-from cpssl_lite.profiles.reading import anndata_package
 from cpssl_lite.profiles.reading import read_profiles as read_profiles
 from cpssl_lite.profiles.reading import read_provenance as read_provenance
 from cpssl_lite.profiles.roles import assign_roles as assign_roles
@@ -80,16 +80,20 @@ def check_output(path: str | Path, inputs: Iterable[str | Path] = ()) -> None:
     Raises
     ------
     InputError
-        It asks for another format than Parquet, is a folder or one of `inputs`, or cannot be
-        written.
+        It asks for another format than Parquet or AnnData, is a folder or one of `inputs`, or
+        cannot be written.
     """
-    if Path(path).suffix not in (".parquet", ".pq"):
-        raise InputError(f"{path}: profile tables are written as .parquet; choose such a name")
+    if Path(path).suffix not in (".parquet", ".pq", ".h5ad"):
+        raise InputError(
+            f"{path}: profile tables are written as .parquet or .h5ad; choose such a name"
+        )
+    if Path(path).suffix == ".h5ad":
+        anndata_package()
     check_writable(path, inputs)
 
 
 def write_profiles(table: pd.DataFrame, path: str | Path, provenance: dict[str, Any]) -> None:
-    """Write a profile table as Parquet, whole or not at all, with where it came from.
+    """Write a profile table (Parquet, AnnData), whole or not at all, with where it came from.
 
     Raises
     ------
@@ -97,6 +101,10 @@ def write_profiles(table: pd.DataFrame, path: str | Path, provenance: dict[str, 
         The path cannot be written or asks for another format.
     """
     check_output(path)
+    if Path(path).suffix == ".h5ad":
+        with atomic_path(path) as scratch:
+            to_anndata(table, provenance).write_h5ad(scratch)
+        return
     data = pa.Table.from_pandas(table, preserve_index=False)
     note = json.dumps(provenance, default=str).encode()
     data = data.replace_schema_metadata({**(data.schema.metadata or {}), PROVENANCE: note})
@@ -116,7 +124,7 @@ def to_anndata(
     provenance: dict[str, Any] | None = None,
     evidence: pd.DataFrame | None = None,
 ) -> "anndata.AnnData":
-    """Export to the scverse format: obs = Metadata, X = features, uns = provenance (JSON text).
+    """Export to the scverse format: X = features, obs = the rest, uns = provenance (JSON text).
 
     `evidence`, rows as `evidence.evidence` makes them, stands in obs beside the wells.
 
@@ -126,14 +134,15 @@ def to_anndata(
         The optional package anndata is not installed.
     """
     features = feature_columns(table)
-    head = table[[name for name in table.columns if name.startswith("Metadata_")]]
+    head = table[table.columns.difference(features, sort=False)]
     if evidence is not None:
         key = "Metadata_Perturbation"
         more = evidence.set_index(key)[evidence.columns.difference(head.columns, sort=False)]
         head = head.join(more.astype(float), on=key)
     head = head.set_axis(table.index.astype(str), axis=0)
+    values = table[features].to_numpy()
     return anndata_package().AnnData(
-        X=table[features].to_numpy(dtype=np.float32),
+        X=values if values.dtype.kind == "f" else values.astype(np.float64),
         obs=head,
         var=pd.DataFrame(index=pd.Index(features, dtype=str)),
         uns={"provenance": json.dumps(provenance or {}, default=str)},

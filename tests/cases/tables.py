@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 import tifffile
 
 from cpssl_lite.images.channels import CHANNELS
@@ -65,3 +66,10 @@ def saved(table, path):
     else:
         table.to_csv(path, index=False, sep="\t" if ".tsv" in path.name else ",")
     return path
+
+
+def close(one, other):
+    """The same metrics, undefined ones too."""
+    assert one.keys() == other.keys()
+    for metric in one:
+        assert one[metric] == pytest.approx(other[metric], abs=1e-9, nan_ok=True), metric

@@ -10,7 +10,7 @@ from cpssl_lite.metrics.replicates import percent_replicating, replicating_by_ch
 from cpssl_lite.profiles.evaluate import evaluate
 from cpssl_lite.profiles.normalize import normalize
 from cpssl_lite.profiles.table import assign_roles, read_profiles
-from tests.cases.tables import saved, wells
+from tests.cases.tables import close, saved, wells
 
 METHOD = "sphere+mad_robustize"
 
@@ -26,12 +26,6 @@ def hard_wells(**options):
 def numbers(path, features=None, **roles):
     table = assign_roles(read_profiles(path, features), **roles)
     return evaluate(normalize(table, METHOD), label="Metadata_Target")
-
-
-def close(one, other):
-    assert one.keys() == other.keys()
-    for metric in one:
-        assert one[metric] == pytest.approx(other[metric], abs=1e-9, nan_ok=True), metric
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
