@@ -16,7 +16,7 @@ from cpssl_lite.models.formats import (
     Found,
 )
 from cpssl_lite.models.reading import read_notes
-from cpssl_lite.models.vit import Pooling, Shape, ViT
+from cpssl_lite.models.vit import Pooling, Shape
 
 CARD_KEY = "cpssl_card"  # in this project's files
 # The notes that a rule takes back.
@@ -104,7 +104,17 @@ def check_input(found: Found, shape: Shape, source: str) -> None:
     InputError
         The number of channels, of means or of sds, or the size of the crops.
     """
-    one_by_one = found.per_channel or found.network is not ViT
+    one_by_one = found.per_channel or found.network.any_channels
+    if found.stains and not found.channels:
+        raise InputError(
+            f"{source}: was trained on {found.stains}; say which stains of Cell Painting stand for "
+            f"them, in this order, in {Path(source).with_suffix('.yaml')} under input: channels"
+        )
+    if found.pooling not in found.network.poolings:
+        raise InputError(
+            f"{source}: input pooling is {found.pooling}; this network has "
+            f"{', '.join(found.network.poolings)}"
+        )
     if not one_by_one and shape.in_channels != len(found.channels):
         raise InputError(
             f"{source}: the network takes {shape.in_channels} channels, "

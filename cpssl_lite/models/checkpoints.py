@@ -28,7 +28,7 @@ from cpssl_lite.models.formats import (
     tensors_of,
 )
 from cpssl_lite.models.formats_authors import Convention
-from cpssl_lite.models.inside import nested_names
+from cpssl_lite.models.inside import holds_resnet, nested_names
 from cpssl_lite.models.reading import read_checkpoint
 from cpssl_lite.models.vit import ARCHITECTURES, Pooling, Shape, ViT
 
@@ -198,8 +198,13 @@ def _recognise(path: Path, own: dict[str, Any] | None, convention: Convention) -
             raise InputError(f"{path}: {error}") from error
         if found is not None:
             return found
+    inside = nested_names(content)
+    if holds_resnet(content):
+        raise InputError(
+            f"{path}: holds a ResNet, as CLOOME's does ({inside}); cpssl reads vision transformers"
+        )
     raise InputError(
-        f"{path}: format not recognised, no ViT in it (it holds {nested_names(content)}); "
+        f"{path}: format not recognised, no ViT in it (it holds {inside}); "
         "known: cpssl_lite, the authors' DINO, MAE and SimCLR, timm, Facebook DINO, uniDINO, "
-        "MorphEm, OpenPhenom, Cell-DINO"
+        "MorphEm, OpenPhenom, SubCell, Cell-DINO"
     )

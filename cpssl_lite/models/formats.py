@@ -39,7 +39,8 @@ class Found:
     crop_size: int | None = None  # None: the size of the position embeddings
     per_channel: bool = False
     heads: int | None = None  # None: see infer_shape
-    network: type[ViT] = ViT  # another one is channel-agnostic: one sequence for all channels
+    network: type[ViT] = ViT
+    stains: str = ""  # that it was trained on, where they are not those of Cell Painting
     notes: list[str] = field(default_factory=list)
 
 

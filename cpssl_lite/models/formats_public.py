@@ -11,7 +11,9 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch.nn import functional as F
 
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.models.formats import (
     EACH_CROP,
     IMAGENET,
@@ -34,6 +36,9 @@ HEADS = ("head.", "fc_norm.", "dino_head.", "ibot_head.", "mask_token", "decoder
 
 class ChannelAgnosticViT(ViT):
     """Patches of every channel in one sequence, each channel with the same positions."""
+
+    any_channels = True
+    poolings = ("cls", "patch_mean")
 
     def pooled(self, x: torch.Tensor, pooling: Pooling = "patch_mean") -> torch.Tensor:
         """(n, C, s, s) to (n, d): the mean over the patches of all channels."""
@@ -61,6 +66,71 @@ class ParallelViT(ChannelAgnosticViT):
         )
         self.blocks = torch.nn.Sequential(*(block() for _ in range(shape.depth)))
         self.norm = torch.nn.Identity()
+
+
+class GatedViT(ViT):
+    """As SubCell: tokens are averaged with weights that the network gives them, several times.
+
+    Each crop is scaled from its minimum to its maximum, over all channels together.
+    """
+
+    poolings = ("attention",)
+    hidden, times = 512, 2
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(shape)
+        self.attention_v = torch.nn.Linear(shape.width, self.hidden)
+        self.attention_u = torch.nn.Linear(shape.width, self.hidden)
+        self.attention = torch.nn.Linear(self.hidden, self.times)
+        self.embed_dim = self.times * shape.width
+
+    def pooled(self, x: torch.Tensor, pooling: Pooling = "attention") -> torch.Tensor:
+        """(n, C, s, s) to (n, times * d)."""
+        low, high = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
+        x = (x - low) / (high - low + 1e-6)
+        x = self.norm(self.blocks(self.norm_pre(self._pos_embed(self.patch_embed(x)))))
+        gate = torch.tanh(self.attention_v(x)) * F.gelu(self.attention_u(x))
+        weights = self.attention(gate).softmax(dim=1)  # (n, 1 + L, times)
+        return (weights.transpose(1, 2) @ x).flatten(1)
+
+
+# In their order, by how many a network takes; none but ER and DNA are stains of Cell Painting.
+SUBCELL_STAINS = ("microtubules", "ER", "DNA", "a protein")
+
+
+def subcell(content: dict[str, Any], convention: Convention) -> Found | None:
+    """`encoder.*` under the Transformers library's names beside `pool_model.*`.
+
+    Source: SubCellPortable (CellProfiling), vit_model.py and its configurations.
+    """
+    state = content.get("state_dict", content)
+    found = tensors_of(state) if isinstance(state, dict) else {}
+    backbone, pool = f"encoder.{THEIRS}", "pool_model."
+    if backbone not in found or not any(name.startswith(pool) for name in found):
+        return None
+    kept, dropped = split(found, "encoder.", drop=("classifier", "decoder", "encoder.pooler."))
+    tensors = {}
+    for name, value in with_positions(from_transformers(kept)).items():
+        part = re.sub(r"^(attention_[uv])\.\d\.", r"\1.", name.removeprefix(pool))
+        tensors[part] = value
+    gate = tensors.get("attention.weight")
+    if gate is None or gate.ndim != 2:
+        raise InputError("its pool_model has no attention.weight of two dimensions")
+    sizes = {"times": gate.shape[0], "hidden": gate.shape[1]}
+    n = found[backbone].shape[1] if found[backbone].ndim == 4 else 0
+    return Found(
+        "SubCell",
+        "SubCell",
+        tensors,
+        dropped,
+        pooling="attention",
+        mean=(0.0,),
+        sd=(1.0,),
+        channels=(),
+        network=type("GatedViT", (GatedViT,), sizes),
+        stains=", ".join(SUBCELL_STAINS[-n:]) if 0 < n <= 4 else f"{n} stains of its own",
+        notes=["each crop is scaled from its minimum to its maximum over all its channels"],
+    )
 
 
 def open_phenom(content: dict[str, Any], convention: Convention) -> Found | None:
@@ -204,4 +274,4 @@ def with_positions(tensors: Tensors) -> Tensors:
     return tensors
 
 
-READERS = (open_phenom, vit_state)
+READERS = (open_phenom, subcell, vit_state)

@@ -71,6 +71,12 @@ def choose(content: dict[str, Any]) -> tuple[Inside, list[Inside]] | None:
     return first, others
 
 
+def holds_resnet(content: dict[str, Any]) -> bool:
+    """Whether names in a file are those of torchvision's, timm's or CLIP's ResNets."""
+    parts = [content, *(part for part in content.values() if isinstance(part, dict))]
+    return any(str(name).endswith("layer1.0.conv1.weight") for part in parts for name in part)
+
+
 def nested_names(content: dict[str, Any], most: int = 5) -> str:
     """The names in a file, one level down: what a message about an unknown layout lists.
 

@@ -72,8 +72,10 @@ def _check(recipe: dict[str, Any], source: str) -> None:
     architecture = recipe["architecture"]
     need(architecture in ARCHITECTURES, "architecture", f"one of {', '.join(ARCHITECTURES)}")
     for key in ("epochs", "batch_size", "checkpoint_every"):
-        need(isinstance(recipe[key], int) and recipe[key] > 0, key, "a whole number above 0")
-    need(recipe["workers"] >= 0, "workers", "0 or more")
+        fits = type(recipe[key]) is int and 0 < recipe[key] <= 10_000_000
+        need(fits, key, "a whole number above 0 (10,000,000 at most)")
+    fits = type(recipe["workers"]) is int and 0 <= recipe["workers"] <= 1024
+    need(fits, "workers", "a whole number from 0 to 1024")
     need(recipe["precision"] in PRECISIONS, "precision", f"one of {', '.join(PRECISIONS)}")
     patch = ARCHITECTURES[architecture].patch
     fits = recipe["crops"] and all(

@@ -52,6 +52,7 @@ if "timm" not in sys.modules and "torch._dynamo" not in sys.modules:
 import timm  # noqa: E402
 from timm.layers import BatchNormAct2d  # noqa: E402
 from timm.models.densenet import DenseNet  # noqa: E402
+from timm.models.eva import checkpoint_filter_fn  # noqa: E402
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet  # noqa: E402
 from timm.models.vision_transformer import (  # noqa: E402
     Block,
@@ -68,5 +69,6 @@ __all__ = [
     "ParallelScalingBlock",
     "ResNet",
     "VisionTransformer",
+    "checkpoint_filter_fn",
     "timm",
 ]

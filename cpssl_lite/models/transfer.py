@@ -23,7 +23,9 @@ from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.files import sha256
 from cpssl_lite.models.checkpoints import load_encoder
 from cpssl_lite.models.encoder import Encoder
-from cpssl_lite.models.timm_parts import BatchNormAct2d, timm
+from cpssl_lite.models.formats import load_strictly, split, tensors_of
+from cpssl_lite.models.reading import read_checkpoint
+from cpssl_lite.models.timm_parts import BatchNormAct2d, checkpoint_filter_fn, timm
 
 NETWORKS = {
     "ViT-S/16": "vit_small_patch16_224.augreg_in1k",
@@ -39,11 +41,13 @@ def load_transfer(name: str = STAND_IN, weights: str | Path | None = None) -> En
 
     Parameters
     ----------
-    name : {"stand-in", "ViT-S/16", "ViT-B/16"}
+    name : {"stand-in", "ViT-S/16", "ViT-B/16"} or str
         A ViT as in the paper takes 224 px crops at full resolution. The stand-in takes fields
-        of 256 px, averaged to 128: small enough for a laptop without a GPU.
+        of 256 px, averaged to 128: small enough for a laptop without a GPU. Any other name is
+        timm's (``vit_small_patch14_dinov2``, ``vit_small_patch16_dinov3``, ...): the network as
+        timm builds it, with its crops, mean and sd.
     weights : path, optional
-        Local file for a ViT, loaded strictly [default: timm's hub, or its cache].
+        Local file, loaded strictly [default: timm's hub, or its cache].
 
     Returns
     -------
@@ -65,8 +69,12 @@ def load_transfer(name: str = STAND_IN, weights: str | Path | None = None) -> En
             raise InputError("the stand-in brings its own weights; give weights with a ViT")
         return _stand_in()
     if name not in NETWORKS:
+        if timm.is_model(name.partition(".")[0]):
+            return _by_name(name, weights)
         allowed = ", ".join([STAND_IN, *NETWORKS])
-        raise InputError(f"transfer network {name!r} is not one of {allowed}")
+        raise InputError(
+            f"transfer network {name!r} is not one of {allowed}, nor does timm know it"
+        )
     known = timm.get_pretrained_cfg(NETWORKS[name])
     assert known is not None and known.hf_hub_id is not None  # timm is asked about its own
     path = Path(weights) if weights is not None else _from_hub(known.hf_hub_id)
@@ -92,6 +100,7 @@ class Input(NamedTuple):
     """What `Encoder` asks a network about."""
 
     in_channels: int = 3
+    name: str = ""  # timm's
 
 
 class StandIn(nn.Module):
@@ -110,6 +119,54 @@ class StandIn(nn.Module):
         """(n, 3, s, s) to (n, 1280)."""
         small = F.avg_pool2d(x, 2).contiguous(memory_format=torch.channels_last)
         return self.network(small)
+
+
+class Named(nn.Module):
+    """A network as timm builds it by its name, up to its pooled features."""
+
+    def __init__(self, shape: Input) -> None:
+        super().__init__()
+        self.shape = shape
+        self.network = timm.create_model(shape.name, num_classes=0)
+        self.embed_dim = int(self.network.num_features)
+
+    def pooled(self, x: torch.Tensor, pooling: str = "timm") -> torch.Tensor:
+        """(n, 3, s, s) to (n, d), in timm's way."""
+        return self.network(x)
+
+
+def _by_name(name: str, weights: str | Path | None) -> Encoder:
+    """Any network of timm's, each stain shown to it three times."""
+    network, known = Named(Input(name=name)), timm.get_pretrained_cfg(name)
+    if known is None or (weights is None and known.hf_hub_id is None):
+        raise InputError(f"{name}: timm says neither its input nor where its weights are")
+    path = Path(weights) if weights is not None else _from_hub(str(known.hf_hub_id))
+    content, _ = read_checkpoint(path)
+    inside = content.get("state_dict", content.get("model", content))
+    tensors = tensors_of(inside if isinstance(inside, dict) else content)
+    if "storage_tokens" in tensors:  # DINOv3 under Meta's names
+        biased = [n for n, v in tensors.items() if n.endswith("attn.qkv.bias") and v.any()]
+        if biased and not any(n.endswith("q_bias") for n in network.network.state_dict()):
+            raise InputError(
+                f"{path}: has {biased[0]}, which {name} has no place for (..._qkvb has)"
+            )
+        tensors = checkpoint_filter_fn(tensors, network.network)
+    heads = (known.classifier,) if isinstance(known.classifier, str) else known.classifier or ()
+    kept, dropped = split(tensors, drop=tuple(f"{head}." for head in heads))
+    load_strictly(network.network, kept, str(path))
+    card = {
+        "name": f"Transfer ({name})",
+        "format": "photograph network of timm's, each stain three times",
+        "method": "transfer",
+        "architecture": name,
+        "source": str(weights) if weights else f"https://huggingface.co/{known.hf_hub_id}",
+        "licence": known.license if weights is None else "as the file's",
+        "dropped": dropped,
+        "file": path.name,
+        "sha256": sha256(path),
+    }
+    how = {"crop_size": known.input_size[-1], "mean": known.mean, "sd": known.std}
+    return Encoder(network, card, per_channel=True, **how).eval()
 
 
 def fold_norms(network: nn.Module) -> None:

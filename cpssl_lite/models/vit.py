@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from cpssl_lite.models.timm_parts import VisionTransformer
 
-Pooling = Literal["cls", "patch_mean", "patch_mean_before_norm"]
+Pooling = Literal["cls", "patch_mean", "patch_mean_before_norm", "attention"]
 
 
 class Shape(NamedTuple):
@@ -39,6 +39,9 @@ class ViT(VisionTransformer):
     Position embeddings are resampled as DINO's code does it (bicubic, scale of
     (n + 0.1) / N): training on small local crops and the authors' features depend on it.
     """
+
+    any_channels = False  # whether the number of channels is free
+    poolings: tuple[Pooling, ...] = ("cls", "patch_mean", "patch_mean_before_norm")
 
     def __init__(self, shape: Shape, drop_path: float = 0.0) -> None:
         super().__init__(

@@ -149,3 +149,13 @@ def test_the_same_name_twice_after_unwrapping_is_not_merged(tmp_path):
     torch.save(mixed, tmp_path / "x.pth")
     with pytest.raises(InputError, match="several networks"):
         load_encoder(tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize("prefix", ["", "module.visual.", "backbone."])
+@pytest.mark.parametrize("part", [None, "state_dict"])
+def test_a_resnet_is_called_one(tmp_path, prefix, part):
+    names = ("conv1.weight", "bn1.weight", "layer1.0.conv1.weight", "layer4.2.bn3.bias")
+    state = under(prefix, dict.fromkeys(names, ONE))
+    torch.save({part: state} if part else state, tmp_path / "cloome.pt")
+    with pytest.raises(InputError, match=r"cloome\.pt: holds a ResNet, as CLOOME's does"):
+        load_encoder(tmp_path / "cloome.pt")

@@ -245,3 +245,53 @@ def test_registers_and_positions_without_a_class_token(tmp_path):
     encoder = load_encoder(tmp_path / "v.pth")
     assert encoder.card["shape"]["registers"] == 4
     assert torch.allclose(encoder(CROPS), vit(standardised(CROPS)), atol=1e-4)
+
+
+def subcell_file(path, channels, hidden=20, times=2):
+    """A small network under SubCell's names, and the sizes that its pooling has."""
+    vit = build_vit(SMALL, in_channels=channels)
+    state = {f"encoder.{k}": v for k, v in transformers_names(vit.state_dict(), VIT).items()}
+    for gate in ("v", "u"):
+        state[f"pool_model.attention_{gate}.1.weight"] = torch.randn(hidden, 48)
+        state[f"pool_model.attention_{gate}.1.bias"] = torch.randn(hidden)
+    state["pool_model.attention.weight"] = torch.randn(times, hidden)
+    state["pool_model.attention.bias"] = torch.randn(times)
+    torch.save(state, path)
+    return vit, state
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_subcell_pools_by_attention_over_stains_that_are_named(tmp_path, channels):
+    vit, state = subcell_file(tmp_path / "s.pth", channels)
+    stains = ["microtubules", "ER", "DNA", "a protein"][-channels:]
+    with pytest.raises(InputError, match=rf"s\.pth: was trained on {', '.join(stains)}; say"):
+        load_encoder(tmp_path / "s.pth")
+    named = ["AGP", "ER", "DNA", "RNA"][-channels:]
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump({"input": {"channels": named}}))
+    encoder = load_encoder(tmp_path / "s.pth")
+    assert (encoder.n_features, encoder.channels) == (96, tuple(named))
+    crops = CROPS[:, :channels]
+    flat = crops.flatten(1)
+    low, high = (f(1)[0].reshape(-1, 1, 1, 1) for f in (flat.min, flat.max))
+    tokens = vit.forward_features((crops - low) / (high - low))  # normalised, class token first
+    weight, bias = (
+        {k.split(".")[1]: v for k, v in state.items() if k.startswith("pool") and k.endswith(end)}
+        for end in ("weight", "bias")
+    )
+    v, u = (tokens @ weight[f"attention_{g}"].T + bias[f"attention_{g}"] for g in ("v", "u"))
+    gate = torch.tanh(v) * torch.nn.functional.gelu(u)
+    share = torch.softmax(gate @ weight["attention"].T + bias["attention"], dim=1)
+    expected = torch.cat([(share[..., [t]] * tokens).sum(1) for t in range(2)], dim=1)
+    assert torch.allclose(encoder(crops), expected, atol=1e-4)
+    assert random_like(encoder, 0)(crops).shape == (2, 96)
+    for pooling in ("cls", "patch_mean"):
+        (tmp_path / "s.yaml").write_text(f"input: {{channels: {named}, pooling: {pooling}}}")
+        with pytest.raises(InputError, match="this network has attention"):
+            load_encoder(tmp_path / "s.pth")
+
+
+def test_attention_pooling_needs_a_network_that_has_it(tmp_path):
+    torch.save(build_vit(SMALL).state_dict(), tmp_path / "v.pth")
+    (tmp_path / "v.yaml").write_text("input: {pooling: attention}")
+    with pytest.raises(InputError, match="pooling is attention; this network has cls, patch_mean"):
+        load_encoder(tmp_path / "v.pth")

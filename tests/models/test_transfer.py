@@ -1,5 +1,7 @@
 """Photograph networks as encoders of five stains."""
 
+import re
+
 import numpy as np
 import pytest
 import timm
@@ -100,3 +102,41 @@ def test_one_clear_line(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(InputError, match=r"not in the cache and .* local file, or take the stand"):
         load_transfer("ViT-B/16")
+
+
+def meta_names(state):
+    """DINOv3 as Meta stores it."""
+    renamed = {k.replace("reg_token", "storage_tokens").replace("gamma_", "ls"): v
+               for k, v in state.items()}  # fmt: skip
+    return {re.sub(r"\.ls(\d)$", r".ls\1.gamma", k): v for k, v in renamed.items()}
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "vit_small_patch16_dinov3", "resnet18"])
+@pytest.mark.parametrize("foreign", [False, True])
+def test_any_network_of_timm_by_its_name(tmp_path, name, foreign):
+    torch.manual_seed(0)
+    network = timm.create_model(name, num_classes=0).eval()
+    state = dict(network.state_dict())
+    if foreign:
+        state = meta_names(state) if "dinov3" in name else {"state_dict": state}
+    else:
+        state |= {f"{network.default_cfg['classifier']}.bias": torch.zeros(3)}
+    torch.save(state, tmp_path / "n.pth")
+    encoder = load_transfer(name, tmp_path / "n.pth")
+    known = timm.get_pretrained_cfg(name)
+    size = encoder.crop_size
+    assert size == known.input_size[-1] and len(encoder.card["dropped"]) == (not foreign)
+    crops = torch.rand(1, 5, size, size, generator=torch.Generator().manual_seed(0))
+    mean, sd = (torch.tensor(v).reshape(1, 3, 1, 1) for v in (known.mean, known.std))
+    with torch.inference_mode():
+        expected = network((crops[:, 2:3].expand(-1, 3, -1, -1) - mean) / sd)
+        got = encoder(crops)
+    d = network.num_features
+    assert got.shape == (1, 5 * d)
+    torch.testing.assert_close(got[:, 2 * d : 3 * d], expected, atol=1e-4, rtol=1e-4)
+
+
+def test_weights_of_another_network_than_its_name_says(tmp_path):
+    torch.save({"a.weight": torch.ones(1)}, tmp_path / "n.pth")
+    with pytest.raises(InputError, match=r"n\.pth: tensors do not fit the network; missing: "):
+        load_transfer("vit_tiny_patch16_224", tmp_path / "n.pth")
