@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command line does
 # Everything here is tiny: threads that wait for each other cost more than they bring. Before any
 # import of NumPy or torch; processes that tests start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+with suppress(ImportError):
+    from hypothesis import HealthCheck, settings
+
+    fixed = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+    settings.register_profile("few", max_examples=12, derandomize=True, database=None, **fixed)
+    settings.register_profile("many", max_examples=400, print_blob=True, **fixed)
+    settings.load_profile("few")
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("CPSSL_SHARED", ROOT.parent / "shared"))
 

@@ -103,7 +103,7 @@ def check_once(path: Path, names: list[str]) -> None:
 
 def _from_parquet(path: Path) -> pd.DataFrame:
     stored = pq.ParquetFile(path).read()
-    names = [_tidy(name) for name in stored.column_names]
+    names = [tidy(name) for name in stored.column_names]
     if pairs := [name for name in names if re.match(r"\('.*', '.*'\)$", name)]:
         raise InputError(
             f"{path}: its columns have names on two levels, such as {pairs[0]}; join them to one"
@@ -122,7 +122,7 @@ def _header(path: Path, separator: str) -> list[str]:
     with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
         rows = (row for row in csv.reader(file, delimiter=separator) if row)
         first, below = next(rows, []), next(rows, [])
-    names = [_tidy(name) for name in first]
+    names = [tidy(name) for name in first]
     if not names:
         raise InputError(f"{path}: is empty")
     if len(names) == 1:
@@ -150,7 +150,7 @@ def _check_separator(path: Path, first: str, separator: str) -> None:
             )
 
 
-def _tidy(name: str) -> str:
+def tidy(name: str) -> str:
     """A column's name without spaces around it, and in no metadata column within."""
     name = name.strip()
     return re.sub(r"\s+", "_", name) if re.match(r"metadata[\s_]", name, re.IGNORECASE) else name

@@ -34,7 +34,7 @@ def side_by_side(
     InputError
         A process was killed. Whatever `work` raises comes through.
     """
-    workers = min(workers, len(jobs))
+    workers = min(workers, len(jobs), max(8, 4 * (os.cpu_count() or 1)))  # more only wait
     if workers < 2:
         yield from map(work, jobs)
         return

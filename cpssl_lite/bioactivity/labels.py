@@ -1,6 +1,7 @@
 """Activity labels: which compound is active in which assay, and compounds for training and test."""
 
 import logging
+import re
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ COMPOUND = "Metadata_Perturbation"
 BINS = ((0, 50), (50, 100), (100, 500), (500, 1000), (1000, 3000))
 PARTS = ("train", "validation", "test")
 WORDS = {"active": 1, "inactive": -1, "": 0}
+# Columns that name compounds, lower case and without "Metadata_" and "_".
+KEYS = ("jcp2022", "broadsample", "inchikey", "standardinchikey", "perturbation")
 CHEMBL = ("standard_inchi_key", "target_chembl_id", "pchembl_value")
 
 
@@ -34,7 +37,8 @@ def read_labels(path: str | Path, compound: str = COMPOUND, active_at: float = 6
         ``pchembl_value``, is taken as well: a compound with several values for a target gets
         their median.
     compound : str
-        Column that names the compounds of a CSV or Parquet table. Other ``Metadata_`` columns
+        Column that names the compounds of a CSV or Parquet table [default, where it is not there:
+        the one that is called JCP2022, broad_sample or InChIKey]. Other ``Metadata_`` columns
         are left out.
     active_at : float
         pChEMBL value from which a compound of a ChEMBL table is active (6 is 1 micromolar).
@@ -81,6 +85,10 @@ def _read_table(path: Path, compound: str, active_at: float) -> pd.DataFrame:
             table = pd.read_csv(path, dtype={compound: str}, index_col=False)
     if set(CHEMBL) <= set(table):
         return _from_measurements(table, path, active_at)
+    keys = [c for c in map(str, table) if re.sub(r"^metadata_|[_ ]", "", c.lower()) in KEYS]
+    if compound not in table and compound == COMPOUND and len(keys) == 1:
+        log.info("%s: compounds are named by %s", path, keys[0])
+        compound = keys[0]
     if compound not in table:
         shown = ", ".join(map(str, table.columns[:4]))
         raise InputError(f"{path}: no column {compound} that names the compounds (has {shown} ...)")

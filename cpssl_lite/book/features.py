@@ -4,7 +4,9 @@ They come from images (each network's features are made here and kept beside the
 profile tables, or from the authors' release.
 """
 
+import hashlib
 import logging
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from cpssl_lite.base.errors import InputError
 from cpssl_lite.book.evidence import Evidence, find, gather
 from cpssl_lite.book.figures import architecture
 from cpssl_lite.book.kinds import HERE, FeatureType, best_method, type_of, type_of_card
+from cpssl_lite.book.methods import methods_of
 from cpssl_lite.book.truth import true_phenotype
 from cpssl_lite.data.simulate.layout import SCREENS
 from cpssl_lite.data.simulate.screen import simulate
@@ -134,8 +137,8 @@ def load_features(
     ceiling : bool
         Also what the wells were drawn with (`true_phenotype`), where the data are drawn.
     method : str
-        One normalisation for all [default: `best_method` of each; of the release, which its
-        authors normalised, none]. The ceiling keeps its own.
+        One normalisation for all, or a JSON object of them by name (`methods_of`) [default:
+        `best_method` of each; of the release, which its authors normalised, none].
     perturbation, batch, label, control : str
         Columns, if they have other names (`assign_roles`).
     genes : path, optional
@@ -167,10 +170,10 @@ def load_features(
         }
     else:
         table, files = _image_table(data), _networks(checkpoints or {})
-        images = read_image_table(table)
-        raw, types = _extracted(images, table.parent / "profiles", files, transfer, seed)
+        images, folder = read_image_table(table), _profiles_of(table)
+        raw, types = _extracted(images, folder, files, transfer, seed)
         if measured:
-            out = table.parent / "profiles" / f"{MEASURED}.parquet"
+            out = folder / f"{MEASURED}.parquet"
             raw[MEASURED] = read_profiles(cellprofiler_style(images, out))
             types[MEASURED] = type_of([out], raw[MEASURED])
         truth = true_phenotype(table) if ceiling else None
@@ -193,10 +196,7 @@ def load_features(
         data_name = (folder.parent if folder.name in raw else folder).name
     return Features(
         raw=raw,
-        methods={
-            name: method if method and one.kind != "drawn" else best_method(one.kind)
-            for name, one in types.items()
-        },
+        methods=methods_of(raw, types, method),
         types=types,
         simulated=simulated,
         data_kind="simulated" if simulated else data_name,
@@ -237,6 +237,15 @@ def _image_table(data: str | Path) -> Path:
             f"({', '.join(SCREENS)})"
         )
     return Path(data)
+
+
+def _profiles_of(table: Path) -> Path:
+    """Where profiles of an image table are kept: beside it, or in runs/ where that is read-only."""
+    beside = table.parent / "profiles"
+    if os.access(beside if beside.is_dir() else table.parent, os.W_OK):
+        return beside
+    key = hashlib.sha256(str(table.resolve()).encode()).hexdigest()[:8]
+    return Path("runs") / "profiles" / f"{table.resolve().parent.name}-{key}"
 
 
 def _networks(checkpoints: Mapping[str, str]) -> dict[str, str | Path]:

@@ -164,6 +164,8 @@ def check_parameters(
         known = allowed[name]
         what = f"{notebook}: parameter {name}" + (f" ({known.help})" if known.help else "")
         checked[name] = fit(value, known.default, what)
+        if name == "seed" and not 0 <= checked[name] < 2**32:
+            raise InputError(f"{what} must be 0 or more, below 2**32, got {checked[name]}")
     return checked
 
 

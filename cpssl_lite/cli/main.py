@@ -1,13 +1,11 @@
 """The front door: a thin command per step. Imports happen inside, so that --help is instant."""
 
-import ctypes
 import json
 import logging
 import os
 import sys
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +14,7 @@ import click
 from cpssl_lite import __version__
 from cpssl_lite.base.errors import InputError, StepFailed
 from cpssl_lite.cli.data import CHANNELS, COUNT, OUT, SEED, data, pairs
+from cpssl_lite.cli.memory import keep_memory
 from cpssl_lite.cli.profiles import CONVENTION, evaluate, measure, normalize, select
 
 
@@ -257,32 +256,12 @@ def book(
     click.echo(make_book(out, chosen, force=force, runs=runs, strict=strict))
 
 
-# glibc's names of the two numbers: as arguments of mallopt and as variables of child processes.
-_MALLOC = {
-    "MALLOC_TRIM_THRESHOLD_": (-1, 256 << 20),
-    "MALLOC_MMAP_THRESHOLD_": (-3, 32 << 20),  # the most that it allows
-}
-
-
-def _keep_memory() -> None:
-    """Let this process and its children hold on to memory that tensors were freed from.
-
-    By default it goes back to the system after every layer and is cleared again for the next:
-    up to half of a network's time on a CPU. Has no effect where the C library is another one.
-    """
-    for name, (option, value) in _MALLOC.items():
-        if name not in os.environ:
-            os.environ[name] = str(value)
-            with suppress(OSError, AttributeError, TypeError):
-                ctypes.CDLL(None).mallopt(option, value)
-
-
 def main() -> None:
     """Run the command line; bad input is one line on stderr and exit status 2."""
     # Before torch is imported: threads that spin while they wait make torch several times
     # slower on a machine that does anything else, and no faster on one that does not.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    _keep_memory()
+    keep_memory()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("cpssl_lite").setLevel(logging.INFO)
     try:

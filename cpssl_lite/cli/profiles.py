@@ -1,8 +1,7 @@
 """The commands on profile tables, and the one that measures cells."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import click
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.cli.data import COUNT, OUT, SEED
+from cpssl_lite.cli.tables import about, named_tables
 
 CONVENTION = click.Choice(["paper", "released"])
 
@@ -127,7 +127,7 @@ def normalize(
 
     others = [*platemaps, *([qc] if qc else [])]
     check_output(out, [*profiles, *others])
-    with _about(profiles):
+    with about(profiles):
         table = read_profiles(profiles, features, platemaps, **names)
         table = without_flagged(table, qc) if qc else table
         table = enough_cells(table, min_cells) if min_cells else table
@@ -171,7 +171,7 @@ def select(
     chosen = [] if rules == "none" else [name.strip() for name in rules.split(",")]
     lists = {"keep": keep, "block": blocklist}
     names = {key: read_feature_list(path) for key, path in lists.items() if path}
-    with _about(profiles):
+    with about(profiles):
         table = read_profiles(profiles, features, platemaps)
         table = select_features(table, chosen, correlation=correlation, **names)
     others = [*platemaps, *(path for path in lists.values() if path)]
@@ -240,14 +240,14 @@ def evaluate(
     from cpssl_lite.profiles.relations import read_relations, relation_numbers
     from cpssl_lite.profiles.table import check_output, read_profiles, write_profiles
 
-    named = _named(profiles)
+    named = named_tables(profiles)
     (check_output if per else check_writable)(out, named.values())
     known = read_relations(relations) if relations else None
     how: dict[str, Any] = {"null": null, "seed": seed, "fdr": fdr, "controls_of": controls_of}
     results: dict[str, dict[str, float | None]] = {}
     tables = []
     for name, path in named.items():
-        with _about([path]):
+        with about([path]):
             table = read_profiles(path, features, platemaps, label=label, **names)
             numbers = {} if per else run_evaluate(table, label=label, convention=convention)
             more, rows = evidence(table, label, **how)
@@ -272,18 +272,6 @@ def evaluate(
             scratch.write_text(json.dumps(content, indent=1, default=str) + "\n")
 
 
-@contextmanager
-def _about(paths: Sequence[Path]) -> Iterator[None]:
-    """Make errors about a table name its file."""
-    try:
-        yield
-    except InputError as error:
-        if any(str(path) in str(error) for path in paths):
-            raise
-        more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-        raise InputError(f"{paths[0]}{more}: {error}") from error
-
-
 def _write(
     step: str,
     table: Any,
@@ -303,19 +291,3 @@ def _write(
     record = provenance(step, **settings, inputs=inputs, features=features, **features_of(profiles))
     write_profiles(table, out, record)
     click.echo(out)
-
-
-def _named(items: tuple[str, ...]) -> dict[str, Path]:
-    """Name each profile table: NAME=PATH, else the file's stem, else its folder's name."""
-    named: dict[str, Path] = {}
-    for item in items:
-        name, _, path = item.rpartition("=") if not Path(item).exists() else ("", "", item)
-        file = Path(path)
-        stem = file.name.removesuffix(".gz").rsplit(".", 1)[0]
-        if not name:  # the authors call every table well_features.csv, in a folder per method
-            taken = stem in named or stem == "well_features"
-            name = file.resolve().parent.name if taken else stem
-        if name in named:
-            raise InputError(f"two tables are called {name!r}; name them as NAME=PATH")
-        named[name] = file
-    return named

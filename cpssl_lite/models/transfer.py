@@ -128,7 +128,7 @@ class Named(nn.Module):
         super().__init__()
         self.shape = shape
         self.network = timm.create_model(shape.name, num_classes=0)
-        self.embed_dim = int(self.network.num_features)
+        self.embed_dim: int = self.network.num_features  # type: ignore[assignment]
 
     def pooled(self, x: torch.Tensor, pooling: str = "timm") -> torch.Tensor:
         """(n, 3, s, s) to (n, d), in timm's way."""
@@ -165,8 +165,15 @@ def _by_name(name: str, weights: str | Path | None) -> Encoder:
         "file": path.name,
         "sha256": sha256(path),
     }
-    how = {"crop_size": known.input_size[-1], "mean": known.mean, "sd": known.std}
-    return Encoder(network, card, per_channel=True, **how).eval()
+    encoder = Encoder(
+        network,
+        card,
+        crop_size=known.input_size[-1],
+        mean=known.mean,
+        sd=known.std,
+        per_channel=True,
+    )
+    return encoder.eval()
 
 
 def fold_norms(network: nn.Module) -> None:

@@ -27,7 +27,7 @@ from cpssl_lite.profiles.cellprofiler_program import (
     program_version,
     start,
 )
-from cpssl_lite.profiles.cellprofiler_style import COUNT, complete
+from cpssl_lite.profiles.cellprofiler_style import COUNT, complete, per_field
 from cpssl_lite.profiles.plates import (
     Plate,
     check_images,
@@ -291,4 +291,4 @@ def _join(
         fields=sum(len(well.fields) for well in wells),
         cpu_seconds={name: round(seconds, 2) for name, seconds in cost.most_common()},
     )
-    write_profiles(complete(pd.concat([head, values], axis=1)), out, record)
+    write_profiles(per_field(complete(pd.concat([head, values], axis=1))), out, record)

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from cpssl_lite.base.errors import InputError
-from cpssl_lite.base.tables import check_once, readable, without_index
+from cpssl_lite.base.tables import check_once, readable, tidy, without_index
 from cpssl_lite.images.metadata import is_metadata, is_missing
 from cpssl_lite.profiles.families import FIELD_LEVEL
 
@@ -50,9 +50,10 @@ def _from_zarr(file: Path) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _split(file: Path, data: Any) -> tuple[pd.DataFrame, list[str]]:
-    head = data.obs.rename(
-        columns=lambda c: c if is_metadata(c) or c.startswith(FIELD_LEVEL) else f"Metadata_{c}"
-    )
+    names = {c: tidy(str(c)) for c in data.obs}
+    known = [n for n in names.values() if is_metadata(n) or n.startswith(FIELD_LEVEL)]
+    names = {c: n if n in known else f"Metadata_{n}" for c, n in names.items()}
+    head = data.obs.rename(columns=names)
     values = data.to_df()
     table = without_index(pd.concat([head, values], axis=1).reset_index(drop=True))
     check_once(file, list(table.columns))

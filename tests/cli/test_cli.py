@@ -66,11 +66,11 @@ def profiles(path, **changes):
 
 
 def test_memory_settings_reach_child_processes_and_a_users_own_stay(monkeypatch):
-    from cpssl_lite.cli import main
+    from cpssl_lite.cli import memory
 
-    monkeypatch.setattr(main.os, "environ", {"MALLOC_TRIM_THRESHOLD_": "7"})
-    main._keep_memory()
-    assert main.os.environ == {
+    monkeypatch.setattr(memory.os, "environ", {"MALLOC_TRIM_THRESHOLD_": "7"})
+    memory.keep_memory()
+    assert memory.os.environ == {
         "MALLOC_TRIM_THRESHOLD_": "7", "MALLOC_MMAP_THRESHOLD_": str(32 << 20)
     }  # fmt: skip
 

@@ -1,0 +1,127 @@
+"""Numbers that no step takes, names that are no patterns, methods by feature type, full memory."""
+
+import os
+
+import pandas as pd
+import pytest
+import yaml
+
+from cpssl_lite.base.errors import InputError
+from cpssl_lite.bioactivity.labels import read_labels
+from cpssl_lite.book.features import _profiles_of
+from cpssl_lite.book.kinds import FeatureType
+from cpssl_lite.book.methods import methods_of
+from cpssl_lite.book.percent import Parameter, check_parameters
+from cpssl_lite.models.recipes import load_recipe
+from cpssl_lite.profiles.find import find_tables
+from cpssl_lite.profiles.table import read_profiles
+from tests.cases.tables import saved, wells
+
+
+@pytest.mark.parametrize("seed", ["-1", "4294967296", "1e3", "x"])
+@pytest.mark.parametrize(
+    "words",
+    [("data", "simulate", "tiny"), ("train", "dino", "t.csv"), ("extract", "t.csv"),
+     ("evaluate", "t.csv")],
+)  # fmt: skip
+def test_seeds_that_are_none(tmp_path, cpssl, words, seed):
+    code, _, err = cpssl(*words, "-o", tmp_path / "out.parquet", "--seed", seed)
+    assert code == 2 and err.count("\n") == 1 and "--seed" in err and seed in err
+
+
+@pytest.mark.parametrize("seed", [-1, "-7", 2**32])
+def test_seeds_of_chapters(seed):
+    allowed = {"seed": Parameter("seed", 0, "of all")}
+    with pytest.raises(InputError, match=r"x\.py: parameter seed .*0 or more.*got -?\d"):
+        check_parameters({"seed": seed}, allowed, "x.py")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("epochs", 10**30), ("epochs", True), ("workers", 100_000), ("workers", 0.5),
+     ("batch_size", 10**12)],
+)  # fmt: skip
+def test_numbers_of_a_recipe(tmp_path, key, value):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump({key: value}))
+    with pytest.raises(InputError, match=rf"recipe\.yaml: {key} is {value}, expected "):
+        load_recipe("dino", path)
+
+
+@pytest.mark.parametrize("name", ["a[1].csv", "b[x-z].parquet", "what?.csv", "s*r.csv"])
+def test_a_name_with_marks_is_that_file(tmp_path, name):
+    for other in ("a1.csv", "by.parquet", "whats.csv", "star.csv", name):
+        saved(wells(), tmp_path / other)
+    assert find_tables({"x": str(tmp_path / name)}) == {"x": [str(tmp_path / name)]}
+    (tmp_path / name).unlink()
+    assert len(find_tables({"x": str(tmp_path / name)})["x"]) == 1  # the pattern's
+
+
+RAW = {"Learned": wells(), "Measured": wells(prefix="Cells_A_"), "Bare": wells()}
+TYPES = {"Learned": FeatureType("learned"), "Measured": FeatureType("measured"),
+         "Bare": FeatureType("learned")}  # fmt: skip
+
+
+@pytest.fixture
+def raw(tmp_path):
+    found = {n: read_profiles(saved(t, tmp_path / f"{n}.csv")) for n, t in RAW.items()}
+    found["Bare"] = found["Bare"].assign(Metadata_Control="")
+    return found
+
+
+def test_a_method_for_each_feature_type(raw):
+    got = methods_of(raw, TYPES, '{"Bare": "mad_robustize", "Measured": "none"}')
+    assert got == {"Learned": "sphere+mad_robustize", "Measured": "none", "Bare": "mad_robustize"}
+    assert set(methods_of(raw, TYPES, "none").values()) == {"none"}
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("", r"Bare: sphere needs at least 2 negative controls, its table has 0; .*\"Bare\": \"no"),
+        ("mad_robustize@negcon", "Bare: mad_robustize@negcon needs at least 2 negative controls"),
+        ('{"Nobody": "none"}', "no feature type 'Nobody'; there are Learned, Measured, Bare"),
+        ('{"Bare": 3}', "method of Bare must be text, got 3"),
+        ('{"Bare": "none"', "not JSON"),
+        ('{"Bare": "wash"}', "unknown step 'wash'"),
+    ],
+)
+def test_methods_that_cannot_be(raw, method, message):
+    with pytest.raises(InputError, match=message):
+        methods_of(raw, TYPES, method)
+
+
+@pytest.mark.parametrize(
+    "column", ["Metadata_JCP2022", "InChIKey", "broad_sample", "Metadata_InChIKey"]
+)
+@pytest.mark.parametrize("form", ["a.csv", "a.parquet"])
+def test_the_column_that_names_compounds_is_found(tmp_path, column, form):
+    table = pd.DataFrame({column: ["a", "b"], "assay": [1, -1]})
+    got = read_labels(saved(table, tmp_path / form))
+    assert got.index.tolist() == ["a", "b"] and got["assay"].tolist() == [1, -1]
+    two = table.assign(Metadata_Broad_Sample=table[column], inchi_key=table[column])
+    with pytest.raises(InputError, match="no column Metadata_Perturbation that names"):
+        read_labels(saved(two, tmp_path / f"two-{form}"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(),
+     RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"),
+     RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")],
+)  # fmt: skip
+def test_full_memory_is_one_line(tmp_path, cpssl, monkeypatch, error):
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr("cpssl_lite.profiles.normalize.normalize", fail)
+    path = saved(wells(), tmp_path / "a.csv")
+    code, _, err = cpssl("normalize", path, "-o", tmp_path / "n.parquet")
+    assert code == 1 and err.startswith("cpssl: out of memory (") and err.count("\n") == 1
+
+
+def test_profiles_of_images_in_a_read_only_folder_go_elsewhere(tmp_path, monkeypatch):
+    assert _profiles_of(tmp_path / "images.csv") == tmp_path / "profiles"
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    places = {_profiles_of(tmp_path / name / "images.csv") for name in ("a", "b")}
+    assert len(places) == 2 and all(p.parts[:2] == ("runs", "profiles") for p in places)
