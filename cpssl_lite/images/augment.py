@@ -21,8 +21,10 @@ from cpssl_lite.base.errors import InputError
 
 def flip(x: Tensor, horizontal: Tensor, vertical: Tensor) -> Tensor:
     """Mirror the crops where `horizontal` (n,) bool is set left to right, `vertical` top down."""
-    x = torch.where(_over_pixels(horizontal), x.flip(-1), x)
-    return torch.where(_over_pixels(vertical), x.flip(-2), x)
+    x = x.clone()
+    x[horizontal] = x[horizontal].flip(-1)
+    x[vertical] = x[vertical].flip(-2)
+    return x
 
 
 def shift(x: Tensor, amount: Tensor) -> Tensor:
@@ -112,7 +114,8 @@ class Color:
         chosen = _chosen(self.p, x, generator)
         amount = _uniform(-self.shift, self.shift, shape, x, generator)
         exponent = _uniform(*self.gamma, shape, x, generator)
-        return torch.where(_over_pixels(chosen), gamma(shift(x, amount), exponent), x)
+        changed = gamma(shift(x, amount), exponent)
+        return changed if chosen.all() else torch.where(_over_pixels(chosen), changed, x)
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,9 @@ class GaussianNoise:
         """Apply to (n, C, H, W)."""
         chosen = _chosen(self.p, x, generator)
         noise = torch.randn(x.shape, generator=generator, device=generator.device).to(x)
-        return torch.where(_over_pixels(chosen), x + self.sd * noise, x)
+        x = x.clone()
+        x[chosen] += self.sd * noise[chosen]
+        return x
 
 
 @dataclass(frozen=True)
@@ -154,7 +159,10 @@ class GaussianBlur:
         """Apply to (n, C, H, W)."""
         chosen = _chosen(self.p, x, generator)
         sigma = _uniform(*self.sigma, (len(x),), x, generator)
-        return torch.where(_over_pixels(chosen), blur(x, sigma, self.kernel), x)
+        x = x.clone()
+        if chosen.any():
+            x[chosen] = blur(x[chosen], sigma[chosen], self.kernel)
+        return x
 
 
 @dataclass(frozen=True)

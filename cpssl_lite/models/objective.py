@@ -75,10 +75,10 @@ class Objective(lightning.LightningModule):
         generator = torch.Generator().manual_seed(self.draw(0))
         out = []
         for crops in batch:
-            x = crops.flatten(0, 1).float() / 65535
+            x = crops.flatten(0, 1).float().div_(65535)
             for transform in self.transforms:
                 x = transform(x, generator)
-            out.append(((x - self.mean) / self.sd).unflatten(0, (len(crops), -1)))
+            out.append((x - self.mean).div_(self.sd).unflatten(0, (len(crops), -1)))
         return out
 
     def draw(self, stream: int) -> int:

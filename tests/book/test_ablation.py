@@ -2,16 +2,17 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
+from cpssl_lite.book import ablation
 from cpssl_lite.book.runner import run_notebook
 from cpssl_lite.data.simulate.screen import simulate
 
-pytestmark = pytest.mark.slow
 
-
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["simclr", "dino"])
 def test_one_condition_more_costs_one_training_more(tmp_path, method):
     table = simulate("tiny", tmp_path / "tiny", workers=1)
@@ -58,3 +59,16 @@ def test_one_condition_more_costs_one_training_more(tmp_path, method):
     recipe = yaml.safe_load((folder / "recipe.yaml").read_text())
     assert set(recipe["augment"]) == {"color", "resize"} and recipe["seed"] == 3
     assert len(pd.read_csv(folder / "metrics.csv")) == recipe["epochs"] * (24 // 8)
+
+
+@pytest.mark.parametrize(("method", "guess"), [("simclr", np.log(15)), ("dino", np.log(64))])
+def test_a_training_that_ends_at_guessing_has_collapsed(tmp_path, method, guess):
+    recipe = {"method": method, "batch_size": 8, "head": {"out": 64}}
+    assert ablation.guessing(recipe) == pytest.approx(guess)
+    run = ablation.Run("Color", 0, tmp_path, recipe)
+    for last, collapsed in ((guess, True), (0.9 * guess, False)):
+        curve = pd.DataFrame({"epoch": [0, 1, 1], "loss": [guess, last + 0.01, last - 0.01]})
+        curve.to_csv(tmp_path / "metrics.csv", index=False)
+        assert run.last_loss == pytest.approx(last) and run.collapsed == collapsed
+    untrained = ablation.Run(ablation.RANDOM, 0, tmp_path, recipe)
+    assert not untrained.collapsed and untrained.profiles != run.profiles
