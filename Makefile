@@ -55,13 +55,15 @@ $(CELLPROFILER)/.installed:
 	$$pip --no-deps cellprofiler-core==4.2.8.1 cellprofiler==4.2.8.1  # no wxPython, no MySQL
 	touch $@
 
-cellprofiler-style: $(READY)  ## measure the segmented cells of `lite` again and keep the table
+cellprofiler-style: $(READY)  ## measure the cells of the drawn screens of 02 and 03 again, keep the tables
 	$(BIN)/cpssl data simulate lite
-	rm -f cpssl_lite/profiles/kept/cellprofiler_style_lite.parquet data/lite/profiles/measured.parquet
-	$(BIN)/cpssl measure data/lite/images.parquet -o data/lite/profiles/measured.parquet
+	rm -f cpssl_lite/profiles/kept/*.parquet data/lite*/profiles/CellProfiler-style.parquet
+	$(BIN)/cpssl run gene_clustering -o runs/genes.ipynb --force --no-html
+	$(BIN)/cpssl measure data/lite/images.parquet -o data/lite/profiles/CellProfiler-style.parquet
 	$(BIN)/python -c "from cpssl_lite.images.table import read_image_table; \
-	  from cpssl_lite.profiles.kept import keep; \
-	  keep(read_image_table('data/lite/images.parquet'), 'data/lite/profiles/measured.parquet')"
+	  from cpssl_lite.profiles.kept import FOLDER, keep; \
+	  [keep(read_image_table(f'data/{d}/images.parquet'), f'data/{d}/profiles/CellProfiler-style.parquet', \
+	  FOLDER / f'cellprofiler_style_{d}.parquet'.replace('-', '_')) for d in ('lite', 'lite-genes')]"
 
 bioactivity: $(READY)  ## train the image networks of the bioactivity chapter again (a long run)
 	rm -f book/kept/bioactivity.parquet

@@ -92,8 +92,8 @@ def test_resumes_with_the_first_missing_plate(screen, tmp_path, caplog):
 
 def test_kept_table_is_taken_for_the_same_images_only(screen, tmp_path, monkeypatch):
     images, out, _ = screen
-    monkeypatch.setattr(kept, "KEPT", tmp_path / "kept.parquet")
-    kept.keep(images, out, kept.KEPT)
+    monkeypatch.setattr(kept, "FOLDER", tmp_path / "kept")
+    kept.keep(images, out, kept.FOLDER / "any.parquet")
     settings = {"method": "CellProfiler-style", "code": read_provenance(out)["code"]}
     table = kept.kept_profiles(images, settings)
     made = pd.read_parquet(out)
