@@ -21,6 +21,13 @@ DARKEST, LIGHTEST = 0.20, 0.91  # lightness (Oklab) of that background and of te
 GREY = 0.06  # chroma (Oklab) below which a colour is a grey: ink, lines, tints
 READABLE = 0.66  # least lightness of a colour on the dark background
 DRAWN = 0.5  # least lightness of a grey that is data, not a grid line
+# Maps of colours that have white where nothing is, and what they are on a dark page.
+MAPS = {
+    "RdBu_r": ("#9CC8F5", "#2F77B5", "#1A222A", "#B5473C", "#FFB4A2"),
+    "PuOr_r": ("#C9B3F2", "#7A5BB5", "#1A222A", "#B5701F", "#FFCF8F"),
+    "Blues": ("#1A222A", "#1F4E79", "#4F93CE", "#D6E9FA"),
+    "gray_r": ("#1A222A", "#DBE2E8"),
+}
 
 _TO_LMS = np.array(
     [
@@ -70,7 +77,13 @@ def darken(color: Any, least: float = 0.0) -> tuple[float, float, float, float]:
 
 @contextmanager
 def dark_colors(figure: "Figure") -> Iterator[None]:
-    """Recolour a figure for the time of one drawing. Pictures, and text on them, stay."""
+    """Recolour a figure for the time of one drawing. Pictures, and text on them, stay.
+
+    Numbers drawn as colours (`MAPS`) are no pictures: they would be white panels.
+    """
+    from matplotlib.colors import LinearSegmentedColormap
+
+    mapped = [(one, one.get_cmap()) for one in figure.findobj() if _has_map(one)]
     # All old colours first: one that is "auto" follows another.
     old = [
         (artist, part, getattr(artist, f"get_{part}")(), least)
@@ -78,6 +91,8 @@ def dark_colors(figure: "Figure") -> Iterator[None]:
         for part in _parts(artist)
     ]
     old = [item for item in old if not isinstance(item[2], str) or item[2] != "none"]
+    for one, colors in mapped:
+        one.set_cmap(LinearSegmentedColormap.from_list("dark", MAPS[colors.name]))
     for artist, part, color, least in old:
         many = isinstance(color, np.ndarray) and color.ndim == 2
         new = [darken(c, least) for c in color] if many else darken(color, least)
@@ -87,6 +102,19 @@ def dark_colors(figure: "Figure") -> Iterator[None]:
     finally:
         for artist, part, color, _ in old:
             getattr(artist, f"set_{part}")(color)
+        for one, colors in mapped:
+            one.set_cmap(colors)
+
+
+def _has_map(artist: Any) -> bool:
+    """Whether an artist shows numbers in one of `MAPS`."""
+    from matplotlib.cm import ScalarMappable
+
+    return isinstance(artist, ScalarMappable) and (
+        artist.get_array() is not None
+        and np.ndim(artist.get_array()) < 3
+        and artist.get_cmap().name in MAPS
+    )
 
 
 def _artists(figure: "Figure") -> Iterator[tuple[Any, float]]:
@@ -97,7 +125,7 @@ def _artists(figure: "Figure") -> Iterator[tuple[Any, float]]:
     on_pictures = {
         id(artist)
         for axes in figure.axes
-        if axes.images
+        if axes.images and not any(map(_has_map, axes.images))
         for artist in (*axes.texts, *axes.patches, *axes.lines, *axes.collections)
         if not _beside(artist, axes)
     }
