@@ -12,7 +12,7 @@ CELLPROFILER := .cellprofiler
 OLD_PYTHON ?= $(shell for p in python3.9 python3.8 $(wildcard $(HOME)/.pyenv/versions/3.[89].*/bin/python); \
   do $$p -c pass 2>/dev/null && echo $$p && break; done)
 
-.PHONY: book test proof bench checkpoints cellprofiler cellprofiler-style bioactivity screenshot clean
+.PHONY: book test proof bench checkpoints cellprofiler cellprofiler-style bioactivity screenshot pdf clean
 
 EDITION ?= lite
 book: $(READY)  ## get the data, run what changed, render to html/EDITION (cpssl book --help)
@@ -75,8 +75,12 @@ screenshot:  ## the README's picture, from the built book
 	$(BIN)/python -c "from PIL import Image; p = 'book/first-page.png'; \
 	  Image.open(p).convert('RGB').quantize(256, method=2).save(p, optimize=True)"
 
+# One chapter: make pdf PAGE=chapters/02_ssl_comparison
+pdf: $(READY)  ## the built book as book.pdf, printed by Chromium
+	CHROMIUM=$(CHROMIUM) $(BIN)/python -m cpssl_lite.book.pdf html/$(EDITION) book.pdf $(PAGE)
+
 clean:  ## remove what `make book` made; .venv and runs/ stay
-	rm -rf html book/executed data/lite data/lite-* data/ablation
+	rm -rf html book.pdf book/executed data/lite data/lite-* data/ablation
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv .venv

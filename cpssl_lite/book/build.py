@@ -80,7 +80,7 @@ def build(
     with _staged(root, in_order, out) as stage:
         others = stage_runs(stage, shown)
         covered = coverage(claims, root, edition)
-        add_front(stage, pages, claims, expected, _repository(root), edition)
+        add_front(stage, pages, claims, expected, covered, _repository(root), edition)
         add_dark_figures(stage, [*pages, *others])
         fill_scorecard(stage, claims, expected, [*pages, *others], covered)
         for name, message in absent.items():

@@ -1,25 +1,46 @@
-"""The first page's first picture: what the paper found, drawn from its claims and this build's."""
+"""The first page's five headlines: the paper's number as a bar, and this build's beside it."""
 
-import io
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-from cpssl_lite.book import dark
 from cpssl_lite.book.claims import Claim, Measured, verdict
-from cpssl_lite.book.figures import COLORS, WIDTH, style
+from cpssl_lite.book.html import Html, cell
 from cpssl_lite.book.rules import SHOWN, UNTESTABLE
+from cpssl_lite.book.wording import badge
 
-# What is compared, and the claims that hold it: DINO's and CellProfiler's number (and which
-# part of a row), or one claim that is a difference in percent, or a ratio.
-FINDINGS = {
-    "finds replicates\n(perturbation mAP)": ("dino-cellprofiler-perturbation",),
-    "finds shared targets\n(target mAP, not significant)": ("dino-cellprofiler-target",),
-    "groups gene families\n(AMI)": ("ami-dino", "ami-cellprofiler"),
-    "predicts bioactivity\n(mean AUCROC)": ("bioactivity-dino", "bioactivity-cellprofiler"),
-    "speed on a plate": ("fifty-times-faster",),
-}
 PART = "AUCROC"  # of a row of Table 1
+
+
+class Finding(NamedTuple):
+    """A headline: what is compared, the claims that hold it, and what else tests it."""
+
+    name: str
+    detail: str
+    ids: tuple[str, ...]  # DINO's and CellProfiler's number, or one that is a difference or a ratio
+    test: str = "cpssl book EDITION"
+
+
+FINDINGS = (
+    Finding(
+        "finds replicates",
+        "perturbation mAP",
+        ("dino-cellprofiler-perturbation",),
+    ),
+    Finding(
+        "finds shared targets",
+        "target mAP; not significant in the paper",
+        ("dino-cellprofiler-target",),
+    ),
+    Finding("groups gene families", "AMI", ("ami-dino", "ami-cellprofiler")),
+    Finding(
+        "predicts bioactivity",
+        "mean AUCROC",
+        ("bioactivity-dino", "bioactivity-cellprofiler"),
+        'cpssl run bioactivity -p profiles=\'{"DINO": ["cpg0012.parquet"]}\'',
+    ),
+    Finding("is fast", "time for a plate", ("fifty-times-faster",), "make bench"),
+)
 
 
 def relative(claims: list[Claim], values: list[Any]) -> float | None:
@@ -39,87 +60,75 @@ def relative(claims: list[Claim], values: list[Any]) -> float | None:
 
 
 def write_findings(
-    folder: Path, dark_folder: Path, claims: Mapping[str, Claim], measured: Mapping[str, Measured]
+    claims: Mapping[str, Claim],
+    measured: Mapping[str, Measured],
+    covered: Mapping[str, Sequence[str]],
 ) -> str:
-    """Draw the picture in both themes; return the lines that put it on a page.
+    """Lines of MyST Markdown that put the headlines on a page; "" where no claim is known.
 
-    Returns
-    -------
-    MyST Markdown, empty where none of the claims is known.
+    What this build measured is shown where it may stand beside the paper's number. Where it may
+    not, the row is grey and names the command that tests it: that of an edition which can
+    (`covered`: claims by edition), where there is one.
     """
-    rows = {}
-    for name, ids in FINDINGS.items():
-        if all(id in claims for id in ids):
-            known = [claims[id] for id in ids]
-            # Only what may stand beside the paper's number; what has no verdict says so.
-            beside = {
-                id: measured[id]
-                for id in ids
-                if id in measured and verdict(claims[id], measured[id]) != UNTESTABLE
-            }
-            here = [beside[id].value if id in beside else None for id in ids]
-            kinds = {beside[id].data for id in ids if id in beside}
-            if any(verdict(claims[id], beside[id]) == SHOWN for id in ids if id in beside):
-                kinds.add("no verdict on the paper's number")
+    rows = []
+    for finding in FINDINGS:
+        if all(id in claims for id in finding.ids):
+            known = [claims[id] for id in finding.ids]
             paper = relative(known, [claim.paper_value for claim in known])
             if paper is not None:
-                rows[name] = (paper, relative(known, here), ", ".join(sorted(kinds)))
+                rows.append((finding, known, paper))
     if not rows:
         return ""
-    light, night = _draw(rows)
-    (folder / "findings.png").write_bytes(light)
-    dark_folder.mkdir(parents=True, exist_ok=True)
-    (dark_folder / "findings.png").write_bytes(night)
-    told = "; ".join(
-        f"{name.replace(chr(10), ' ')} {paper:.3g}" for name, (paper, *_) in rows.items()
+    body = "".join(_row(*row, measured, _command(row[0], covered)) for row in rows)
+    return (
+        '```{raw} html\n<div class="cpssl-scroll cpssl-findings" role="region" tabindex="0" '
+        'aria-label="What the paper found">'
+        '<table class="cpssl-table"><caption>DINO as a multiple of CellProfiler (1: equal; bars '
+        'on a logarithmic scale)</caption><thead><tr><th scope="col">DINO</th>'
+        '<th scope="col">In the paper</th><th scope="col">In this build</th></tr></thead>'
+        f"<tbody>{body}</tbody></table></div>\n```\n"
     )
-    ours = [
-        f"{name.replace(chr(10), ' ')} {value:.3g} ({kind})"
-        for name, (_, value, kind) in rows.items()
-        if value is not None
-    ]
-    caption = (
-        "What the paper found on real plates: how well DINO's features do, as a multiple of "
-        "CellProfiler's (1: equal). Diamonds are the paper's numbers. Circles are this build's: "
-        f"{'; '.join(ours) or 'none here'}."
-    )
-    alt = f"DINO as a multiple of CellProfiler in the paper: {told}"
-    return f"```{{figure}} _made/findings.png\n:alt: {alt}\n\n{caption}\n```\n"
 
 
-def _draw(rows: Mapping[str, tuple[float, float | None, str]]) -> tuple[bytes, bytes]:
-    """Pictures for the light and the dark page."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import LogLocator, NullLocator
+def _command(finding: Finding, covered: Mapping[str, Sequence[str]]) -> str:
+    """What to type to have a finding tested."""
+    able = [name for name, ids in covered.items() if set(finding.ids) <= set(ids)]
+    return f"cpssl book {able[0]}" if able else finding.test
 
-    with mpl.rc_context():
-        style()
-        figure = Figure(figsize=(WIDTH, 0.45 * len(rows) + 0.9))
-        axes = figure.add_subplot()
-        axes.axvline(1, lw=2, color=COLORS["CellProfiler"], label="CellProfiler")
-        for y, (paper, here, _) in enumerate(rows.values()):
-            axes.plot([1, paper], [y, y], color=COLORS["DINO"], lw=3, alpha=0.35)
-            axes.plot(paper, y, "D", ms=8, color=COLORS["DINO"], label="DINO in the paper")
-            text = f"  {paper:.3g}\N{MULTIPLICATION SIGN}"
-            axes.text(1.04 * paper, y, text, va="center")
-            if here is not None:
-                axes.plot(
-                    here, y, "o", ms=8, mfc="none", mec="#26303A", mew=1.6, label="this build"
-                )
-        axes.set_yticks(range(len(rows)), rows)
-        axes.set_ylim(len(rows) - 0.5, -0.6)
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_locator(NullLocator())
-        shown = [value for row in rows.values() for value in row[:2] if value is not None]
-        axes.set_xlim(0.8 * min([1, *shown]), 1.8 * max([1, *shown]))
-        axes.grid(axis="y", visible=False)
-        axes.set_xlabel("DINO as a multiple of CellProfiler")
-        handles, labels = axes.get_legend_handles_labels()
-        legend = dict(zip(labels, handles, strict=True))
-        figure.legend(legend.values(), legend, loc="outside upper right", ncols=len(legend))
-        target = io.BytesIO()
-        figure.savefig(target, format="png", dpi=2 * figure.dpi)
-        return target.getvalue(), dark.dark_png(figure)
+
+def _row(
+    finding: Finding,
+    known: list[Claim],
+    paper: float,
+    measured: Mapping[str, Measured],
+    command: str,
+) -> str:
+    got = [measured.get(claim.id) for claim in known]
+    said = {verdict(claim, one) for claim, one in zip(known, got, strict=True)}
+    head = f"{cell(finding.name)} <small>{cell(finding.detail)}</small>"
+    value = None if UNTESTABLE in said else relative(known, [one and one.value for one in got])
+    if value is None:
+        grey, here = ' class="cpssl-untested"', f"<code>{cell(command)}</code>"
+        here = f"not tested by these data; try {here}"
+    else:
+        marks = " ".join(badge(status) for status in sorted(said - {SHOWN}))
+        on = ", ".join(sorted({one.data for one in got if one}))
+        note = f"{cell(on)}{' (shown beside, judges nothing)' if SHOWN in said else ''}"
+        grey, here = "", f"{_bar(value)} {marks} <small>{note}</small>"
+    return f'<tr{grey}><th scope="row">{head}</th><td>{_bar(paper)}</td><td>{here}</td></tr>'
+
+
+def _bar(value: float) -> Html:
+    """A multiple in words and as a bar from 1; full length is a hundredfold.
+
+    Examples
+    --------
+    >>> print(_bar(10))
+    <span class="cpssl-bar" style="--part: 50%"></span>10×
+    >>> "0.5×" in _bar(0.5), "--part: 15%" in _bar(0.5)
+    (True, True)
+    """
+    part = round(100 * min(abs(math.log10(max(value, 0.01))) / 2, 1))
+    less = " cpssl-less" if value < 1 else ""
+    style = f'class="cpssl-bar{less}" style="--part: {part}%"'
+    return Html(f"<span {style}></span>{value:.3g}\N{MULTIPLICATION SIGN}")

@@ -8,16 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cpssl_lite.book import dark
+from cpssl_lite.book.api import fill_api
 from cpssl_lite.book.arrange import HEADLINE
 from cpssl_lite.book.claims import Claim
 from cpssl_lite.book.drawn import Expected
 from cpssl_lite.book.editions import Edition
 from cpssl_lite.book.findings import write_findings
 from cpssl_lite.book.html import Html, cell, table
-from cpssl_lite.book.scorecard import Page, count_verdicts, judged, on_drawn, tested
+from cpssl_lite.book.scorecard import Page, count_drawn, count_verdicts, judged, tested
 from cpssl_lite.book.shelf import PLACE
 from cpssl_lite.book.wording import badge
 
@@ -35,6 +34,7 @@ def add_front(
     pages: Sequence[Page],
     claims: Mapping[str, Claim],
     expected: Mapping[str, Expected],
+    covered: Mapping[str, Sequence[str]],
     repository: str = "",
     edition: Edition | None = None,
 ) -> None:
@@ -48,6 +48,8 @@ def add_front(
         The book's own notebooks, in the order of the contents.
     claims, expected
         Claims to judge, and what drawn data should show.
+    covered
+        Claims that each edition can test (`coverage`).
     repository
         Public address of the repository on GitHub, or "".
     edition
@@ -58,16 +60,18 @@ def add_front(
     overview = [f for f in _figures(pages) if f[0]["figure"].get("name") == OVERVIEW]
     measured = {id: found for page in pages for id, found in page.measured.items()}
     texts = {
-        "edition": _edition(edition) if edition else "",
-        "findings": write_findings(made, stage / "_static" / "dark", claims, measured),
+        "findings": write_findings(claims, measured, covered),
+        "box": _box(claims, expected, pages, edition),
         "overview": _overview(stage, *overview[0]) if overview else "",
-        "scorecard": _scorecard(claims, expected, pages),
+        "scorecard": _scorecard(claims, pages),
         "chapters": _chapters(pages),
     }
     for name, text in texts.items():
         (made / f"{name}.md").write_text(text, encoding="utf-8")
-    _substitute(stage / "index.md", _times(pages))
-    _substitute(stage / "launch.md", _addresses(repository))
+    fill_api(stage)
+    values = _times(pages) | _addresses(repository)
+    for file in stage.glob("*.md"):
+        _substitute(file, values)
     for page in pages:
         _launch_line(stage, page, repository, edition)
 
@@ -76,7 +80,7 @@ def _edition(edition: Edition) -> str:
     """Name the edition on its first page; links to others come when they are there (`shelf`)."""
     name, title, about = map(cell, (edition.name, edition.title, edition.about))
     text = f"<strong>The edition <em>{name}</em>: {title}.</strong> {about}{PLACE}"
-    return f'```{{raw}} html\n<p class="cpssl-edition">{" ".join(text.split())}</p>\n```\n'
+    return f'<p class="cpssl-edition">{" ".join(text.split())}</p>'
 
 
 def _figures(pages: Sequence[Page]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
@@ -130,22 +134,39 @@ def draw_card(target: Path, picture: Path) -> None:
     figure.savefig(target)
 
 
-def _scorecard(
-    claims: Mapping[str, Claim], expected: Mapping[str, Expected], pages: Sequence[Page]
+def _box(
+    claims: Mapping[str, Claim],
+    expected: Mapping[str, Expected],
+    pages: Sequence[Page],
+    edition: Edition | None,
 ) -> str:
-    """Count the verdicts and show the claims that this build's data can test."""
+    """What this edition can say, and what it cannot, in one place."""
     found = judged(claims, pages)
+    lines = [_edition(edition)] if edition else []
+    lines.append(f"<p>{count_verdicts(claims, found)}</p>")
+    good, seen = count_drawn(expected, pages)
+    if seen:
+        lines.append(
+            f"<p>On drawn data the truth is known: {good} of {seen} things that a method should do "
+            'there were <a href="scorecard.html#where-the-truth-is-known">as they should be</a>. '
+            "That says how the methods behave, and nothing about real cells.</p>"
+        )
+    title = "What this edition can say, and what it cannot"
+    inside = f"<p><strong>{title}</strong></p>{''.join(lines)}"
+    return f'```{{raw}} html\n<div class="cpssl-box">{inside}</div>\n```\n'
+
+
+def _scorecard(claims: Mapping[str, Claim], pages: Sequence[Page]) -> str:
+    """Show the claims that this build's data can test; "" where there are none."""
     rows = []
-    for claim, status, page, _ in tested(found):
+    for claim, status, page, _ in tested(judged(claims, pages)):
         if page:
             link = f"chapters/{page.name}.html#claim-{claim.id}"
             text, where = cell(claim.sentence), cell(claim.where)
             sentence = Html(f'<a href="{cell(link)}">{text}</a> <small>{where}</small>')
             rows.append((sentence, badge(status)))
     header = ("Claim", "Verdict")
-    shown = table(header, rows, "What this build's data can test", "cpssl-claims") if rows else ""
-    drawn = on_drawn(expected, pages)
-    return f"<p>{count_verdicts(claims, found)}</p>\n\n{shown}\n\n{drawn}\n"
+    return table(header, rows, "What this build's data can test", "cpssl-claims") if rows else ""
 
 
 def _chapters(pages: Sequence[Page]) -> str:
@@ -175,7 +196,7 @@ def _times(pages: Sequence[Page]) -> dict[str, str]:
 
 
 def _addresses(repository: str) -> dict[str, str]:
-    """What the page on launching says about places on the network."""
+    """What pages say about places on the network."""
     binder = f"[Open the repository there]({_binder(repository)})." if repository else NO_ADDRESS
     return {
         "binder": binder,
@@ -190,11 +211,11 @@ def _binder(repository: str, path: str = "notebooks") -> str:
 
 
 def _substitute(page: Path, values: dict[str, str]) -> None:
-    """Define substitutions for one page, in its front matter."""
-    if page.is_file():
-        front = yaml.safe_dump({"myst": {"substitutions": values}}, sort_keys=False)
-        text = page.read_text(encoding="utf-8")
-        page.write_text(f"---\n{front}---\n\n{text}", encoding="utf-8")
+    """Fill in `{{ name }}`, in code as well, where MyST's own substitutions do not reach."""
+    text = page.read_text(encoding="utf-8")
+    for name, value in values.items():
+        text = text.replace(f"{{{{ {name} }}}}", value)
+    page.write_text(text, encoding="utf-8")
 
 
 def _launch_line(stage: Path, page: Page, repository: str, edition: Edition | None) -> None:

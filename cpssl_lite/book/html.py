@@ -1,8 +1,11 @@
 """Text from data as HTML and Markdown show it, and the small escaped pieces that notebooks show."""
 
+import json
 import re
 from collections.abc import Sequence
 from html import escape
+
+WIDE = 5  # columns from which on a table needs more room than the text
 
 
 class Html(str):
@@ -39,6 +42,19 @@ def markdown(text: object) -> str:
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(line.split()))
 
 
+def script_data(data: object) -> Html:
+    """Data for a script of the page; nothing in them can end the element.
+
+    Examples
+    --------
+    >>> print(script_data({"a": "</script>"}))
+    <script type="application/json">{"a":"\\u003c/script>"}</script>
+    """
+    # Inside a script element nothing is escaped, and nothing but "<" can end it.
+    text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
+    return Html(f'<script type="application/json">{text}</script>')
+
+
 def table(
     header: Sequence[str],
     rows: Sequence[Sequence[object]],
@@ -69,10 +85,12 @@ def table(
         for first, *rest in rows
     )
     title = f"<caption>{escape(caption)}</caption>" if caption and not fold else ""
+    # The theme lets "full-width" reach into the right margin.
+    wide = " full-width" if len(header) >= WIDE else ""
     # tabindex: a box that scrolls must be reachable with the keyboard.
     label = escape(caption or "table", quote=True)
     html = (
-        f'<div class="cpssl-scroll" role="region" aria-label="{label}" tabindex="0">'
+        f'<div class="cpssl-scroll{wide}" role="region" aria-label="{label}" tabindex="0">'
         f'<table class="cpssl-table {escape(kind, quote=True)}">{title}'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )

@@ -1,5 +1,6 @@
-"""Check executed notebooks, and rendered pages without a browser: images, links and anchors."""
+"""Check executed notebooks, and rendered pages without a browser: images, links, anchors, marks."""
 
+import re
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
@@ -8,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 from cpssl_lite.book.arrange import read_executed
 
 IMAGES = {"image/png", "image/jpeg", "image/svg+xml"}
+TEMPLATE = re.compile(r"\{\{ \w+ \}\}")
 # Pages that the theme makes and that have no prose.
 MADE = {"search.html", "genindex.html", "py-modindex.html"}
 
@@ -53,6 +55,7 @@ class _Page(HTMLParser):
         self.links: list[str] = []
         self.images: list[dict[str, str | None]] = []
         self.words = 0
+        self.marks: list[str] = []
         self.forwards = False
         self._article = 0
 
@@ -76,6 +79,7 @@ class _Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self._article:
             self.words += len(data.split())
+            self.marks += TEMPLATE.findall(data)
 
 
 @cache
@@ -97,6 +101,7 @@ def check_page(page: Path, html: Path) -> list[str]:
     problems = []
     if name not in MADE and parsed.words < 20 and not parsed.forwards:
         problems.append(f"{name}: has no text")
+    problems += [f"{name}: {mark} was not filled in" for mark in parsed.marks]
     for image in parsed.images:
         source, alt = image.get("src") or "", image.get("alt")
         # Sphinx puts the file's name where an author gave no text.

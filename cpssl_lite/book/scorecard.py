@@ -13,7 +13,7 @@ import yaml
 from cpssl_lite.book.arrange import read_executed
 from cpssl_lite.book.claims import Claim, Measured, missing, needs, read_recorded, verdict
 from cpssl_lite.book.coverage import coverage_line, needs_table
-from cpssl_lite.book.drawn import Expected, drawn_table
+from cpssl_lite.book.drawn import SHOULD, UNSEEN, Expected, behaviour, drawn_table
 from cpssl_lite.book.html import Html, cell, markdown
 from cpssl_lite.book.rules import SHOWN, UNTESTABLE, VERDICTS
 from cpssl_lite.book.wording import badge, number
@@ -202,10 +202,23 @@ def _row(one: Judged, pages: Sequence[Page]) -> str:
 
 def on_drawn(expected: Mapping[str, Expected], pages: Sequence[Page]) -> Html:
     """Table of what methods should do on drawn data, each number with a link to its cell."""
-    measured: dict[str, Measured] = {}
-    links = {}
+    measured = _measured_on_drawn(pages)
+    links = {id: f"chapters/{page.name}.html#claim-{id}" for id, (page, _) in measured.items()}
+    return drawn_table(expected, {id: one for id, (_, one) in measured.items()}, links)
+
+
+def count_drawn(expected: Mapping[str, Expected], pages: Sequence[Page]) -> tuple[int, int]:
+    """How many of them were as they should be, and how many were measured."""
+    measured = _measured_on_drawn(pages)
+    known = {id: one for id, (_, one) in measured.items()}
+    found = [behaviour(one, known.get(one.of or one.id)) for one in expected.values()]
+    return found.count(SHOULD), len(found) - found.count(UNSEEN)
+
+
+def _measured_on_drawn(pages: Sequence[Page]) -> dict[str, tuple[Page, Measured]]:
+    measured: dict[str, tuple[Page, Measured]] = {}
     for page in pages:
         for id, one in page.measured.items():
-            if _drawn(one) and id not in measured:
-                measured[id], links[id] = one, f"chapters/{page.name}.html#claim-{id}"
-    return drawn_table(expected, measured, links)
+            if _drawn(one):
+                measured.setdefault(id, (page, one))
+    return measured

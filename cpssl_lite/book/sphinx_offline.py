@@ -9,6 +9,8 @@ from typing import Any
 
 from docutils import nodes
 
+from cpssl_lite.book import api
+
 MATHJAX = "tex-svg.js"
 IMAGE = re.compile(r'<img\b[^>]*?\bsrc="((?:\.\./)*)_images/([^"/]+)"[^>]*>')
 TAG = re.compile(r"<[^>]+>")
@@ -81,8 +83,11 @@ def finish(app: Any, error: Exception | None) -> None:
         return
     out = Path(app.outdir)
     shutil.copy(mathjax_file(), out / "_static" / MATHJAX)
+    functions = out / f"{api.PAGE}.html"
+    known = api.anchors(functions.read_text(encoding="utf-8")) if functions.is_file() else {}
     for page in out.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
+        text = api.link_code(text, known, "../" * len(page.relative_to(out).parts[1:]))
         for wrong, right in REPAIRS.items():
             text = text.replace(wrong, right)
         text = IMAGE.sub(lambda found: with_dark(found, out), text)

@@ -169,3 +169,18 @@ def test_the_scorecard_without_a_script_is_whole(browser: Any, small_book: Path)
     assert page.locator("table#scorecard tbody tr:visible").count() == 3
     assert not page.locator(".cpssl-filter").is_visible()
     context.close()
+
+
+def test_the_book_is_printed(small_book: Path, tmp_path: Path) -> None:
+    from cpssl_lite.base.errors import InputError
+    from cpssl_lite.book.pdf import join_pages, write_pdf
+
+    with pytest.raises(InputError, match=r"no such page\. There are: index, chapters.00_data"):
+        write_pdf(small_book, tmp_path / "no.pdf", "chapters/98_none")
+    made = write_pdf(small_book, tmp_path / "one.pdf", "chapters/99_demo")
+    text = made.read_bytes()
+    assert text.startswith(b"%PDF") and text.count(b"/Type /Page\n") >= 1
+    assert [p.name for p in small_book.glob("tmp*")] == []
+    joined = join_pages(small_book, ["index.html", "chapters/99_demo.html"])
+    assert 'id="chapters-99_demo--fig-demo"' in joined and 'href="#chapters-99_demo"' in joined
+    assert 'src="_images/' in joined and 'href="chapters/02_ssl_comparison.html"' in joined

@@ -61,6 +61,21 @@ def test_text_is_readable_and_the_figure_is_as_before() -> None:
     plt.close(figure)
 
 
+def test_numbers_drawn_as_colours_are_no_white_panels_in_the_dark() -> None:
+    figure, axis = plt.subplots()
+    drawn = axis.imshow(np.zeros((4, 4)), cmap="RdBu_r", vmin=-1, vmax=1)
+    text = axis.text(1, 1, "0", color="black")
+    bar = figure.colorbar(drawn)
+    picture = figure.add_axes((0, 0, 0.1, 0.1)).imshow(np.ones((2, 2, 3)))
+    with dark.dark_colors(figure):
+        middle = drawn.cmap(0.5)
+        assert luminance(middle) < 0.05 and bar.cmap(0.5) == middle
+        assert contrast(text.get_color()) > 7 and luminance(drawn.cmap(0.0)) > 0.4
+        assert picture.get_array().min() == 1
+    assert drawn.cmap.name == bar.cmap.name == "RdBu_r" and text.get_color() == "black"
+    plt.close(figure)
+
+
 def executed(root: Path) -> list[Path]:
     return sorted((root / "book" / "executed" / "lite").glob("*.ipynb"))
 
@@ -91,7 +106,8 @@ def test_a_chapter_says_how_to_open_it(small_book: Path) -> None:
     line = re.search(r'<p class="cpssl-launch">.*?</p>', page)[0]
     assert "cpssl run demo" in line and "mybinder" not in line
     assert 'href="../_sources/chapters/99_demo.ipynb"' in line
-    assert "without a public address" in (small_book / "launch.html").read_text()
+    launch = (small_book / "launch.html").read_text()
+    assert "without a public address" in launch and "clone ADDRESS-OF-THE-REPOSITORY" in launch
 
 
 def test_the_crate_is_read_back(small_root: Path, small_book: Path) -> None:
