@@ -12,58 +12,38 @@
 
 # %% [markdown]
 # # Explore the wells
-#
-# **The paper's claim** (Fig. 4). On a {term}`UMAP` of DINO's features, compounds with the same
-# {term}`target` lie together, and so do wells of the same {term}`batch` {cite:p}`kim2025`.
-#
-# **How it was tested there.** By eye, on printed maps with 20 targets in colour.
-#
-# **What is done here.** The same kind of map, to be asked: point at a {term}`well` and see what was
-# done to it and what its cells look like. Everything is in this page; it works without a network.
-# The numbers that say how far the eye can be trusted are in
-# [the chapter on batch effects](05_batch_effects).
-#
-# ```{admonition} After this chapter you can
-# :class: tip
-# - find a well, its replicates and its neighbours
-# - say which distances on a map mean something
-# - form a suspicion that a number must then confirm
-# ```
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 data = "lite"  # simulated screen (lite), or the path of an image table
 profiles = {}  # profile tables instead of images: {"Mine": ["plate1.csv"]}
 pictures = ""  # image table to draw pictures from, beside profile tables
 checkpoints = {}  # one more feature type each: {"Mine": "mine.pth"}
+measured = True  # features of segmented cells, too (minutes on new images)
 method = "sphere+mad_robustize"  # normalisation, or none
 perturbation = ""  # column of perturbations, if it has another name
 batch = ""  # column of batches (one batch only? take the plate)
 label = ""  # column of labels [target, gene family or gene]
 control = ""  # column that marks the negative controls
 data_name = ""  # what the map calls real data [the table's folder]
-thumbnail = 128  # side of a well's picture in px (2 to 3 kB each), 0 for none
+thumbnail = 128  # side of a well's picture in px at most, 0 for none
 seed = 0  # of random weights and UMAP
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the loading"}
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from cpssl_lite.book import provenance
-from cpssl_lite.book.explorer import explorer, sheet
-from cpssl_lite.base.errors import InputError
-from cpssl_lite.profiles.evaluate import label_column
+from cpssl_lite.book.chapter import ask, headline
 from cpssl_lite.book.features import load_features
-from cpssl_lite.images.channels import CHANNELS
-from cpssl_lite.images.rows import read_field
-from cpssl_lite.images.table import read_image_table
-from cpssl_lite.profiles.maps import umap_map
+from cpssl_lite.profiles.evaluate import label_column
+from cpssl_lite.profiles.roles import WELL_KEY
 from cpssl_lite.profiles.table import profile_matrix
 
 features = load_features(
     data,
     profiles,
     checkpoints=checkpoints,
+    measured=measured and not profiles,
     method=method,
     perturbation=perturbation,
     batch=batch,
@@ -72,83 +52,102 @@ features = load_features(
     data_name=data_name,
     seed=seed,
 )
-images = read_image_table(pictures) if pictures else features.images
-
-# %% [markdown]
-# Normalised profiles, then principal components (200, or as many as there are), then UMAP, with
-# the settings of the paper's Methods. A well must be in every table to be on the maps.
-
-# %% tags=["hide-input"]
 tables = features.normalized()
-WELL = ["Metadata_Source", "Metadata_Batch", "Metadata_Plate", "Metadata_Well"]
 first = next(iter(tables))
-key = [column for column in WELL if all(column in t for t in tables.values())]
+key = [c for c in WELL_KEY if all(c in table for table in tables.values())]
+# Also the first one as it came out of the network: batches show there.
+every = dict(tables)
+if features.methods[first] != "none":
+    every[f"{first}, raw"] = features.raw[first]
 matrices = {}
-for name, table in tables.items():
+for name, table in every.items():
     head, matrix = profile_matrix(table)
-    matrices[name] = (
-        head,
-        pd.DataFrame(matrix, pd.MultiIndex.from_frame(head[key])),
-    )
-common = matrices[first][1].index
-for _, matrix in matrices.values():
+    matrices[name] = pd.DataFrame(matrix, pd.MultiIndex.from_frame(head[key]))
+common = matrices[first].index  # a well must be in every table
+for matrix in matrices.values():
     common = common[common.isin(matrix.index)]
-
-# %%
-maps = {
-    name: umap_map(matrix.loc[common].to_numpy(), seed)
-    for name, (_, matrix) in matrices.items()
-}
-
-# %% tags=["hide-input"]
-head = matrices[first][0]
+values = {name: m.loc[common].to_numpy() for name, m in matrices.items()}
+head, _ = profile_matrix(tables[first])
 head = head.set_index(pd.MultiIndex.from_frame(head[key])).loc[common]
+
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the maps' code"}
+from cpssl_lite.profiles.maps import umap_map
+
+maps = {name: umap_map(matrix, seed) for name, matrix in values.items()}
+
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show what the card lists"}
+from cpssl_lite.base.errors import InputError
+from cpssl_lite.profiles.evidence import evidence
+
 treated = (head["Metadata_Control"] == "").to_numpy()
 column = label_column(tables[first], label or None)
 shown = {"Well": "Metadata_Well", "Perturbation": "Metadata_Perturbation"}
+what = column.removeprefix("Metadata_") if column else None
 if column:
-    shown[column.removeprefix("Metadata_")] = column
+    shown[what] = column
 shown |= {name: f"Metadata_{name}" for name in ("Plate", "Batch", "Source")}
 wells = pd.DataFrame(
     {name: head[c].to_numpy(str) for name, c in shown.items() if c in head}
 )
-kinds = {
-    "": "treated",
-    "negcon": "negative control",
-    "poscon": "positive control",
-}
-what = list(wells)[2] if column else None
+kinds = {"": "treated", "negcon": "negative control"}
+kinds["poscon"] = "positive control"
 status = head["Metadata_Control"].map(kinds).to_numpy(str)
 wells.insert(3 if what else 2, "Control", status)
 if what:
     wells[what] = wells[what].replace("", f"no {what.lower()}")
 grey = ["negative control", f"no {what.lower()}" if what else ""]
 grey += sorted(set(wells["Perturbation"][~treated]))
-offered = [what, "Perturbation", "Batch", "Source", "Plate", "Control"]
+truth = None
+if features.simulated and features.image_table:  # known of drawn wells only
+    truth = features.image_table.parent / "truth.parquet"
+if truth and truth.is_file():
+    drawn = pd.read_parquet(truth).set_index(key).loc[common]
+    wells["Cells"] = drawn["cells"].to_numpy()
+    wells["Strength"] = drawn["strength"].to_numpy(float)
+try:
+    rows = evidence(tables[first])[1].set_index("Metadata_Perturbation")
+    wells[f"q ({first})"] = wells["Perturbation"].map(rows["activity_q"])
+except InputError:  # no controls to be told from
+    pass
+numbers = wells.select_dtypes("number").columns
+offered = [
+    what,
+    *numbers,
+    "Perturbation",
+    "Batch",
+    "Source",
+    "Plate",
+    "Control",
+]
 offered = [c for c in offered if c in wells and wells[c].nunique() > 1]
 
-# %% [markdown]
-# Each well also gets a picture of its first {term}`field of view <Field of view>`. All wells of a
-# {term}`plate` are drawn with the same contrast, so a dark well is dark here, too.
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show how pictures are made"}
+from PIL import Image
+
+from cpssl_lite.book.explorer import explorer, fit_side, sheet
+from cpssl_lite.images.channels import CHANNELS
+from cpssl_lite.images.rows import read_field
+from cpssl_lite.images.table import read_image_table
+
+images = read_image_table(pictures) if pictures else features.images
+side = fit_side(len(wells), len(CHANNELS), thumbnail)
 
 
-# %%
 def small_field(record):
-    """The middle square of a field, five channels, `thumbnail` px wide."""
+    """The middle square of a field, five channels, `side` px wide."""
     planes = read_field(record, CHANNELS).pixels.astype(np.float32)
     _, height, width = planes.shape
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    box = (left, top, left + side, top + side)
-    size = (thumbnail, thumbnail)
-    return np.stack(
-        [Image.fromarray(p).resize(size, Image.BOX, box) for p in planes]
-    )
+    edge = min(height, width)
+    top, left = (height - edge) // 2, (width - edge) // 2
+    box = (left, top, left + edge, top + edge)
+    resized = [
+        Image.fromarray(p).resize((side, side), Image.BOX, box) for p in planes
+    ]
+    return np.stack(resized)
 
 
-# %% tags=["hide-input"]
 sheets = []
-if images is not None and thumbnail:
+if images is not None and side:
     fields = images.drop_duplicates(key).set_index(key)
     lost = common[~common.isin(fields.index)]
     if len(lost):
@@ -161,21 +160,25 @@ if images is not None and thumbnail:
         planes = np.stack([small_field(record) for record in records])
         sheets.append(sheet(planes, CHANNELS, part.index))
 
-data_kind = f"real data: {features.data_kind}"
-data_kind = "simulated data" if features.simulated else data_kind
+# %% tags=["hide-input"]
+from cpssl_lite.metrics.graph import nearest_graph
 
-# %% [markdown]
-# ## The map
-#
-# - **Point at a well**, tap it, or go to the map with the Tab key and walk with the arrow keys. A
-#   click or Enter keeps the card; Escape lets it go.
-# - **Search** for any word on the card; several words must all be there (`L-CPD-0018 S2`). The
-#   menus and the legend pick groups; everything else fades.
-# - **Features** moves every well to its place on the map of another feature type. The maps are
-#   turned and mirrored to lie as near to the first as they can.
-# - Plus and minus zoom; drag to move. **Show as a table** lists what is picked.
+compound = wells["Perturbation"].to_numpy()
+shares = {}
+for name, matrix in values.items():
+    close = nearest_graph(matrix[treated], 1).neighbours[:, 0]
+    shares[name] = (compound[treated][close] == compound[treated]).mean()
+best, worst = max(shares, key=shares.get), min(shares, key=shares.get)
+headline(
+    f"In the features of {best} the nearest treated well has the same "
+    f"perturbation in {shares[best]:.0%} of {treated.sum()} wells; in those of "
+    f"{worst} in {shares[worst]:.0%}. Look at which ones, and why."
+)
 
 # %% tags=["hide-input"]
+kind = "simulated data"
+if not features.simulated:
+    kind = f"real data: {features.data_kind}"
 explorer(
     wells,
     maps,
@@ -183,22 +186,100 @@ explorer(
     select=what,
     sheets=sheets,
     grey=grey,
-    title=f"UMAP of {len(wells)} wells ({data_kind})",
+    title=f"UMAP of {len(wells)} wells ({kind})",
+    features=values,
+    controls=(head["Metadata_Control"] == "negcon").to_numpy(),
 )
 
 # %% [markdown]
-# ## What this shows and what it does not
+# ```{admonition} After this chapter you can
+# :class: tip
+# - find a well, its replicates and its neighbours
+# - say which distances on a map mean something
+# - form a suspicion that a number must then confirm
+# ```
+#
+# - **Point at a well**, tap it, or go to the map with the Tab key and walk with the arrow keys. A
+#   click or Enter pins it: below the map you then see its picture, stain by stain if you like, its
+#   nearest wells in the features (not on the map), and another well or its plate's controls beside it.
+# - **Pick** by search (several words must all be there: `L-CPD-0018 S2`), by the menus, by the legend,
+#   by a lasso, or well by well with the space bar. What is picked can be listed, and saved as CSV.
+# - **Map** moves every well to its place on the map of another feature type, turned and mirrored to lie
+#   as near to the first as it can, or to its place on the plate. Plus, minus or two fingers zoom.
+# - The address of the page remembers the view: copy it to show others what you see.
+#
+# ## What the map is
+#
+# **The paper's claim** (Fig. 4). On a {term}`UMAP` of DINO's features, compounds with the same
+# {term}`target` lie together, and so do wells of the same {term}`batch` {cite:p}`kim2025`. It was tested
+# by eye, on printed maps with 20 targets in colour.
+#
+# **Here** it is the same kind of map, to be asked: normalised profiles, then principal components (200,
+# or as many as there are), then UMAP, with the settings of the paper's Methods. All pictures of a plate
+# have one contrast for each stain, so a dark well is dark here, too.
 #
 # A map of this kind keeps who is near whom, roughly, and little else: the size of a group, the
 # gap between two groups and the two axes mean nothing. A group by eye is a reason to look
 # further, not a result. The metrics of the other chapters are computed on the features, never on
-# the map.
+# the map; [batch effects](05_batch_effects) says how far the eye can be trusted.
 #
-# On the simulated screen about a quarter of the targets is drawn strong enough to be seen as groups
-# of their own; the others stay in the cloud around the controls, where the retrieval metrics still
-# find replicates that the eye does not. That real batches separate on DINO's map cannot be seen on
-# these data.
+# ## Predict, then look
+
+# %% tags=["hide-input"]
+plates = wells["Plate"].to_numpy() if "Plate" in wells else compound
+chance = pd.Series(plates).value_counts(normalize=True).pow(2).sum()
+own = {
+    name: (plates[nearest_graph(m, 1).neighbours[:, 0]] == plates).mean()
+    for name, m in values.items()
+}
+most = max(own, key=own.get)
+ask(
+    "In which features does a well's nearest neighbour come from its own plate most often?",
+    list(own),
+    right=most,
+    why=", ".join(f"{name}: {share:.0%}" for name, share in own.items())
+    + f"; by chance {chance:.0%}.",
+)
+
+# %% tags=["hide-input"]
+from scipy.spatial import KDTree
+
+eight = nearest_graph(values[first], 8).neighbours
+on_map = KDTree(maps[first]).query(maps[first], 2)[1][:, 1]
+kept = (eight == on_map[:, None]).any(axis=1).mean()
+parts = ["in less than a third", "in a third to two thirds", "in more"]
+ask(
+    "How often is the nearest well on the map one of the eight nearest in the features?",
+    parts,
+    right=parts[int(np.digitize(kept, (1 / 3, 2 / 3)))],
+    why=f"In {kept:.0%} of the wells; by chance {8 / (len(wells) - 1):.1%}. "
+    "The map has two dimensions for many.",
+)
+
+# %% [markdown]
+# ## Exercises
 #
+# 1. Are wells of one compound near each other because of the compound, or because they are of one
+#    batch? Colour by batch, pick a target, then count.
+
+# %% tags=["solution"]
+batches = wells["Batch"].to_numpy() if "Batch" in wells else plates
+near = nearest_graph(values[first][treated], 8).neighbours
+of_near, of_batch = compound[treated][near], batches[treated][near]
+right = of_near[:, 0] == compound[treated]
+other = of_batch[:, 0] != batches[treated]
+print(f"{right.mean():.0%} of the nearest wells are of the same compound;")
+print(f"of these, {other[right].mean():.0%} come from another batch")
+
+# %% [markdown]
+# 2. For how many wells is none of the eight nearest of the same compound? Find one on the map.
+
+# %% tags=["solution"]
+none = (of_near != compound[treated][:, None]).all(axis=1)
+example = wells[treated]["Well"][none].head(1).tolist()
+print(f"{none.sum()} of {len(none)}", *(f"; one is {w}" for w in example))
+
+# %% [markdown]
 # ## Re-run it on your data
 #
 # ```bash
@@ -209,51 +290,8 @@ explorer(
 #   -p profiles='{"DINO": ["dino.parquet"], "CellProfiler": ["cp/*.csv.gz"]}'
 # ```
 #
-# ## Exercises
+# `-p method=none` shows the map before normalisation, `-p seed=1` the same neighbours on another map.
 #
-# **Change this and see.** Each is `cpssl run explorer` with
-#
-# - `-p method=none`: what the map shows before normalisation
-# - `-p seed=1`: the same neighbours, another map
-#
-# 1. Colour by batch. Which feature type keeps the batches apart most? Then colour by control: do the
-#    controls of one batch lie together?
-#
-# ```{admonition} Solution
-# :class: dropdown
-# On the simulated screen none does: centring and scaling each plate (MAD robustize) has mixed them.
-# Run the page again with `-p method=none` and compare.
-# ```
-#
-# 2. Pick one target. Are its wells together because of the compound or because of the plate?
-#
-# ```{admonition} Solution
-# :class: dropdown
-# Each compound is on every plate once. If its wells lie together across plates, it is the compound.
-# ```
-#
-# 3. Two groups lie far apart on the map. How much further apart are they than two that touch?
-#
-# ```{admonition} Solution
-# :class: dropdown
-# The map does not say. UMAP keeps neighbours; distances between groups depend on the seed.
-# Compare the profiles themselves, or run it with `-p seed=1` and look again.
-# ```
-#
-# 4. How often is a well's nearest neighbour in the profiles from its own plate? How often by
-#    chance?
-
-# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution"}
-from cpssl_lite.metrics.graph import nearest_graph
-
-near = nearest_graph(matrices[first][1].loc[common].to_numpy(), 1)
-if "Metadata_Plate" in head:
-    plates = head["Metadata_Plate"].to_numpy()
-    same = (plates[near.neighbours[:, 0]] == plates).mean()
-    chance = pd.Series(plates).value_counts(normalize=True).pow(2).sum()
-    print(f"{same:.0%}, by chance {chance:.0%}")
-
-# %% [markdown]
 # ## How this page was made
 
 # %% tags=["hide-input"]

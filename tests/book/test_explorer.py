@@ -33,15 +33,20 @@ def make(n: int = 60, **changes: Any) -> str:
             "Perturbation": [f"P{i}" for i in range(n)],
             "Target": ["no target" if i % 5 == 0 else f"T{i % 5}" for i in range(n)],
             "Batch": ["B1" if i % 2 else EVIL for i in range(n)],
+            "Plate": [f"Plate {1 + (i >= n // 2)}" for i in range(n)],
+            "Cells": [np.nan if i == 3 else float(100 + i) for i in range(n)],
         }
     )
     flat = np.stack([np.full((5, 8, 8), i % 60, np.float32) for i in range(min(n, 60))])
+    ring = np.stack([np.cos(np.arange(n) / n), np.sin(np.arange(n) / n)], axis=1)
     options: dict[str, Any] = {
-        "color_by": ["Target", "Batch"],
+        "color_by": ["Target", "Batch", "Cells"],
         "select": "Target",
         "sheets": [sheet(flat, CHANNELS, range(len(flat)))],
         "grey": ["no target"],
         "title": "Test map",
+        "features": {"One": ring, "Two": ring[::-1]},
+        "controls": np.arange(n) % 5 == 0,
     }
     maps = {"One": rng.normal(size=(n, 2)), "Two": rng.normal(size=(n, 2))}
     return explorer(wells, maps, **(options | changes))
@@ -50,13 +55,16 @@ def make(n: int = 60, **changes: Any) -> str:
 def page(content: str) -> str:
     """One HTML file with everything in it."""
     static = find_root(Path(__file__)) / "book" / "_static"
-    css, script = ((static / f"explorer.{kind}").read_text("utf-8") for kind in ("css", "js"))
+    css, script, wells = (
+        (static / name).read_text("utf-8")
+        for name in ("explorer.css", "explorer.js", "explorer_wells.js")
+    )
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Wells</title><style>{css}</style></head>"
         f'<body class="cx-page"><main><h1>Wells</h1>{content}</main>'
-        f"<script>{script}</script></body></html>"
+        f"<script>{wells}{script}</script></body></html>"
     )
 
 
@@ -173,6 +181,142 @@ def test_colour_legend_and_selection(visit: Visit) -> None:
     assert card(shown)["Target"] == "T1"
 
 
+def test_the_pinned_well_shows_its_neighbours_in_the_features(visit: Visit) -> None:
+    shown = visit.page
+    shown.fill("[name=search]", "P30")
+    shown.locator(".cx-stage").focus()
+    shown.keyboard.press("ArrowRight")
+    assert shown.locator(".cx-panel").is_hidden()
+    shown.keyboard.press("Enter")
+    assert shown.inner_text(".cx-near .cx-which") == "Nearest in the features of One"
+    # Wells lie on an arc in the order of their numbers.
+    near = shown.locator(".cx-near button").all_inner_texts()
+    assert {int(text.split("P")[1]) for text in near} == {26, 27, 28, 29, 31, 32, 33, 34}
+    shown.fill("[name=search]", "")
+    shown.click(".cx-near button >> nth=0")
+    assert card(shown)["Perturbation"] in ("P29", "P31")
+    shown.locator(".cx-stage").focus()
+    shown.keyboard.press("Escape")
+    assert shown.locator(".cx-panel").is_hidden()
+
+
+def lit(shown: Any) -> list[int]:
+    """Red, green and blue of the middle of the pinned well's picture."""
+    shown.wait_for_timeout(250)
+    return shown.evaluate(
+        "() => { const c = document.querySelector('.cx-pair canvas');"
+        " return [...c.getContext('2d').getImageData(160, 160, 1, 1).data].slice(0, 3) }"
+    )
+
+
+def test_stains_are_switched_and_two_wells_lie_side_by_side(visit: Visit) -> None:
+    shown = visit.page
+    shown.click(".cx-toggle")
+    shown.click(".cpssl-explorer tbody tr >> nth=57 >> button")
+    before = lit(shown)
+    for name in CHANNELS[:4]:
+        shown.uncheck(f".cx-stains input[value={name}]")
+    grey = lit(shown)
+    assert grey[0] == grey[1] == grey[2] > 200 and grey != before
+    shown.uncheck(".cx-stains input[value=DNA]")
+    assert lit(shown) == [0, 0, 0]
+    shown.check(".cx-stains input[value=DNA]")
+    shown.click(".cx-keep")
+    shown.click(".cpssl-explorer tbody tr >> nth=4 >> button")
+    names = shown.locator(".cx-pair dl").evaluate_all("all => all.map(a => a.innerText)")
+    assert len(names) == 2 and "P4" in names[0] and "P57" in names[1]
+    shown.click(".cx-controls")
+    texts = shown.locator(".cx-pair .cx-row button").all_inner_texts()
+    assert len(texts) == 6 and all(int(t.split("P")[1]) % 5 == 0 for t in texts)
+    assert all(int(t.split("P")[1]) < 30 for t in texts), "of the same plate"
+    shown.click(".cx-larger >> nth=0")
+    assert shown.locator("dialog canvas").bounding_box()["width"] > 500
+    shown.keyboard.press("Escape")
+    assert shown.locator("dialog").is_hidden()
+
+
+def test_numbers_have_a_scale_that_picks_a_range(visit: Visit) -> None:
+    shown = visit.page
+    shown.select_option("[name=color]", "Cells")
+    assert shown.locator(".cx-legend output").all_inner_texts() == ["100", "159"]
+    shown.focus(".cx-legend input >> nth=0")
+    shown.keyboard.press("PageUp")
+    low = float(shown.locator(".cx-legend output").first.inner_text())
+    count = sum(1 for i in range(60) if i != 3 and 100 + i >= low)
+    assert low > 100 and shown.inner_text(".cx-status >> nth=0") == f"{count} of 60 wells"
+    shown.select_option("[name=color]", "Target")
+    assert shown.inner_text(".cx-status >> nth=0") == "60 wells"
+
+
+def test_plates_are_shown_as_they_are_laid_out(visit: Visit) -> None:
+    shown = visit.page
+    shown.select_option("[name=map]", label="Plates, as laid out")
+    shown.wait_for_timeout(1200)
+    points = np.array([at(shown, i) for i in range(60)])
+    assert np.ptp(points[:10, 1]) < 1, "A01 to A10 are a row"
+    assert np.ptp(points[[0, 10, 20], 0]) < 1, "A01, B01, C01 are a column"
+    assert points[59, 0] > points[29, 0], "the second plate lies beside the first"
+
+
+def test_a_lasso_picks_wells_and_they_are_saved(visit: Visit) -> None:
+    shown = visit.page
+    well = far_well(shown)
+    x, y = at(shown, well)
+    shown.click(".cx-lasso")
+    shown.mouse.move(x - 9, y - 9)
+    shown.mouse.down()
+    for dx, dy in ((9, -9), (9, 9), (-9, 9), (-9, -9)):
+        shown.mouse.move(x + dx, y + dy)
+    shown.mouse.up()
+    assert shown.inner_text(".cx-status >> nth=0") == "1 of 60 wells"
+    with shown.expect_download() as got:
+        shown.click(".cx-csv")
+    saved = pd.read_csv(got.value.path())
+    assert list(saved) == ["Well", "Perturbation", "Target", "Batch", "Plate", "Cells"]
+    assert saved["Perturbation"].tolist() == [f"P{well}"]
+    shown.click(".cx-lasso")
+    assert shown.inner_text(".cx-status >> nth=0") == "60 wells"
+
+
+def test_a_link_restores_the_view(visit: Visit, tmp_path: Path) -> None:
+    shown = visit.page
+    shown.select_option("[name=map]", label="Two")
+    shown.select_option("[name=color]", "Batch")
+    shown.fill("[name=search]", "T2")
+    shown.locator(".cx-stage").focus()
+    shown.keyboard.press("ArrowRight")
+    shown.keyboard.press("Enter")
+    shown.keyboard.press("+")
+    shown.uncheck(".cx-stains input[value=AGP]")
+    shown.wait_for_timeout(900)
+    before, place = card(shown), at(shown, 7)
+    link = shown.url
+    assert "#view:" in link
+    shown.goto("about:blank")
+    shown.goto(link)
+    shown.wait_for_selector(".cx-ready")
+    shown.wait_for_timeout(100)
+    assert card(shown) == before and at(shown, 7) == pytest.approx(place, abs=1)
+    assert shown.input_value("[name=search]") == "T2" and shown.input_value("[name=map]") == "1"
+    assert not shown.is_checked(".cx-stains input[value=AGP]")
+    # What no explorer wrote is no reason to fail.
+    shown.goto("about:blank")
+    shown.goto(
+        link.split("#")[0] + "#view:map=%3Cb%3E&well=9999&zoom=x_y&range=a&legend=99&wells=zz"
+    )
+    shown.wait_for_selector(".cx-ready")
+    assert shown.inner_text(".cx-status >> nth=0") == "60 wells"
+
+
+def test_names_in_the_menus_are_not_cut(visit: Visit) -> None:
+    assert visit.page.evaluate(
+        "[...document.querySelectorAll('.cx-bar select')].every(s => {"
+        " const pen = document.createElement('canvas').getContext('2d');"
+        " const style = getComputedStyle(s); pen.font = style.font;"
+        " return [...s.options].every(o => pen.measureText(o.text).width < s.clientWidth) })"
+    )
+
+
 def test_other_features_move_the_points(visit: Visit) -> None:
     shown = visit.page
     before = np.array([at(shown, i) for i in range(60)])
@@ -239,6 +383,27 @@ def test_a_finger_shows_the_card(browser: Any, tmp_path: Any) -> None:  # noqa: 
     well = far_well(shown)
     shown.touchscreen.tap(*at(shown, well))
     assert card(shown)["Perturbation"] == f"P{well}"
+    top = [shown.locator(name).bounding_box()["y"] for name in (".cx-stage", ".cx-bar")]
+    assert top[0] < top[1], "the map comes first"
+    # Two fingers move apart: what was between them stays there, larger.
+    shown.locator(".cx-stage").scroll_into_view_if_needed()
+    before = np.array([at(shown, i) for i in range(60)])
+    x, y = before.mean(axis=0)
+    fingers = context.new_cdp_session(shown)
+
+    def touch(kind: str, *apart: float) -> None:
+        points = [
+            {"x": x + sign * d, "y": y, "id": i} for d in apart for i, sign in enumerate((-1, 1))
+        ]
+        fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    touch("touchStart", 30)
+    for apart in (40, 50, 60):
+        touch("touchMove", apart)
+    touch("touchEnd")
+    shown.wait_for_timeout(150)
+    after = np.array([at(shown, i) for i in range(60)])
+    assert np.ptp(after[:, 0]) / np.ptp(before[:, 0]) == pytest.approx(2, rel=0.1)
     context.close()
 
 
