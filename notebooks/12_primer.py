@@ -11,383 +11,489 @@
 # ---
 
 # %% [markdown]
-# # A primer: from stained cells to profiles
-#
-# A quarter of an hour for those who know either cells or networks, but not both. Every picture is
-# drawn by this page's own code, with the package's own crops, augmentations and masks.
-#
-# ```{admonition} After this chapter you can
-# :class: tip
-# - say what each of the five channels shows
-# - say what a profile is, and how it comes from pixels
-# - say what each of the three ways of learning asks of a network
-# ```
+# # A primer: the ideas, in six lines each
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 data = "lite"  # simulated screen
 crop = 96  # px, side of a global view
 local = 48  # px, side of a local view of DINO
 mask_ratio = 0.5  # share of patches that MAE hides (the paper: 0.5)
-seed = 3  # of the views that are drawn
+epsilon = 1e-6  # smallest eigenvalue that sphering divides by
+seed = 3  # of views, splits and prototypes
 
 # %% tags=["hide-input"]
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
 from torch.nn import functional as F
 
-from cpssl_lite.book import provenance
-from cpssl_lite.book.figures import (
-    CHANNEL_COLORS,
-    WIDTH,
-    color,
-    composite,
-    marker,
-    show_image,
-    style,
-    tag,
-)
-from cpssl_lite.profiles.evaluate import evaluate
+from cpssl_lite.book import ideas, live, provenance
+from cpssl_lite.book.chapter import ask, headline, show
 from cpssl_lite.book.features import load_features
-from cpssl_lite.images.augment import Color, Flip
+from cpssl_lite.book.figures import CHANNEL_COLORS, style
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.crops import cut, foreground_share, grid, select
 from cpssl_lite.images.tiff import read_merged
 from cpssl_lite.models.checkpoints import SHIPPED, load_encoder
-from cpssl_lite.models.crops_data import random_crop
-from cpssl_lite.models.mae import patchify, random_masking
 from cpssl_lite.profiles.aggregate import aggregate
-from cpssl_lite.profiles.table import feature_columns
+from cpssl_lite.profiles.evaluate import evaluate
+from cpssl_lite.profiles.table import feature_columns, profile_matrix
 
 style()
 found = load_features(data, measured=True, seed=0)
-image_table, images = found.image_table, found.images
-tables = found.normalized()
+tables, images = found.normalized(), found.images
 networks = {name: load_encoder(path) for name, path in SHIPPED.items()}
 scores = pd.DataFrame({n: evaluate(t) for n, t in tables.items()}).T
+head, profiles = profile_matrix(tables["DINO"])
+treated = (head["Metadata_Control"] == "").to_numpy()
+wells, X = head[treated].reset_index(drop=True), profiles[treated]
+unit = X / np.linalg.norm(X, axis=1, keepdims=True)
+columns = ("Perturbation", "Target", "Batch", "Source", "Well")
+compound, target, batch, source, position = (
+    wells[f"Metadata_{name}"].to_numpy(str) for name in columns
+)
+truth = pd.read_parquet(found.image_table.parent / "truth.parquet")
+strong = truth.sort_values("strength", ascending=False)
+strong = strong.drop_duplicates("Metadata_Target")["Metadata_Perturbation"]
 
 
-def cells_in(row):
+def nuclei(field):
     """Share of a field that is nucleus."""
-    field = read_merged(row)
-    return (field.pixels[CHANNELS.index("DNA")] / 65535 > field.otsu).mean()
+    dna = field.pixels[CHANNELS.index("DNA")] / 65535
+    return (dna > field.otsu).mean()
 
 
-controls = images[images["Metadata_Control"] == "negcon"]
-files = controls["FileName_Merged"].head(16)
-field = read_merged(max(files, key=cells_in))
+control = images["Metadata_Control"] == "negcon"
+some = images.loc[control, "FileName_Merged"].head(16)
+field = max(map(read_merged, some), key=nuclei)
 
-# %% [markdown]
-# ## The whole idea in one picture
-#
-# Cells are grown in {term}`wells <well>`, treated, stained and photographed. A network turns each
-# square {term}`crop` into a list of numbers; their mean is the well's {term}`profile`. If the
-# profiles are good, wells with the same treatment look alike ({term}`perturbation` {term}`mAP`), and
-# so do treatments with the same {term}`target` (target mAP). The question of the paper is whether a
-# network that has never seen a label makes profiles as good as those that are measured on outlined
-# cells.
-
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-overview", "caption": "The paper's question on this build's simulated screen. a, a field in five stains (coloured) and the crops that the network sees. b, profiles of six strong compounds, each in four batches (the 32 features that differ most between them): rows of one compound should share a pattern. c, how well profiles find their replicates (across) and compounds of the same target (up): three self-supervised networks, the same network with random weights, and features measured on segmented cells. It shows how small networks, trained for minutes, do on drawn cells; not who is best on real ones."}, "image": {"alt": "Three panels: a coloured picture of cells with a grid of crops; a heat map of profiles with six blocks of similar rows; a scatter plot of target mAP against perturbation mAP with a marker for each of five feature types."}}
+# %% tags=["hide-input"]
 size = networks["DINO"].crop_size
 corners = grid(*field.pixels.shape[1:], size)
-figure, axes = plt.subplots(
-    1, 3, figsize=(WIDTH, 3.1), width_ratios=(1.05, 0.95, 1.3)
+means = aggregate(tables["DINO"], "batch")
+rows = means.set_index("Metadata_Perturbation")[feature_columns(means)]
+block = np.stack([rows.loc[name].to_numpy() for name in strong[:6]])
+vary = np.argsort(-block.mean(axis=1).var(axis=0))[:32]
+best, worst = scores["perturbation_map"].agg(["idxmax", "idxmin"])
+P = scores["perturbation_map"]
+headline(
+    f"On this screen {best} finds replicates best (perturbation mAP "
+    f"{P[best]:.2f}) and {worst} worst ({P[worst]:.2f}). This page builds "
+    "every step to these numbers, each in a few lines."
 )
-show_image(axes[0], composite(field), "a  Cells")
-for top, left in corners:
-    axes[0].add_patch(
-        plt.Rectangle(
-            (left - 0.5, top - 0.5), size, size, fill=False, edgecolor="white"
-        )
-    )
-
-wells = aggregate(tables["DINO"], "batch")
-treated = wells[wells["Metadata_Control"] != "negcon"]
-truth = pd.read_parquet(image_table.parent / "truth.parquet")
-strong = truth.sort_values("strength", ascending=False)
-strong = strong.drop_duplicates("Metadata_Target")["Metadata_Perturbation"][:6]
-rows = treated.set_index("Metadata_Perturbation").loc[list(strong)]
-features = rows[feature_columns(wells)]
-means = features.groupby(level=0, sort=False).mean()
-vary = means.var().sort_values(ascending=False).index[:32]
-block = features[vary].clip(-6, 6)
-axes[1].imshow(block, aspect="auto", cmap="RdBu_r", vmin=-6, vmax=6)
-each = len(rows) // len(strong)
-axes[1].set_yticks(
-    np.arange(len(strong)) * each + (each - 1) / 2,
-    [f"{i + 1}" for i in range(len(strong))],
+show(
+    ideas.overview(field, corners, size, block[..., vary], scores),
+    "fig-overview",
+    found.data_kind,
+    caption="The paper's question on this build's simulated screen. a, a field in five stains (coloured) and the crops that the network sees. b, profiles of six strong compounds, each in several batches (the 32 features that differ most between them): rows of one compound should share a pattern. c, how well profiles find their replicates (across) and compounds of the same target (up). It shows how small networks, trained for minutes, do on drawn cells; not who is best on real ones.",
+    alt="Three panels: a coloured picture of cells with a grid of crops; a heat map of profiles with six blocks of similar rows; a scatter plot of target mAP against perturbation mAP with a marker for each feature type.",
 )
-for edge in range(each, len(rows), each):
-    axes[1].axhline(edge - 0.5, color="white", linewidth=1.5)
-axes[1].set(
-    title="b  Profiles", xticks=[], xlabel="features", ylabel="compound"
-)
-axes[1].grid(False)
-
-for name, row in scores.iterrows():
-    axes[2].plot(
-        row["perturbation_map"],
-        row["label_map"],
-        marker(name),
-        color=color(name),
-        markersize=8,
-        label=name,
-    )
-axes[2].set(
-    title="c  What they find",
-    xlabel="perturbation mAP",
-    ylabel="target mAP",
-    xlim=(0, 1.12 * scores["perturbation_map"].max()),
-    ylim=(0, 1.12 * scores["label_map"].max()),
-)
-handles, names = axes[2].get_legend_handles_labels()
-figure.legend(
-    handles,
-    names,
-    loc="outside upper center",
-    ncols=5,
-    columnspacing=0.9,
-    handletextpad=0.2,
-    fontsize=8.5,
-)
-tag(figure)
 
 # %% [markdown]
-# Where a marker lies here says how these small networks do on drawn cells. The paper's result on real
-# ones is in [the comparison](02_ssl_comparison): its best network, DINO, finds replicates 29% better
-# than CellProfiler does, and 50 times faster.
+# ```{admonition} After this chapter you can
+# :class: tip
+# - say what a profile is, and how it comes from pixels
+# - work out an average precision by hand, and say which rule made a number good
+# - say what each of the three ways of learning asks of a network
+# ```
 #
-# ## What each channel shows
+# ## From cells to a profile
 #
-# Cell Painting {cite:p}`bray2016` stains eight parts of a cell with six dyes and takes five pictures.
-# No stain is specific for a disease or a drug: the idea is to see as much of the cell as
-# possible, cheaply, and let the difference to untreated cells speak.
-
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-primer-channels", "caption": "A corner of one simulated, untreated field in its five channels, each in the colour that it has in the composites of this book, and all of them together."}, "image": {"alt": "Six enlarged pictures of the same cells: mitochondria in red, actin and Golgi in orange, RNA in green, endoplasmic reticulum in teal, DNA in blue, and the composite."}}
-SHOWS = {
-    "Mito": "mitochondria:\nenergy, stress",
-    "AGP": "actin, Golgi, membrane:\nshape, secretion",
-    "RNA": "nucleoli, RNA:\ngrowth",
-    "ER": "endoplasmic reticulum:\nprotein folding",
-    "DNA": "nucleus:\nnumber, cell cycle",
-}
-shares = foreground_share(
-    field.pixels[CHANNELS.index("DNA")], field.otsu, corners, size
-)
-best = corners[[int(shares.argmax())]]
-window = cut(field.pixels, best, size)[0]
-figure, axes = plt.subplots(2, 3, figsize=(WIDTH, 5.0))
-for axis, name, plane in zip(axes.flat, CHANNELS, window, strict=False):
-    low, high = np.percentile(plane, (1, 99.7))
-    grey = np.clip((plane - low) / (high - low), 0, 1)[..., None]
-    tint = np.array(CHANNEL_COLORS[name])
-    show_image(axis, np.clip(grey * tint / tint.max(), 0, 1), name)
-    axis.set_xlabel(SHOWS[name], fontsize=8.5)
-show_image(axes[1, 2], composite(window, CHANNELS), "all five")
-tag(figure)
-
-# %% [markdown]
-# ## From a field to what the network sees
-#
-# A field is far too large for a network, and most of it may be empty. It is cut into squares; those
-# with less than 1% of nuclei are left out. Crop features are averaged over the well, so a profile
-# does not know where a cell was, and has no idea of single cells. That is the price of doing without
-# {term}`segmentation`.
+# Cells are grown in {term}`wells <well>`, treated, stained with six dyes and photographed in five
+# {term}`channels <channel>` {cite:p}`bray2016`. [The data](00_data) shows what each of them is. A field
+# is cut into squares; those without nuclei are left out; a network turns each {term}`crop` into a list
+# of numbers. Their mean is the well's {term}`profile`. It has no idea of single cells: that is the price
+# of doing without {term}`segmentation`.
 
 # %%
-position = select(shares)
-pixels = torch.from_numpy(cut(field.pixels, corners[position], size)).float()
+dna = field.pixels[CHANNELS.index("DNA")]
+kept = select(foreground_share(dna, field.otsu, corners, size))
+pixels = torch.from_numpy(cut(field.pixels, corners[kept], size)).float()
 with torch.inference_mode():
     crop_features = networks["DINO"](pixels / 65535)
 profile = crop_features.mean(dim=0)
 print(tuple(pixels.shape), "->", tuple(crop_features.shape), "->", len(profile))
 
 # %% [markdown]
+# ## Average precision
+#
+# Take one well, rank others by how alike their profiles are, and walk down the list. Wherever one with
+# the same treatment comes, write down which share of the list so far was right. The mean of these
+# shares is the {term}`average precision`: 1 when all replicates come first. Its mean over wells is
+# {term}`mAP`.
+
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show how the eight wells were chosen"}
+from cpssl_lite.metrics.retrieval import average_precision
+
+rng = np.random.default_rng(seed)
+for query in rng.permutation(len(X)):  # the first whose strip is not perfect
+    same = compound == compound[query]
+    mine = np.flatnonzero(same & (batch != batch[query]))
+    eight = np.r_[
+        rng.choice(mine, 3, False), rng.choice(np.flatnonzero(~same), 5, False)
+    ]
+    nine = np.r_[query, eight]
+    if 0.6 < average_precision(X[nine], compound[nine])[0] < 0.9:
+        break
+
+# %%
+similarity = unit[eight] @ unit[query]
+order = np.argsort(-similarity)  # the most alike first
+hit = compound[eight][order] == compound[query]
+precision = np.cumsum(hit) / np.arange(1, 9)  # right so far / seen so far
+ap = precision[hit].mean()
+print(f"{ap:.3f}, {average_precision(X[nine], compound[nine])[0]:.3f}")
+
+# %% tags=["hide-input"]
+show(
+    ideas.ranked(hit, similarity[order]),
+    "fig-strip",
+    found.data_kind,
+    caption=f"Eight wells, ranked by the cosine similarity of their profile to that of one well (numbers below). Filled: the same compound in another batch. Above each of these: right so far / seen so far. The mean of the three is the average precision, {ap:.3f}.",
+    alt="A row of eight squares, three of them filled, with fractions above the filled ones and similarities below all.",
+)
+
+# %% tags=["hide-input"]
+live.strip(hit)
+
+# %% [markdown]
+# ## Not the same batch
+#
+# Wells of one {term}`batch` look alike for reasons that have nothing to do with the treatment. So the
+# question is asked again with a rule: the nearest neighbour must come from another batch
+# ({term}`NSB <NN, NSB, NSP, NSBP>`). If the share that is right falls, the batch had helped.
+
+# %%
+from cpssl_lite.metrics.nearest import nearest_accuracies
+
+alike = unit @ unit.T
+np.fill_diagonal(alike, -np.inf)
+nearest = alike.argmax(axis=1)
+across = np.where(batch[:, None] == batch, -np.inf, alike).argmax(axis=1)
+by_hand = [(compound[who] == compound).mean() for who in (nearest, across)]
+library = nearest_accuracies(X, compound, target, batch)
+library = [library[f"perturbation_{rule}"] for rule in ("nn", "nsb")]
+print(np.round(by_hand, 3), np.round(library, 3))
+
+# %% tags=["hide-input"]
+some = np.isin(compound, strong[:6])
+some &= ~pd.DataFrame({"c": compound, "b": batch}).duplicated().to_numpy()
+some = np.flatnonzero(some)
+some = some[np.argsort(batch[some], kind="stable")]
+show(
+    ideas.allowed(alike[np.ix_(some, some)], batch[some]),
+    "fig-nsb",
+    found.data_kind,
+    caption=f"Who may be the neighbour: similarity of wells of six strong compounds, sorted by batch. Hollow circles: the most similar of these wells. Crosses: the most similar one outside of the grey blocks, which are the well's own batch. Over all {len(X)} treated wells the nearest one is right in {by_hand[0]:.0%}, the nearest of another batch in {by_hand[1]:.0%}.",
+    alt="A square heat map of similarities with grey blocks on the diagonal, and in each row a circle and a cross.",
+)
+
+# %% [markdown]
+# ## Sphering
+#
+# Some directions of feature space vary even among untreated wells: staining, focus, cell density.
+# {term}`Sphering` turns and stretches the space until the {term}`negative controls <negative control>`
+# are a round cloud. What also varies without treatment then counts less. Directions in which the
+# controls hardly vary are stretched most, and `epsilon` says how much at most.
+
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show how the two features were chosen"}
+raw_head, raw = profile_matrix(found.raw["DINO"])
+is_control = (raw_head["Metadata_Control"] == "negcon").to_numpy()
+together = np.triu(np.corrcoef(raw[is_control].T), 1)
+pair = np.unravel_index(together.argmax(), together.shape)
+two = raw[:, pair].astype(float)
+effect = (raw_head["Metadata_Perturbation"] == strong.iloc[0]).to_numpy()
+drawn = np.r_[np.flatnonzero(is_control)[:80], np.flatnonzero(effect)]
+
+# %%
+from cpssl_lite.profiles.normalize import sphere
+
+z = (two - two[is_control].mean(axis=0)) / two[is_control].std(axis=0)
+values, vectors = np.linalg.eigh(np.corrcoef(two[is_control].T))
+stretch = 1 / np.sqrt(np.maximum(values, epsilon))
+sphered = z @ vectors @ np.diag(stretch) @ vectors.T
+before, after = (np.corrcoef(c[is_control].T)[0, 1] for c in (two, sphered))
+print(f"correlation of the controls: {before:.3f}, then {abs(after):.3f}")
+print("as the library:", np.allclose(sphered, sphere(two, is_control, epsilon)))
+
+# %% tags=["hide-input"]
+show(
+    ideas.clouds(z[drawn], sphered[drawn], is_control[drawn]),
+    "fig-sphering",
+    found.data_kind,
+    caption=f"Two features of raw DINO profiles, those that vary together most among the controls (correlation {before:.3f}). Left: each to mean 0 and variance 1. Right: sphered; the narrow direction was stretched {stretch[0]:.1f}-fold. Grey circles: 80 controls. Blue squares: the strongest compound.",
+    alt="Two scatter plots: before, grey points along a diagonal; after, a round cloud of grey points, and blue squares.",
+)
+
+# %% tags=["hide-input"]
+live.spread(z[drawn], is_control[drawn], values, epsilon)
+
+# %% [markdown]
 # ## Three ways to learn without labels
 #
-# All three take the same crops and the same kind of network ({term}`ViT`). They differ in what they
-# hide and in what they compare.
-#
-# - **{term}`SimCLR`** takes two random views of each field. The two views of one field must be more
-#   similar than any two of different fields.
-# - **{term}`DINO`** takes two large and several small views. From a small one the network must
-#   predict what a slow copy of itself says of a large one. There are no negatives.
-# - **{term}`MAE`** hides patches and paints them in. There is one view and nothing to compare it with
-#   but its own pixels.
+# Now to the networks. All three methods take the same crops and the same kind of network ({term}`ViT`).
+# They differ in what they hide and in what they compare.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-primer-views", "caption": "What each method makes of the same simulated field. SimCLR: two views. DINO: two global and four local ones. Both flip and change the intensity of each channel, in the released ranges. MAE: a crop, the half of its patches that the network is shown, and the hidden half as the loss wants it: every patch with its own mean and contrast taken out (RNA channel)."}, "image": {"alt": "A field with boxes for the views cut out of it; two SimCLR views in changed colours; two large and four small DINO views; a crop, the same crop with half of its patches grey, and the other half as grey squares."}}
-rng = np.random.default_rng(seed)
+# %% tags=["hide-input"]
+from cpssl_lite.images.augment import Color, Flip
+from cpssl_lite.models.crops_data import random_crop
+from cpssl_lite.models.mae import patchify, random_masking
+
 generator = torch.Generator().manual_seed(seed)
-level = 0.7 * field.otsu * 65535
+patch = 16
 
 
-def view(side, augmented=True):
+def view(side, of=field, change=True):
     """One random crop with cells, (C, side, side) in 0..1."""
-    taken = random_crop(field.pixels, level, side, rng)
+    taken = random_crop(of.pixels, 0.7 * of.otsu * 65535, side, rng)
     x = torch.from_numpy(taken.astype(np.float32))[None] / 65535
-    if augmented:
-        x = Color()(Flip()(x, generator), generator)
-    return x[0]
-
-
-def masked(x, patch=16):
-    """The crop with the patches that MAE hides left grey."""
-    side = x.shape[-1] // patch
-    noise = torch.rand(1, side * side, generator=generator)
-    hidden = random_masking(noise, mask_ratio)[2].reshape(side, side).bool()
-    large = hidden.repeat_interleave(patch, 0).repeat_interleave(patch, 1)
-    return large.numpy()
+    return (Color()(Flip()(x, generator), generator) if change else x)[0]
 
 
 # All views are coloured on the field's own scale, so that changes are seen.
-reference = field.pixels / 65535
-low, high = np.percentile(reference, (1, 99.7), axis=(1, 2))
+low, high = np.percentile(field.pixels / 65535, (1, 99.7), axis=(1, 2))
+tint = np.array([CHANNEL_COLORS[name] for name in CHANNELS])
 
 
 def colored(x):
     """RGB picture of a view."""
-    scaled = (np.asarray(x) - low[:, None, None]) / (high - low)[:, None, None]
-    tint = np.array([CHANNEL_COLORS[name] for name in CHANNELS])
-    return np.clip(np.einsum("chw,ck->hwk", np.clip(scaled, 0, 1), tint), 0, 1)
+    scaled = (np.moveaxis(np.asarray(x), 0, -1) - low) / (high - low)
+    return np.clip(np.clip(scaled, 0, 1) @ tint, 0, 1)
 
 
-def standardised(x, patch=16):
-    """Every patch with its own mean and contrast taken out: MAE's target."""
-    parts = patchify(x[None], patch)
-    parts = parts - parts.mean(dim=-1, keepdim=True)
-    parts = parts / (parts.std(dim=-1, keepdim=True) + 1e-6)
-    side = x.shape[-1] // patch
-    parts = parts.reshape(side, side, patch, patch, len(x))
-    return parts.permute(4, 0, 2, 1, 3).reshape(x.shape)
-
-
-plan = {
-    "SimCLR": [view(crop), view(crop)],
-    "DINO": [*(view(crop) for _ in range(2)), *(view(local) for _ in range(4))],
-    "MAE": [torch.from_numpy(window[:, :crop, :crop] / np.float32(65535))],
-}
-hidden = masked(plan["MAE"][0])
-shown = colored(plan["MAE"][0])
-shown[hidden] = 0.6
-rna = standardised(plan["MAE"][0])[CHANNELS.index("RNA")].numpy()
-target = np.where(hidden[..., None], np.clip(rna / 6 + 0.5, 0, 1)[..., None], 1)
-target = target.repeat(3, axis=2)
-says = {
-    "SimCLR": "two views of a field: alike;\nviews of two fields: not",
-    "MAE": "from the patches that are shown,\npaint the hidden ones",
-}
-figure, axes = plt.subplots(3, 6, figsize=(WIDTH, 3.7))
-for line, (name, seen) in zip(axes, plan.items(), strict=True):
-    for axis in line:
-        axis.axis("off")
-    pictures = [colored(x) for x in seen]
-    if name == "MAE":
-        pictures += [shown, target]
-    for axis, picture in zip(line, pictures, strict=False):
-        axis.imshow(picture)
-        edge = (crop - len(picture)) // 2  # a small view is shown at its size
-        axis.set(xlim=(-edge, len(picture) + edge))
-        axis.set(ylim=(len(picture) + edge, -edge))
-    line[0].set_title(name)
-    if name in says:
-        words = line[len(pictures)].text(0, 0.5, says[name], fontsize=9)
-        words.set(verticalalignment="center", in_layout=False)
-for axis, title in [
-    (axes[1, 2], "local: what would the whole say?"),
-    (axes[2, 1], "shown"),
-    (axes[2, 2], "hidden: target"),
-]:
-    words = axis.set_title(title, fontsize=8, fontweight="normal")
-    words.set_in_layout(False)
-tag(figure)
-
-# %% [markdown]
-# ## What each loss compares
-#
-# The shipped networks were trained for minutes on two CPU cores. Their own comparison can still be
-# drawn: views of one field against views of others. The loss of SimCLR wants the diagonal high and
-# the rest low. DINO's only wants the diagonal high; that not everything becomes alike is left to the
-# teacher, whose answers are centred and sharpened. The released code centres by a running mean. The
-# small shipped DINO balances its teacher within every step {cite:p}`oquab2024`: with so few images a running
-# mean let it sort fields by staining batch.
-
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-primer-losses", "caption": "What SimCLR and DINO compare, with the trained networks: cosine similarity of the features of two views of twelve treated, simulated fields, mean of sixteen draws (the mean over fields is taken off first). One row and one column for each field; the titles give the means on the diagonal and beside it."}, "image": {"alt": "Two square heat maps of similarity, fields by fields: first against second view for SimCLR, local against global view for DINO; the title gives the mean on the diagonal and beside it."}}
-others = images[images["Metadata_Control"] != "negcon"]
-others = others.drop_duplicates("Metadata_Target")["FileName_Merged"].head(12)
-fields = [read_merged(file) for file in others]
-
-
-def features(encoder, side):
-    """Features of one random view of each field, centred, unit length."""
-    taken = np.stack(
-        [random_crop(f.pixels, 0.7 * f.otsu * 65535, side, rng) for f in fields]
+def masked(x):
+    """What MAE shows of a crop, and what it wants of the RNA channel."""
+    n = crop // patch
+    noise = torch.rand(1, n * n, generator=generator)
+    away = random_masking(noise, mask_ratio)[2].reshape(n, n).numpy()
+    away = np.kron(away, np.ones((patch, patch))) > 0
+    parts = patchify(x[[CHANNELS.index("RNA")]][None], patch)[0]
+    parts = parts - parts.mean(1, keepdim=True)
+    parts = parts / (parts.std(1, keepdim=True) + 1e-6)
+    wanted = parts.reshape(n, n, patch, patch).permute(0, 2, 1, 3)
+    wanted = np.clip(wanted.reshape(crop, crop).numpy() / 6 + 0.5, 0, 1)
+    return np.where(away[..., None], 0.6, colored(x)), np.where(
+        away, wanted, np.nan
     )
-    x = Flip()(torch.from_numpy(taken.astype(np.float32)) / 65535, generator)
-    with torch.inference_mode():
-        y = encoder(x)
-    return F.normalize(y - y.mean(dim=0), dim=1)
 
 
-figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.3))
-for axis, name, sides, labels in [
-    (axes[0], "SimCLR", (crop, crop), ("second view", "first view")),
-    (axes[1], "DINO", (local, crop), ("global view", "local view")),
-]:
-    draws = [
-        [features(networks[name], side) for side in sides] for _ in range(16)
-    ]
-    alike = sum(one @ two.T for one, two in draws) / len(draws)
-    picture = axis.imshow(alike, vmin=-0.8, vmax=0.8, cmap="PuOr_r")
-    same, all_pairs = alike.diagonal().mean(), alike.mean()
-    rest = (len(alike) * all_pairs - same) / (len(alike) - 1)
-    axis.set(xlabel=labels[0], ylabel=labels[1])
-    axis.set_title(f"{name}\nsame field {same:.2f}, others {rest:.2f}")
-    axis.set(xticks=[], yticks=[])
-    axis.grid(False)
-figure.colorbar(picture, ax=axes, shrink=0.7, label="similarity")
-tag(figure)
+plain = view(crop, change=False)
+pictures = {
+    "SimCLR": [colored(view(crop)) for _ in range(2)],
+    "DINO": [colored(view(s)) for s in (crop, crop, *[local] * 4)],
+    "MAE": [colored(plain), *masked(plain)],
+}
+says = {
+    "SimCLR": "two views of one field must be more\nalike than views of two fields",
+    "MAE": "from the patches shown (middle),\npaint the hidden ones (right)",
+}
+show(
+    ideas.views(pictures, says),
+    "fig-primer-views",
+    found.data_kind,
+    caption="What each method makes of the same field. SimCLR: two views. DINO: two global and four local ones. Both flip and change the intensity of each channel, in the released ranges. MAE: a crop, the patches of it that the network is shown, and those that it must paint (RNA channel, each patch with its own mean and contrast taken out).",
+    alt="Two SimCLR views of a field in changed colours; two large and four small DINO views; a crop, the same crop with part of its patches grey, and these patches alone as grey squares.",
+)
 
 # %% [markdown]
-# ## What to read next
+# **SimCLR** asks a question with one right answer: which of these views is of the same field as mine? The
+# loss is the cross-entropy of that choice, by cosine similarity. All other fields of the batch are
+# pushed away.
+
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show how the views are made"}
+others = images[~control].drop_duplicates("Metadata_Target")
+four = [read_merged(file) for file in others["FileName_Merged"].head(4)]
+
+
+@torch.inference_mode()
+def features(name, side):
+    """Features of one random view of each of the four fields."""
+    x = torch.stack([view(side, of, change=False) for of in four])
+    y = networks[name](x)
+    return y - y.mean(dim=0)
+
+
+one, other = features("SimCLR", crop), features("SimCLR", crop)
+
+# %%
+from cpssl_lite.models.simclr import nt_xent
+
+y = F.normalize(torch.cat([one, other]), dim=1)  # 8 views of 4 fields
+logits = (y @ y.T / 0.2).fill_diagonal_(-torch.inf)  # never oneself
+choice = logits.softmax(dim=1)
+partner = choice[range(8), [4, 5, 6, 7, 0, 1, 2, 3]]
+print(f"{-partner.log().mean():.3f}, {nt_xent(one, other):.3f}")
+print(f"guessing: {np.log(7):.3f}")
+
+# %% [markdown]
+# **DINO** has no negatives. A {term}`student <teacher and student>` sees a part and must say what its
+# slow average, the teacher, says of the whole. What they say is a choice among prototypes. Nothing
+# would keep both from always saying the same, so the teacher's answers are centred (no prototype may
+# win every time) and sharpened (it must decide). The released code centres by a running mean. The
+# small shipped DINO balances its teacher within every step {cite:p}`oquab2024`: with so few images a
+# running mean let it sort fields by staining batch.
+
+# %%
+from cpssl_lite.models.dino import dino_loss
+
+prototypes = torch.randn(8, networks["DINO"].n_features, generator=generator)
+y = [F.normalize(features("DINO", side)) for side in (crop, crop, local)]
+student = torch.stack(y) @ F.normalize(prototypes).T  # (3 views, 4 fields, 8)
+teacher, center = student[:2], student[:2].mean(dim=(0, 1))
+goal = ((teacher - center) / 0.04).softmax(dim=-1)  # of the global views
+said = (student / 0.1).log_softmax(dim=-1)
+pairs = [(t, s) for t in range(2) for s in range(3) if s != t]
+loss = np.mean([-(goal[t] * said[s]).sum(-1).mean() for t, s in pairs])
+print(f"{loss:.3f}, {dino_loss(student, teacher, center[None], 0.04):.3f}")
+
+# %% tags=["hide-input"]
+show(
+    ideas.losses(choice.numpy(), goal[0].numpy(), said[2].exp().numpy()),
+    "fig-losses",
+    found.data_kind,
+    caption=f"Two losses on four fields. a, SimCLR: how likely each view picks each other one; the outlined partner, which should take all, gets {partner.mean():.0%} on average. b, DINO: what the teacher says of a global view of each field (bars) and what the student says of a local view of it (line), over eight prototypes, drawn at random here.",
+    alt="Left a square heat map with one outlined cell in each row; right four small bar charts with a line over each.",
+)
+
+# %% tags=["hide-input"]
+show(
+    ideas.teacher(colored(view(local)), colored(view(crop))),
+    "fig-teacher",
+    found.data_kind,
+    caption="DINO's two networks. Gradients change the student only; the teacher is a slow average of it (dashed). The student sees local and global views, the teacher global ones.",
+    alt="A small crop leads to a box named student, a large crop to a box named teacher; both lead to a comparison; a dashed arrow goes from student to teacher.",
+)
+
+# %% [markdown]
+# **MAE** paints the hidden patches in. There is one view, and nothing to compare it with but its own
+# pixels; the loss is the mean squared difference on the hidden patches.
 #
-# [The data](00_data) shows the screen that all this runs on; [augmentations](01_augmentation_ablation)
-# what the random changes do to the result; [the comparison](02_ssl_comparison) is the paper's main
-# figure. Words are explained in the [glossary](../glossary.md).
+# ## Splits
 #
+# A network that is trained on labels is tested on what it has not seen. What "not seen" means decides
+# what is measured. Leave out wells at random, and every test compound has replicates in training: the
+# network may know it by sight. [Bioactivity](04_bioactivity) leaves out whole compounds.
+
+# %%
+from cpssl_lite.bioactivity.labels import draw_splits
+
+names = np.unique(compound)
+order = np.random.default_rng(seed).permutation(len(names))
+test = np.isin(compound, names[np.array_split(order, 3)[0]])
+split = draw_splits(pd.DataFrame(index=names), n=3, seed=seed)["split_1"]
+print("as the library:", np.array_equal(test, split[compound] == "test"))
+anyhow = rng.permutation(test)  # as many wells, whatever their compound
+seen = [np.isin(compound[t], compound[~t]).mean() for t in (anyhow, test)]
+
+# %% tags=["hide-input"]
+show(
+    ideas.splits({"by well": anyhow, "by compound": test}, compound),
+    "fig-splits",
+    found.data_kind,
+    caption=f"The same number of test wells (blue), left out well by well and compound by compound; a column is a compound, a square one of its wells. Of the test wells, {seen[0]:.0%} and {seen[1]:.0%} are of a compound that is trained on.",
+    alt="Two grids of squares; in the left one blue squares are scattered, in the right one they fill whole columns.",
+)
+
+# %% [markdown]
+# ## The stringency ladder
+#
+# NSB is one rule of several. Leave out the same batch, then the same laboratory, then the same place on
+# the plate, then all of these: what is left at the top cannot come from any of them
+# ({term}`stringency ladder`).
+
+# %%
+from cpssl_lite.metrics.ladder import ladder
+from cpssl_lite.metrics.similarity import encode
+
+same = [a[:, None] == a for a in (batch, source, position)]
+admitted = np.where(np.any(same, axis=0), -np.inf, alike)
+right = compound[admitted.argmax(axis=1)] == compound
+able = np.isfinite(admitted).any(axis=1)  # wells with anybody left
+rules = {"anybody": [], "other batch": [batch], "other source": [source]}
+rules |= {"other position": [position], "all three": [batch, source, position]}
+codes = {n: [encode(column) for column in rule] for n, rule in rules.items()}
+rungs = ladder(X, encode(compound), codes, ks=[1])
+print(f"{right[able].mean():.3f}, {rungs['all three'].recall[0]:.3f}")
+
+# %% tags=["hide-input"]
+recalls = {}
+for name in ("DINO", "Random weights"):
+    _, those = profile_matrix(tables[name])
+    steps = ladder(those[treated], encode(compound), codes, ks=[1])
+    recalls[name] = {step: rung.recall[0] for step, rung in steps.items()}
+recalls = pd.DataFrame(recalls)
+top = recalls.iloc[-1]
+show(
+    ideas.climb(recalls),
+    "fig-ladder",
+    found.data_kind,
+    caption=f"Share of treated wells whose nearest admitted neighbour has their treatment. With nobody left out it is {recalls['DINO'].iloc[0]:.0%} with DINO's features; from another batch, source and position {top['DINO']:.0%}, with random weights {top['Random weights']:.0%}.",
+    alt="Two rows of points joined by lines over five steps, one for DINO and one for random weights.",
+)
+
+# %% tags=["hide-input"]
+live.rungs(query, alike, wells, rules, recalls["DINO"])
+
+# %% [markdown]
+# ## What to take away
+#
+# A profile is a mean of crop features. mAP asks whether the right wells come first. Rules about who may
+# be found, and which wells are held out, decide what a good number means. Words are explained in the
+# [glossary](../glossary.md); the paper's main figure is in [the comparison](02_ssl_comparison).
+#
+# ## Predict, then look
+
+# %% tags=["hide-input"]
+from cpssl_lite.metrics.significance import expected_precision
+
+last = (np.arange(1, 4) / np.arange(6, 9)).mean()
+chance = expected_precision(np.array([3]), np.array([8]))[0]
+ask(
+    "Three replicates among eight wells, in random order: which average precision does one get?",
+    [f"{value:.2f}" for value in (0, last, 3 / 8, chance)],
+    right=f"{chance:.2f}",
+    why=f"On average over all orders. Even the worst one has {last:.2f}.",
+)
+
+# %% tags=["hide-input"]
+single = recalls["DINO"].drop(["anybody", "all three"])
+told = ", ".join(f"{n} {v:.0%}" for n, v in recalls["DINO"].items())
+ask(
+    "Which single rule of the ladder takes most from DINO on this screen?",
+    list(single.index),
+    right=single.idxmin(),
+    why=f"Right neighbours: {told}.",
+)
+
+# %% tags=["hide-input"]
+ask(
+    "Which of the three methods can work with a batch of one image?",
+    ["SimCLR", "DINO", "MAE"],
+    right="MAE",
+    why="Its loss compares a crop with itself. DINO has no negatives either, but its centre is a mean over the batch: with one image it would cancel the very signal. SimCLR has nothing to push away.",
+)
+
+# %% [markdown]
 # ## Exercises
 #
-# **Change this and see.** Each is `cpssl run primer` with
+# Each can be tried with another parameter: `cpssl run primer` with `-p mask_ratio=0.75` (MAE shows less),
+# `-p local=96` (local views as large as global ones) or `-p epsilon=0.1`.
 #
-# - `-p mask_ratio=0.75`: MAE shows less
-# - `-p local=96`: local views as large as the global ones
-#
-# 1. Which of the three methods can work with a batch of one image?
-#
-# ```{admonition} Solution
-# :class: dropdown
-# MAE, whose loss compares a crop with itself. DINO has no negatives either, but its centre is a mean
-# over the batch: with one image it would cancel the very signal. SimCLR has nothing to push away.
-# ```
-#
-# 2. What would DINO have to learn less of if local views were as large as the global ones?
-#
-# ```{admonition} Solution
-# :class: dropdown
-# To say from a part what the whole is like. With equal sizes the student only has to see through flips
-# and intensity changes, which SimCLR asks for, too.
-# ```
-#
-# 3. How many patches of 16 px has a crop of 224 px, and how many of them does MAE's network see?
+# 1. How many patches of 16 px has a crop of 224 px, and how many of them does MAE's network see?
 
-# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution"}
-patches = (224 // 16) ** 2
+# %% tags=["solution"]
+patches = (224 // patch) ** 2
 print(patches, "patches, of which", int(patches * (1 - mask_ratio)), "are seen")
+
+# %% [markdown]
+# 2. Which epsilon would leave the narrow direction of the two features unstretched?
+
+# %% tags=["solution"]
+print(f"1: its eigenvalue is {values[0]:.4f}, and 1 / sqrt(1) is 1")
+print(f"here it is stretched {stretch[0]:.1f}-fold")
 
 # %% [markdown]
 # ## How this page was made
 
 # %% tags=["hide-input"]
-provenance.show(
-    data=image_table.parent / "dataset.yaml", checkpoint=SHIPPED, seed=seed
-)
+provenance.show(**found.made_from, seed=seed)

@@ -83,7 +83,8 @@ def dark_colors(figure: "Figure") -> Iterator[None]:
     """
     from matplotlib.colors import LinearSegmentedColormap
 
-    mapped = [(one, one.get_cmap()) for one in figure.findobj() if _has_map(one)]
+    with_map: list[Any] = [one for one in figure.findobj() if _has_map(one)]
+    mapped = [(one, one.get_cmap()) for one in with_map]
     # All old colours first: one that is "auto" follows another.
     old = [
         (artist, part, getattr(artist, f"get_{part}")(), least)
@@ -110,11 +111,8 @@ def _has_map(artist: Any) -> bool:
     """Whether an artist shows numbers in one of `MAPS`."""
     from matplotlib.cm import ScalarMappable
 
-    return isinstance(artist, ScalarMappable) and (
-        artist.get_array() is not None
-        and np.ndim(artist.get_array()) < 3
-        and artist.get_cmap().name in MAPS
-    )
+    values = artist.get_array() if isinstance(artist, ScalarMappable) else None
+    return values is not None and values.ndim < 3 and artist.get_cmap().name in MAPS
 
 
 def _artists(figure: "Figure") -> Iterator[tuple[Any, float]]:

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -77,7 +78,7 @@ def join_pages(html: Path, names: list[str]) -> str:
     for name in names:
         article = ARTICLE.search((html / name).read_text(encoding="utf-8"))
         text = SCRIPT.sub("", article[1]) if article else ""
-        text = ADDRESS.sub(lambda found, name=name: _address(found, name, marks), text)
+        text = ADDRESS.sub(partial(_address, name=name, marks=marks), text)
         parts.append(f'<article class="bd-article" id="{marks[name]}">{text}</article>')
     styles = "".join(
         f'<link rel="stylesheet" href="_static/{path.relative_to(html / "_static").as_posix()}">'
