@@ -1,4 +1,4 @@
-"""Activity labels: which compound is active in which assay, and compounds for training and test."""
+"""Activity labels: which compound is active in which assay."""
 
 import logging
 import re
@@ -9,14 +9,15 @@ import pandas as pd
 from scipy.io import mmread
 
 from cpssl_lite.base.errors import InputError
-from cpssl_lite.base.files import atomic_path
 from cpssl_lite.base.tables import check_once, readable
+from cpssl_lite.bioactivity.splits import COMPOUND as COMPOUND
+from cpssl_lite.bioactivity.splits import draw_splits as draw_splits
+from cpssl_lite.bioactivity.splits import read_splits as read_splits
+from cpssl_lite.bioactivity.splits import write_splits as write_splits
 
 log = logging.getLogger(__name__)
 
-COMPOUND = "Metadata_Perturbation"
 BINS = ((0, 50), (50, 100), (100, 500), (500, 1000), (1000, 3000))
-PARTS = ("train", "validation", "test")
 WORDS = {"active": 1, "inactive": -1, "": 0}
 # Columns that name compounds, lower case and without "Metadata_" and "_".
 KEYS = ("jcp2022", "broadsample", "inchikey", "standardinchikey", "perturbation")
@@ -198,71 +199,6 @@ def match_labels(
             f"no assay has {least} active and {least} inactive compounds in the screen"
         )
     return found
-
-
-def draw_splits(
-    labels: pd.DataFrame, n: int = 3, validation: float = 0.2, seed: int = 0
-) -> pd.DataFrame:
-    """Compounds to train, validate and test on: `n` splits whose test sets share no compound.
-
-    Parameters
-    ----------
-    labels : DataFrame
-        As `match_labels` returns it.
-    validation : float
-        Share of the compounds outside the test set that choose the epoch.
-
-    Returns
-    -------
-    DataFrame
-        Indexed by compound; ``split_1``... hold train, validation or test.
-    """
-    if len(labels) < 3 * n:
-        raise InputError(f"{len(labels)} labelled compounds are too few for {n} splits")
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(len(labels))
-    splits = pd.DataFrame("train", labels.index, [f"split_{i + 1}" for i in range(n)])
-    for i, test in enumerate(np.array_split(order, n)):
-        rest = rng.permutation(np.setdiff1d(order, test))
-        splits.iloc[rest[: max(round(validation * len(rest)), 1)], i] = "validation"
-        splits.iloc[test, i] = "test"
-    return splits
-
-
-def write_splits(splits: pd.DataFrame, path: str | Path) -> None:
-    """Write splits as CSV, so that another method gets the same compounds."""
-    with atomic_path(path) as scratch:
-        splits.to_csv(scratch, index_label=COMPOUND)
-
-
-def read_splits(path: str | Path, labels: pd.DataFrame) -> pd.DataFrame:
-    """Read splits for these labels.
-
-    Raises
-    ------
-    InputError
-        No such file; a labelled compound is missing or there twice; a part that is none of
-        train, validation, test, or that no compound is in.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such table of splits")
-    with readable(path):
-        splits = pd.read_csv(path, dtype=str).fillna("")
-    if COMPOUND not in splits or splits.shape[1] < 2:
-        raise InputError(f"{path}: needs {COMPOUND} and a column per split")
-    splits = splits.set_index(COMPOUND)
-    odd = splits.index[splits.index.duplicated()]
-    if len(odd):
-        raise InputError(f"{path}: compound {odd[0]} is there twice")
-    lost = labels.index.difference(splits.index)
-    if len(lost):
-        raise InputError(f"{path}: {len(lost)} labelled compounds are missing ({lost[0]} ...)")
-    splits = splits.loc[labels.index]
-    for name, column in splits.items():
-        if set(column) != set(PARTS):
-            raise InputError(f"{path}: {name} has {sorted(set(column))}, needs all of {PARTS}")
-    return splits
 
 
 def label_bins(labels: pd.DataFrame) -> pd.Series:

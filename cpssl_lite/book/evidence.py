@@ -6,12 +6,21 @@ type is (`kinds.FeatureType`), never by what somebody called it.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pandas as pd
 
 from cpssl_lite.book.figures import architecture
-from cpssl_lite.book.kinds import GALLERY, GIVEN, MULTISOURCE, RELEASE, FeatureType, trained_on
-from cpssl_lite.book.known import CPG0012, METADATA, recognise
+from cpssl_lite.book.kinds import (
+    GALLERY,
+    GIVEN,
+    MULTISOURCE,
+    RELEASE,
+    FeatureType,
+    best_method,
+    trained_on,
+)
+from cpssl_lite.book.known import CPG0012, METADATA, recognise, recognise_families
 from cpssl_lite.profiles.table import feature_columns
 
 DATA = "data"  # role of a claim about the wells alone
@@ -27,6 +36,7 @@ ROLES = {
     "Transfer ViT-B": ("Transfer", "ViT-B"),
     "CellProfiler": ("CellProfiler", ""),
 }
+LABELS = ("", "Metadata_Target", "target", "Metadata_GeneGroup", "gene_group")  # the paper's
 MOST_SELECTED = 560  # CellProfiler's features that the paper uses
 
 
@@ -67,6 +77,25 @@ def find(types: Mapping[str, FeatureType], role: str) -> str | None:
     return min(fits, key=distance, default=None)
 
 
+def in_order(types: Mapping[str, FeatureType]) -> dict[str, FeatureType]:
+    """Feature types in the order of `ROLES`, the rest as they come after them.
+
+    Examples
+    --------
+    >>> [small, large] = [FeatureType("learned", "DINO", f"ViT-{size}") for size in "SB"]
+    >>> list(in_order({"DINO-ViT-B": large, "Mine": FeatureType("learned"), "DINO-ViT-S": small}))
+    ['DINO-ViT-S', 'DINO-ViT-B', 'Mine']
+    """
+
+    def place(name: str) -> int:
+        one = types[name]
+        fits = [method == one.method and shape in ("", one.architecture)
+                for method, shape in ROLES.values()]  # fmt: skip
+        return [*fits, True].index(True)
+
+    return {name: types[name] for name in sorted(types, key=place)}
+
+
 def misfit(one: FeatureType, role: str) -> str:
     """Why features are not those that the paper means by a role; "" where they are."""
     method, shape = ROLES[role]
@@ -92,6 +121,9 @@ def gather(
     *,
     convention: str = "",
     raw: bool = False,
+    methods: Mapping[str, str] | None = None,
+    label: str = "",
+    families: str | Path = "",
     data: tuple[str, str] | None = None,
     trained: Iterable[str] = (),
 ) -> Evidence:
@@ -108,7 +140,13 @@ def gather(
     convention
         Of the metrics.
     raw
-        The page needs features that nobody has normalised yet.
+        The page needs features that nobody has normalised yet, and normalises them in every way.
+    methods
+        How each table is normalised [default: as the paper did]; another way is another number.
+    label
+        Column of labels that was asked for; one that the paper did not use is another question.
+    families
+        Table of gene groups that labels come from, where they do.
     data
         The data set and what does not fit, where more than the wells was looked at.
     trained
@@ -119,6 +157,9 @@ def gather(
     known: dict[str, str] = {}
     unfit: dict[str, str] = {}
     sets = {name: data or recognise(wells) for name, wells in tables.items()}
+    other = "" if label in LABELS else f"labels are those of the column {label}"
+    if why := other or (recognise_families(families) if families else ""):
+        sets = dict.fromkeys(sets, ("", why))
     for role in ROLES:
         name = find(types, role)
         if name is None:
@@ -132,6 +173,9 @@ def gather(
                 why = f"{n:,} features, not the selected {MOST_SELECTED}"
         if not why and raw and types[name].origin == RELEASE:
             why = "normalised by the authors already"
+        done = best_way(types[name])
+        if not why and not raw and methods and methods.get(name, done) != done:
+            why = f"normalised by {methods[name]}, not by {done}"
         if why:
             unfit[role] = why
         else:
@@ -146,9 +190,15 @@ def gather(
     return Evidence(shown, known, unfit, convention)
 
 
+def best_way(one: FeatureType) -> str:
+    """How the paper normalised such features; the released ones come normalised."""
+    return "none" if one.origin == RELEASE else best_method(one.kind)
+
+
 def of_training(scored: pd.DataFrame, training: pd.DataFrame, network: str, shown: str) -> Evidence:
     """What a training rests on: images it was scored on, those it learned from, its network."""
-    if shown.startswith("simulated"):
+    drawn = any("simulated" in set(t.get("Metadata_Origin", ())) for t in (scored, training))
+    if drawn or shown.startswith("simulated"):
         return Evidence(shown)
     what, why = recognise(scored)
     plates = {"plates": set(training["Metadata_Plate"]), "fields": len(training)}

@@ -17,11 +17,12 @@ import numpy as np
 import pandas as pd
 
 from cpssl_lite.base.errors import InputError
-from cpssl_lite.book.evidence import Evidence, find, gather
+from cpssl_lite.book.evidence import Evidence, find, gather, in_order
 from cpssl_lite.book.figures import architecture
 from cpssl_lite.book.kinds import HERE, FeatureType, best_method, type_of, type_of_card
 from cpssl_lite.book.methods import methods_of
 from cpssl_lite.book.truth import true_phenotype
+from cpssl_lite.book.wells import complete
 from cpssl_lite.data.simulate.layout import SCREENS
 from cpssl_lite.data.simulate.screen import simulate
 from cpssl_lite.images.table import read_image_table
@@ -32,12 +33,8 @@ from cpssl_lite.profiles.cellprofiler_style import cellprofiler_style
 from cpssl_lite.profiles.extract import extract_many
 from cpssl_lite.profiles.find import find_tables, name_genes, release_tables
 from cpssl_lite.profiles.normalize import normalize
-from cpssl_lite.profiles.select import drop_outliers
-from cpssl_lite.profiles.table import (
-    assign_roles,
-    feature_columns,
-    read_profiles,
-)
+from cpssl_lite.profiles.select import drop_missing, drop_outliers
+from cpssl_lite.profiles.table import assign_roles, feature_columns, read_profiles
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +54,7 @@ class Features:
     simulated: bool
     data_kind: str  # "simulated", or the name of the real data: what figures say
     made_from: dict[str, Any]  # data and checkpoints, for `provenance.show(**made_from)`
+    label: str = ""  # column of labels that was asked for, "" for the usual one
     image_table: Path | None = None  # None where profiles were given
     images: pd.DataFrame | None = None
 
@@ -85,16 +83,11 @@ class Features:
         nameless = "chance" if one.kind == "baseline" else "other"
         return fixed.get(one.kind) or one.architecture or nameless
 
-    def evidence(self, convention: str = "", raw: bool = False) -> Evidence:
-        """What numbers from these features rest on (`gather`)."""
-        return gather(
-            self.raw,
-            self.types,
-            self.data_kind,
-            self.simulated,
-            convention=convention,
-            raw=raw,
-        )
+    def evidence(self, convention: str = "", **options: Any) -> Evidence:
+        """What numbers from these features rest on; `raw` and `families` as for `gather`."""
+        about = (self.raw, self.types, self.data_kind, self.simulated)
+        chosen = {"methods": self.methods, "label": self.label}
+        return gather(*about, convention=convention, **chosen, **options)
 
 
 def load_features(
@@ -113,6 +106,7 @@ def load_features(
     label: str = "",
     control: str = "",
     genes: str | Path = "",
+    counts: str | Sequence[str] = "",
     data_name: str = "",
     seed: int = 0,
 ) -> Features:
@@ -143,6 +137,8 @@ def load_features(
         Columns, if they have other names (`assign_roles`).
     genes : path, optional
         Table that names the gene of each perturbation, for tables that do not (`name_genes`).
+    counts : path or paths, optional
+        Tables that count cells, for tables that do not (`wells.complete`).
     data_name : str
         What to call real data [default: the folder of the table; JUMP-CP and the set's name for
         the release]. Simulated tables say so themselves and are always called simulated.
@@ -165,6 +161,9 @@ def load_features(
     if tables:
         raw = {name: read_profiles(paths) for name, paths in tables.items()}
         types = {name: type_of(paths, raw[name]) for name, paths in tables.items()}
+        if release:  # the paper's main networks first, whatever the alphabet says
+            types = in_order(types)
+            raw = {name: raw[name] for name in types}
         made_from: dict[str, Any] = {
             "data": {name: Path(paths[0]).parent for name, paths in tables.items()}
         }
@@ -185,6 +184,7 @@ def load_features(
     raw = {name: assign_roles(wells, **given) for name, wells in raw.items()}
     if genes:
         raw = {name: name_genes(wells, genes) for name, wells in raw.items()}
+    raw = complete(raw, counts)
     # Simulated tables say so in a column that goes along into every table made from them. One
     # among others is enough: its numbers must not pass for those of real cells.
     simulated = any("simulated" in set(t.get("Metadata_Origin", ())) for t in raw.values())
@@ -201,6 +201,7 @@ def load_features(
         simulated=simulated,
         data_kind="simulated" if simulated else data_name,
         made_from=made_from,
+        label=label,
         image_table=table,
         images=images,
     )
@@ -211,9 +212,18 @@ def normalized(wells: pd.DataFrame, kind: str, method: str = "") -> pd.DataFrame
 
     Measured and transferred features that run away when they are divided by a tiny MAD are left
     out (`drop_outliers`): a handful of them would be all that a distance sees. Other steps
-    leave no scale on which a number is too large.
+    leave no scale on which a number is too large. Measured features that are not defined in every
+    well (`drop_missing`) are left out first; nothing is guessed in their place.
     """
     method = method or best_method(kind)
+    if kind == "measured":
+        defined = drop_missing(wells)
+        counts = len(feature_columns(wells)), len(feature_columns(defined))
+        if lost := counts[0] - counts[1]:
+            log.warning(
+                "%d of %d features are not defined in every well and are left out", lost, counts[0]
+            )
+        wells = defined
     table = normalize(wells, method)
     last = method.split("+")[-1].partition("@")[0]
     runs_away = kind in ("measured", "transferred") and last == "mad_robustize"

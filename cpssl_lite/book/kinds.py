@@ -139,7 +139,9 @@ def _type_of_file(path: Path, columns: list[str]) -> FeatureType:
     if made.get("step") == "cellprofiler_style":
         return FeatureType("measured", "CellProfiler-style", origin=HERE)
     if "feature_type" in made:
-        return _stated(made["feature_type"], str(path))
+        said = _stated(made["feature_type"], str(path))
+        # What the authors released is known by its digest, not by what a table says of itself.
+        return replace(said, origin=GIVEN) if said.origin == RELEASE else said
     beside = path.with_suffix(".yaml")
     if beside.is_file():
         try:
@@ -173,12 +175,15 @@ def _of_release(path: Path, columns: list[str]) -> FeatureType | None:
         return None
     kind, method = found
     shape = architecture(folder) if kind in ("learned", "transferred") else ""
-    if shape == "other" and kind != "measured":  # the folder does not say; the features may
+    if shape:  # the features may say it where the folder does not, and must not contradict it
         channels = 5 if kind == "transferred" else 1
         width = 1 + max(int(number) for number in re.findall(r"\d+", " ".join(columns)) or [0])
-        shape = next(
-            (n for n, w in WIDTHS.items() if 0.9 * w * channels < width <= w * channels), ""
-        )
+        if shape == "other":
+            shape = next(
+                (n for n, w in WIDTHS.items() if 0.9 * w * channels < width <= w * channels), ""
+            )
+        elif width > WIDTHS.get(shape, 0) * channels:
+            shape = ""
     which = path.parent.parent.name
     archives = {file["path"] for file in load_manifest("authors_release")["files"]}
     origin = RELEASE if member_of(path) in archives else GIVEN

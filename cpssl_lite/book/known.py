@@ -7,6 +7,8 @@ import pandas as pd
 
 from cpssl_lite.base.files import sha256
 from cpssl_lite.data.manifests import FOLDER, load_manifest
+from cpssl_lite.images.metadata import NEGATIVE_CONTROLS
+from cpssl_lite.profiles.find import read_gene_groups
 
 # The paper's sets by the names that claims use, and the manifest whose index lists their wells.
 TARGET2, ORF, CPG0012 = "JUMP-CP Target2", "JUMP-CP ORF", "cpg0012"
@@ -18,6 +20,16 @@ LEAST_ORFS = 1770  # nine tenths of the 1,970 reagents that the text counts
 NEARLY_ALL = 0.97  # five identifiers of Target2 stand for two samples each
 PLATE, WELL, BATCH = "Metadata_Plate", "Metadata_Well", "Metadata_Batch"
 NAMES = ("Metadata_JCP2022", "Metadata_Compound", "Metadata_Gene")
+TARGET, GENE = "Metadata_Target", "Metadata_Gene"
+MEMBERSHIPS = 25_000  # 29,872 in a table of 2023
+GROUPS = {
+    "Interferons": {"IFNA2", "IFNB1", "IFNG", "IFNK", "IFNL1", "IFNW1"},
+    "HOXL subclass homeoboxes": {"HOXA1", "HOXB4", "HOXC8", "HOXD13", "CDX2", "GSX1"},
+    "MAP kinase phosphatases": {"DUSP1", "DUSP2", "DUSP4", "DUSP6", "DUSP10", "DUSP16"},
+}
+# Of the wells with a label here and in the index, how many must agree: targets may have other names
+# (one for each) and differ between annotations, symbols of genes are corrected now and then.
+SAME_TARGET, SAME_GENE = 0.7, 0.8
 
 
 def recognise(wells: pd.DataFrame) -> tuple[str, str]:
@@ -36,7 +48,9 @@ def recognise(wells: pd.DataFrame) -> tuple[str, str]:
     if lacking:
         return "", f"no column {lacking[0]}"
     head = wells[[PLATE, WELL, BATCH, "Metadata_Perturbation"]].astype(str)
-    head = head.assign(control=wells.get("Metadata_Control", pd.Series("", wells.index)))
+    nothing = pd.Series("", wells.index)
+    head = head.assign(control=wells.get("Metadata_Control", nothing))
+    head = head.assign(target=wells.get(TARGET, nothing), gene=wells.get(GENE, nothing))
     head = head.drop_duplicates([PLATE, WELL])
     reasons = []
     for name in INDEXES:
@@ -69,6 +83,22 @@ def recognise_labels(path: str | Path, found: pd.DataFrame) -> tuple[str, str]:
         whole = f"{known['compounds']:,} compounds and {known['assays']} assays"
         return "", f"{compounds:,} compounds and {assays} assays of {CPG0012}'s {whole}"
     return CPG0012, ""
+
+
+def recognise_families(path: str | Path) -> str:
+    """What keeps a table of gene groups from being HGNC's; "" where nothing does.
+
+    No digest of the release that the paper took is known here, so a few well-kept groups and the
+    size of the whole stand for it.
+    """
+    groups = read_gene_groups(path)
+    if len(groups) < MEMBERSHIPS:
+        return f"{len(groups):,} memberships of genes in groups, HGNC has {MEMBERSHIPS:,} and more"
+    members = groups.groupby("gene_group")["symbol"].agg(set)
+    for group, symbols in GROUPS.items():
+        if len(symbols & members.get(group, set())) < 0.75 * len(symbols):
+            return f"its {group!r} are not HGNC's"
+    return ""
 
 
 @cache
@@ -108,6 +138,17 @@ def _misfit(name: str, head: pd.DataFrame, index: pd.DataFrame, share: float) ->
     treated = both[both["control"] != "negcon"]
     if treated.empty or _same_names(treated) < NEARLY_ALL:
         return f"its wells do not hold what those of {name} do"
+    controls = both["Metadata_JCP2022"].isin(NEGATIVE_CONTROLS)
+    if ((both["control"] == "negcon") == controls).mean() < NEARLY_ALL:
+        return f"its negative controls are not those of {name}"
+    if TARGET in both:
+        named = treated[(treated["target"] != "") & (treated[TARGET] != "")]
+        if len(named) and _one_to_one(named["target"], named[TARGET]) < SAME_TARGET:
+            return f"its targets are not those of {name}"
+    if GENE in both:
+        named = treated[(treated["gene"] != "") & (treated[GENE] != "")]
+        if len(named) and (named["gene"] == named[GENE]).mean() < SAME_GENE:
+            return f"its genes are not those of {name}"
     return ""
 
 

@@ -53,8 +53,10 @@ def index_of(manifest: dict[str, Any]) -> pd.DataFrame:
         if column not in index:
             index[column] = None
     _check_index(index, name)
-    relative = index["url"].fillna(index["path"])
-    index["url"] = [u if "://" in u else f"{base_url(manifest)}/{u}" for u in relative]
+    relative, base = index["url"].fillna(index["path"]), base_url(manifest)
+    if not base and (~relative.str.contains("://")).any():
+        raise InputError(f"{name}: {index['path'].iloc[0]} has no url, and there is no base_url")
+    index["url"] = [u if "://" in u else f"{base}/{u}" for u in relative]
     index["bytes"] = pd.to_numeric(index["bytes"])
     return index
 

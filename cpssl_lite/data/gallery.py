@@ -13,15 +13,18 @@ from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
+import pyarrow.parquet as pq
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.provenance import provenance
+from cpssl_lite.base.tables import readable
 from cpssl_lite.data.download import Absent, Downloader, downloads
 from cpssl_lite.data.manifests import base_url, read_index
 from cpssl_lite.data.names import plate_names, safe
 from cpssl_lite.data.remote import Remote
 from cpssl_lite.images.channels import CHANNELS, canonical_channel
 from cpssl_lite.images.metadata import PLATE, canonical_metadata
+from cpssl_lite.profiles.counts import CELLS, count_cells
 from cpssl_lite.profiles.table import write_profiles
 
 log = logging.getLogger(__name__)
@@ -143,16 +146,23 @@ def label_profiles(index: pd.DataFrame, wells: pd.DataFrame, folder: str | Path)
         A profile table cannot be read or holds none of the wells.
     """
     out = Path(folder) / "profiles"
+    common = _common([Path(folder) / path for path in index["path"]])
     for row, plate in zip(index.to_dict("records"), plate_names(index), strict=True):
         file = Path(folder) / row["path"]
-        try:
-            table = canonical_metadata(pd.read_parquet(file))
-        except (OSError, ValueError) as error:
-            raise InputError(f"{file}: not a readable table ({error}); remove it") from error
+        with readable(file):
+            parquet = file.suffix == ".parquet"
+            raw = pd.read_parquet(file) if parquet else pd.read_csv(file, low_memory=False)
+        table = canonical_metadata(raw)
         if "Metadata_Well" not in table:
             raise InputError(f"{file}: has no column Metadata_Well")
         here = wells[(wells[PLATE] == pd.Series(row)[PLATE]).all(axis=1)]
-        columns = [c for c in table if not str(c).startswith("Metadata_")]
+        if "Metadata_Well" not in here:  # no index lists the wells of this data set
+            here = here.merge(table[["Metadata_Plate", "Metadata_Well"]], on="Metadata_Plate")
+        columns = [c for c in table if not str(c).startswith("Metadata_") and c in common]
+        counted = count_cells(table)
+        if counted is not None:
+            table[CELLS] = counted
+            columns = [CELLS, *columns]
         labelled = here.merge(table[["Metadata_Well", *columns]], on="Metadata_Well")
         if labelled.empty:
             raise InputError(f"{file}: holds none of the wells")
@@ -160,6 +170,20 @@ def label_profiles(index: pd.DataFrame, wells: pd.DataFrame, folder: str | Path)
         what = {"kind": "measured", "method": "CellProfiler", "origin": "gallery"}
         write_profiles(labelled, target, provenance("fetch", url=row["url"], feature_type=what))
     return out
+
+
+def _common(files: Sequence[Path]) -> set[str]:
+    """Columns that all tables have: sources ran different versions of CellProfiler."""
+    names = []
+    for file in files:
+        with readable(file):
+            parquet = file.suffix == ".parquet"
+            head = pq.read_schema(file).names if parquet else list(pd.read_csv(file, nrows=0))
+        names.append(set(head))
+    common = set.intersection(*names)
+    if more := len(set.union(*names)) - len(common):
+        log.warning("%d columns are not on all %d plates and are left out", more, len(files))
+    return common
 
 
 def _filled(template: str, plate: tuple[str, str, str], channel: str = "") -> str:

@@ -12,6 +12,7 @@ from cpssl_lite.base.errors import InputError
 from cpssl_lite.data import gallery
 from cpssl_lite.data.fetch import choose, fetch, index_of, missing
 from cpssl_lite.data.manifests import load_manifest
+from cpssl_lite.data.platemaps import mapped_wells
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Plan:
     sites: Sequence[str] = ()
     illum: bool = False
     profiles: bool = False
+    only: Sequence[str] = ()  # wells, of a screen whose plate maps have to be read first
 
     def line(self) -> str:
         """What would be fetched, and under which licence."""
@@ -37,15 +39,18 @@ class Plan:
 
     def fetch(self, workers: int = 8, skip_absent: bool = False) -> Path:
         """Fetch what is missing (`fetch.fetch`); a table or folder to go on with."""
-        index = self.index
+        index, wells = self.index, self.wells
+        if wells is not None and "platemaps" in self.manifest["gallery"]:
+            mapped = mapped_wells(self.manifest, wells, self.folder, workers)
+            wells = choose(mapped, wells=self.only)
         if index is None:
-            assert self.wells is not None
+            assert wells is not None
             index = gallery.image_index(
-                dict(self.manifest), self.wells, self.folder, self.sites, self.illum, workers
+                dict(self.manifest), wells, self.folder, self.sites, self.illum, workers
             )
         made = fetch(index, self.folder, workers=workers, skip_absent=skip_absent)
-        if self.profiles and self.wells is not None:
-            return gallery.label_profiles(index, self.wells, self.folder)
+        if self.profiles and wells is not None:
+            return gallery.label_profiles(index, wells, self.folder)
         return made
 
 
@@ -89,17 +94,22 @@ def plan(
         size = sum(r.bytes or 0 for r in todo) / 1e9 if known else rough and rough / 1e3
         what = f"{len(todo)} of {len(index)} files to fetch"
         return Plan(manifest, folder, what, size, not todo, index)
+    later: Sequence[str] = ()
+    if "platemaps" in manifest["gallery"]:  # which wells there are is said in those
+        later, wells = wells, ()
     chosen = choose(gallery.wells_of(manifest, plates), plates=plates, wells=wells)
     what = f"{chosen['Metadata_Plate'].nunique()} plates"
     if profiles:
         index = gallery.profile_index(manifest, chosen)
         there = not missing(index, folder) and (folder / "profiles").is_dir()
-        return Plan(manifest, folder, what, None, there, index, chosen, profiles=True)
+        return Plan(
+            manifest, folder, what, None, there, index, chosen, profiles=True, only=later
+        )
     guess = gallery.estimate(manifest, chosen, sites)
     fields, gigabytes = guess or (0, None)
     what += f", about {fields:,} fields" if guess else ""
     there = _has_plates(folder / "load_data.csv", set(chosen["Metadata_Plate"]))
-    return Plan(manifest, folder, what, gigabytes, there, None, chosen, sites, illum)
+    return Plan(manifest, folder, what, gigabytes, there, None, chosen, sites, illum, only=later)
 
 
 def cache_folder() -> Path:

@@ -1,4 +1,4 @@
-"""Profile tables that a reader names: files and patterns, the authors' release, gene names."""
+"""Tables that a reader names: files and patterns, the authors' release, genes and their groups."""
 
 from collections.abc import Mapping, Sequence
 from glob import glob
@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.tables import readable
 
 RELEASE_SETS = ("multisource", "singlesource", "ORF")
 
@@ -113,3 +114,40 @@ def name_genes(wells: pd.DataFrame, path: str | Path) -> pd.DataFrame:
             wells["Metadata_Control"] != "", kind
         )
     return wells
+
+
+def read_gene_groups(path: str | Path) -> pd.DataFrame:
+    """Gene groups of symbols, a row for each membership: columns ``symbol`` and ``gene_group``.
+
+    Parameters
+    ----------
+    path
+        HGNC's complete set as it is published (``.txt``, tab-separated; the groups of a gene in one
+        cell, ``|`` between them), or any CSV or TSV with these two columns.
+
+    Raises
+    ------
+    InputError
+        Not there, not readable, without these columns, or without any group.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"families {path}: no such table of gene groups")
+    name = path.name.lower().removesuffix(".gz")
+    with readable(path):
+        table = pd.read_csv(
+            path,
+            sep="," if name.endswith(".csv") else "\t",
+            dtype=str,
+            usecols=lambda column: column.strip().lower() in ("symbol", "gene_group"),
+            keep_default_na=False,
+        )
+    table.columns = [column.strip().lower() for column in table.columns]
+    if lacking := sorted({"symbol", "gene_group"} - set(table)):
+        raise InputError(f"families {path}: has no column {lacking[0]}; needs symbol, gene_group")
+    groups = table.assign(gene_group=table["gene_group"].str.split("|")).explode("gene_group")
+    groups = groups.apply(lambda column: column.str.strip())
+    groups = groups[(groups != "").all(axis=1)].drop_duplicates(ignore_index=True)
+    if groups.empty:
+        raise InputError(f"families {path}: no gene is in a group")
+    return groups[["symbol", "gene_group"]]

@@ -142,6 +142,36 @@ def test_bad_splits(tmp_path, change, message):
         read_splits(tmp_path / "s.csv", labels)
 
 
+def published(folder, split=1, **parts):
+    """Tables of the published form: a row an image, other columns that do not matter."""
+    for part, names in parts.items():
+        rows = pd.DataFrame({"SAMPLE_KEY": range(2 * len(names)), "INCHIKEY": [*names, *names]})
+        rows.to_csv(folder / f"datasplit{split}-{part}.csv")
+
+
+def test_published_splits_are_read_from_their_folder(tmp_path):
+    labels = many()
+    names = labels.index.tolist()
+    published(tmp_path, 1, train=names[4:], val=names[2:4], test=names[:2])
+    published(tmp_path, 2, train=names[:-4], val=names[-4:-2], test=names[-2:])
+    made = read_splits(tmp_path, labels[1:])
+    assert made.columns.tolist() == ["split_1", "split_2"]
+    assert made.loc[names[1]].tolist() == ["test", "train"]
+    assert (made["split_1"] == "validation").sum() == 2
+    published(tmp_path, 2, val=names[-5:-2])
+    with pytest.raises(InputError, match=r"is in two parts of datasplit2 \(1 such\)"):
+        read_splits(tmp_path, labels)
+    (tmp_path / "datasplit2-val.csv").unlink()
+    with pytest.raises(InputError, match=r"datasplit2-val\.csv: no such table"):
+        read_splits(tmp_path, labels)
+    published(tmp_path, 2, val=names[-4:-3])
+    with pytest.raises(InputError, match="split_2 has"):
+        read_splits(tmp_path, labels)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"holds no datasplit1-train\.csv"):
+        read_splits(tmp_path / "empty", labels)
+
+
 def test_bins_hold_their_lower_edge():
     counts = [10, 49, 50, 99, 100, 499, 500, 1000, 4000]
     labels = pd.DataFrame({i: np.arange(4000) < n for i, n in enumerate(counts)}).astype(np.int8)

@@ -14,7 +14,7 @@ from cpssl_lite.book.features import load_features
 from cpssl_lite.book.runner import run_notebook
 from cpssl_lite.book.scorecard import read_page, scorecard
 from cpssl_lite.profiles.evaluate import evaluate
-from cpssl_lite.profiles.find import name_genes
+from cpssl_lite.profiles.find import name_genes, read_gene_groups
 
 SETS = {"compound": "multisource", "edge": "singlesource", "orf": "ORF"}
 
@@ -168,3 +168,35 @@ def test_gene_clustering_says_what_it_lacks_and_takes_it(bare, tmp_path) -> None
     assert measured["ami-dino"].data == "JUMP-CP ORF"
     gap = measured["ami-dino"].value - measured["ami-cellprofiler"].value
     assert measured["ami-higher"].value == pytest.approx(gap)
+
+
+def test_gene_groups_of_hgnc_as_they_are_published(tmp_path: Path) -> None:
+    text = (
+        "hgnc_id\tsymbol\tname\tlocus_group\tgene_group\tgene_group_id\n"
+        'HGNC:1\tMAPK1\tkinase, one\tprotein\t"MAP kinases|Ser/Thr; other, kinases"\t"1|2"\n'
+        "HGNC:2\tSRC\tproto-oncogene\tprotein\tSrc family\t3\n"
+        "HGNC:3\tNONE\twithout\tprotein\t\t\n"
+    )
+    (tmp_path / "hgnc_complete_set_2022-10-01.txt").write_text(text)
+    groups = read_gene_groups(tmp_path / "hgnc_complete_set_2022-10-01.txt")
+    assert groups.to_numpy().tolist() == [
+        ["MAPK1", "MAP kinases"],
+        ["MAPK1", "Ser/Thr; other, kinases"],
+        ["SRC", "Src family"],
+    ]
+    (tmp_path / "pairs.csv").write_text("Symbol,gene_group,x\nA,g one,1\nA,g one,2\n")
+    assert read_gene_groups(tmp_path / "pairs.csv").to_numpy().tolist() == [["A", "g one"]]
+    for text, message in (
+        ("symbol\tgroup\nA\tb\n", "has no column gene_group; needs symbol, gene_group"),
+        ("symbol\tgene_group\nA\t\n", "no gene is in a group"),
+    ):
+        (tmp_path / "bad.tsv").write_text(text)
+        with pytest.raises(InputError, match=message):
+            read_gene_groups(tmp_path / "bad.tsv")
+    with pytest.raises(InputError, match="no such table of gene groups"):
+        read_gene_groups(tmp_path / "nowhere.txt")
+
+
+def test_gene_groups_of_the_derived_table(real: Path) -> None:
+    groups = read_gene_groups(real / "hgnc" / "hgnc_symbol_gene_group.csv.gz")
+    assert len(groups) > 29_000 and not groups.duplicated().any()

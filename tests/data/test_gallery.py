@@ -15,6 +15,7 @@ import pytest
 import tifffile
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.book.features import normalized
 from cpssl_lite.cli.main import main
 from cpssl_lite.data import fetch as fetching
 from cpssl_lite.data import gallery
@@ -23,7 +24,7 @@ from cpssl_lite.data.prepare import prepare
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.table import read_image_table
 from cpssl_lite.images.tiff import read_merged
-from cpssl_lite.profiles.table import read_profiles
+from cpssl_lite.profiles.table import assign_roles, feature_columns, read_profiles
 
 INDEX = pd.read_parquet(FOLDER / "jump_target2.parquet")
 SOURCE, BATCH, PLATE = INDEX.loc[INDEX["Metadata_Source"] == "source_3"].iloc[0][:3]
@@ -329,6 +330,7 @@ def test_a_set_whose_manifest_names_no_wells(bucket, run, tmp_path):
         table.append(row)
     key = f"{root}/workspace/load_data_csv/CDRP/24277/load_data.csv"
     bucket.files[key] = pd.DataFrame(table).to_csv(index=False).encode()
+    maps(bucket)
     code, said = run("cpg0012_bioactives", "--plates", "24277")
     assert code == 130 and "1 plates, of unknown size" in said
     code, said = run("cpg0012_bioactives", "--plates", "24277", "--yes")
@@ -337,6 +339,73 @@ def test_a_set_whose_manifest_names_no_wells(bucket, run, tmp_path):
     assert fields["Metadata_Well"].tolist() == ["A01", "P24"]
     assert fields["FileName_DNA"].str.contains("Hoechst").all()
     assert fields["FileName_RNA"].str.contains("ERSytoBleed").all()
+    assert fields["Metadata_Perturbation"].tolist() == ["BRD-K1", "DMSO"]
+    assert fields["Metadata_Control"].tolist() == ["", "negcon"]
+
+
+def maps(bucket):
+    """Plate maps as the gallery has them: barcodes with commas, controls without a sample."""
+    at = "cpg0012-wawer-bioactivecompoundprofiling/broad/workspace/metadata/platemaps/CDRP"
+    plates = 'Plate_Map_Name,Assay_Plate_Barcode\nH-A-1,"24,277"\nH-B-2,"24,278"\n'
+    bucket.files[f"{at}/barcode_platemap.csv"] = plates.encode()
+    head = "plate_map_name\twell_position\tbroad_sample\tmg_per_ml\tmmoles_per_liter\tsolvent\n"
+    rows = ("H-A-1\ta01\tBRD-K1\t2\t5.1\tDMSO", "H-A-1\tP24\t\t\t\tDMSO", "H-A-1\tB02\t\t\t\t")
+    bucket.files[f"{at}/platemap/H-A-1.txt"] = (head + "\n".join(rows)).encode()
+
+
+def test_profiles_of_a_set_with_plate_maps(bucket, run, tmp_path):
+    maps(bucket)
+    root = "cpg0012-wawer-bioactivecompoundprofiling/broad/workspace/profiles/CDRP"
+    table = pd.DataFrame(
+        {
+            "Metadata_Plate": 24277,
+            "Metadata_Well": ["a01", "p24", "b02"],
+            "Metadata_Object_Count": [512, 600, 7],
+            "Cells_AreaShape_Area": [1.5, 2.5, np.nan],
+        }
+    )
+    packed = gzip.compress(table.to_csv(index=False).encode())
+    bucket.files[f"{root}/24277/24277_augmented.csv.gz"] = packed
+    words = ("cpg0012_bioactives", "--profiles", "--yes", "--plates")
+    code, said = run(*words, "24277")
+    assert code == 0, said
+    made = read_profiles(tmp_path / "cpg0012_bioactives" / "profiles" / "broad-24277.parquet")
+    made = made.set_index("Metadata_Well")
+    assert made["Metadata_Perturbation"].to_dict() == {"A01": "BRD-K1", "P24": "DMSO", "B02": ""}
+    assert made["Metadata_Control"].to_dict() == {"A01": "", "P24": "negcon", "B02": ""}
+    assert made["Metadata_Count_Cells"].to_dict() == {"A01": "512", "P24": "600", "B02": "7"}
+    assert run(*words, "24277", "--wells", "A01")[0] == 0
+    code, said = run(*words, "24279")
+    assert code == 2 and "plate 24279: not in " in said
+
+
+def test_plates_of_other_versions_are_cut_down_to_what_they_share(bucket, run, tmp_path, caplog):
+    """And NaN does not stop what follows: selection, normalisation."""
+    first = INDEX[INDEX["Metadata_Source"] == "source_3"].drop_duplicates("Metadata_Plate")
+    rng = np.random.default_rng(0)
+    for number, row in enumerate(first.iloc[:2].to_dict("records")):
+        plate, batch = row["Metadata_Plate"], row["Metadata_Batch"]
+        wells = INDEX.loc[INDEX["Metadata_Plate"] == plate, ["Metadata_Plate", "Metadata_Well"]]
+        names = ["Cells_a", "Nuclei_b", "Cells_never", "Cells_once", "Nuclei_Number_Object_Number"]
+        values = pd.DataFrame(rng.normal(size=(len(wells), 5)), wells.index, names)
+        values["Cells_never"] = np.nan
+        values.iloc[3, 3] = np.inf
+        values["Nuclei_Number_Object_Number"] = 25.5
+        table = wells.join(values).assign(**{f"Cells_version_{number}": 1.0})
+        key = f"{ROOT}/workspace/profiles/{batch}/{plate}/{plate}.parquet"
+        file = io.BytesIO()
+        table.to_parquet(file)
+        bucket.files[key] = file.getvalue()
+    plates = ",".join(first["Metadata_Plate"].iloc[:2])
+    assert run("jump_target2", "--plates", plates, "--profiles", "--yes")[0] == 0
+    assert "2 columns are not on all 2 plates and are left out" in caplog.text
+    files = sorted((tmp_path / "jump_target2" / "profiles").glob("*.parquet"))
+    raw = read_profiles(files)
+    assert set(raw["Metadata_Count_Cells"]) == {"50"} and "Cells_version_0" not in raw
+    made = normalized(assign_roles(raw), "measured")
+    assert feature_columns(made) == ["Cells_a", "Nuclei_b"]
+    assert "2 of 5 features are not defined in every well and are left out" in caplog.text
+    assert np.isfinite(made[feature_columns(made)].to_numpy()).all()
 
 
 def test_a_set_without_wells_needs_its_plates_named():

@@ -1,5 +1,6 @@
 """Every manifest is whole, and the JUMP subsets are what the consortium's tables give."""
 
+import hashlib
 import importlib.util
 import json
 import subprocess
@@ -40,6 +41,7 @@ def test_the_schema_holds(name):
         ({"colour": "blue"}, "colour"),
         ({"unverified": []}, "unverified"),
         ({"index": None}, "under any of the given schemas"),
+        ({"controls": None}, "controls"),
         ({"labels": ["Metadata_Target"]}, "labels"),
     ],
 )
@@ -107,6 +109,22 @@ def test_the_committed_tables_are_what_the_script_derives(real):
     text = (real.parent / "paper" / "paper.txt").read_text()
     for number in counts["paper"].dropna().astype(int):
         assert any(form in text for form in (str(number), f"{number:,}")), number
+
+
+def test_digests_in_manifests_are_those_of_the_files(real):
+    """Where the file was at hand when the manifest was written."""
+    at = {
+        "hti_cnn": lambda path: real / "bioactivity" / "hti_cnn" / path,
+        "cpjump1_profiles": lambda path: real / "profiles" / "cpjump1" / Path(path).name,
+    }
+    for name, place in at.items():
+        for file in load_manifest(name)["files"]:
+            body = place(file["path"]).read_bytes()
+            found = len(body), hashlib.sha256(body).hexdigest()
+            assert found == (file["bytes"], file["sha256"]), file["path"]
+    known = load_manifest("cpg0012_bioactives")["label_matrix"]
+    (matrix,) = (f for f in load_manifest("hti_cnn")["files"] if f["path"] == known["file"])
+    assert matrix["sha256"] == known["sha256"]
 
 
 def test_an_unknown_name_gets_a_hint():
