@@ -14,7 +14,7 @@ import torch
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.made import code_digest
 from cpssl_lite.base.provenance import provenance
-from cpssl_lite.bioactivity.splits import PARTS
+from cpssl_lite.bioactivity.labels import PARTS
 from cpssl_lite.bioactivity.presets import PRESETS, Preset, build
 from cpssl_lite.bioactivity.scores import roc_auc
 from cpssl_lite.bioactivity.train import fit, predict

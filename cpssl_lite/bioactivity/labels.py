@@ -11,6 +11,7 @@ from scipy.io import mmread
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.tables import check_once, readable
 from cpssl_lite.bioactivity.splits import COMPOUND as COMPOUND
+from cpssl_lite.bioactivity.splits import PARTS as PARTS
 from cpssl_lite.bioactivity.splits import draw_splits as draw_splits
 from cpssl_lite.bioactivity.splits import read_splits as read_splits
 from cpssl_lite.bioactivity.splits import write_splits as write_splits

@@ -21,7 +21,9 @@ MIME = "application/vnd.cpssl.claim+json"
 FIELDS = ("id", "where", "sentence", "metric", "paper_value", "judge", "testable_on")
 UNCHECKABLE = ("id", "where", "sentence", "reason")
 UNJUDGED = ("id", "where", "sentence", "metric", "paper_value", "no_verdict")
-CONVENTIONS = ("paper", "released")
+# Whose definition of a metric made the paper's number; either where they do not differ, or the
+# released code has nothing of the kind.
+CONVENTIONS = ("paper", "released", "either")
 
 # What `record` was told in this kernel, so that a chapter's table can show it.
 _recorded: dict[str, "Measured"] = {}
@@ -224,7 +226,7 @@ def missing(claim: Claim, measured: Measured) -> str:
         if there not in claim.testable_on:
             return f"{role}: measured on {there}"
     # A side of zero may be seen by either convention; a number belongs to the one that made it.
-    exact = claim.judge["kind"] in ("value", "values") and claim.convention
+    exact = claim.judge["kind"] in ("value", "values") and claim.convention in ("paper", "released")
     if exact and measured.convention and measured.convention != claim.convention:
         return f"measured by the convention {measured.convention}"
     return ""

@@ -56,7 +56,7 @@ def coverage_line(covered: Mapping[str, list[str]], total: int) -> Html:
 
 def needs_table(claims: Mapping[str, Claim], covered: Mapping[str, list[str]]) -> Html:
     """Table of all claims: the editions that test each, what it needs, or why nobody can."""
-    by = {"paper": "the text's", "released": "the code's", "": "-"}
+    by = {"paper": "the text's", "released": "the code's", "either": "either", "": "-"}
     rows = []
     for claim in claims.values():
         sentence = Html(f"{cell(claim.sentence)} <small>{cell(claim.where)}</small>")
@@ -85,7 +85,7 @@ def _same_convention(claim: Claim, edition: Edition, source: Path) -> bool:
     """As in `claims.missing`; a chapter without such a parameter follows the claim's own."""
     known = parameters_of(source)
     spoken = known.get("convention") or known.get("rule")  # of scores of assays
-    exact = claim.judge["kind"] in ("value", "values") and claim.convention
+    exact = claim.judge["kind"] in ("value", "values") and claim.convention in ("paper", "released")
     if not (exact and spoken):
         return True
     value = edition.chapters[source.stem].get(spoken.name, spoken.default)

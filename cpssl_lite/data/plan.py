@@ -102,9 +102,7 @@ def plan(
     if profiles:
         index = gallery.profile_index(manifest, chosen)
         there = not missing(index, folder) and (folder / "profiles").is_dir()
-        return Plan(
-            manifest, folder, what, None, there, index, chosen, profiles=True, only=later
-        )
+        return Plan(manifest, folder, what, None, there, index, chosen, profiles=True, only=later)
     guess = gallery.estimate(manifest, chosen, sites)
     fields, gigabytes = guess or (0, None)
     what += f", about {fields:,} fields" if guess else ""

@@ -110,8 +110,9 @@ def sphere(profiles: np.ndarray, controls: np.ndarray, epsilon: float = EPSILON)
     if outside.var(axis=0).sum() > 100 * epsilon:
         log.warning(
             "sphering: %d negative controls for %d features leave %d directions without spread, "
-            "amplified %.0f-fold; use more controls, fewer features or a larger epsilon",
-            *(n, d, d - len(values), epsilon**-0.5),
+            "amplified %.0f-fold: distances see little else. The released code does the same. More "
+            "than %d controls, fewer features (pca) or an epsilon of 0.01 and more prevent it",
+            *(n, d, d - len(values), epsilon**-0.5, d),
         )
     return (inside / np.sqrt(values)) @ vectors.T + outside / np.sqrt(epsilon)
 

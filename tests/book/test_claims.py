@@ -201,7 +201,7 @@ def test_sentences_are_escaped(known) -> None:
         ({"judge": ROW}, "numbers by name, with a tolerance"),
         ({"judge": TEST}, "above or below, with the threshold"),
         ({"judge": TEST | {"difference": "up"}, "paper_value": "below"}, "above or below"),
-        ({"convention": "text"}, "convention must be one of paper, released"),
+        ({"convention": "text"}, "convention must be one of paper, released, either"),
         ({"no_verdict": "fitted"}, "unknown keys \\['judge', 'testable_on'\\]"),
         ({"judge": ROW, "paper_value": {"AUC": 0.7}}, "numbers by name, with a tolerance"),
         ({"reason": "nobody knows"}, "unknown keys \\['judge', 'metric'"),

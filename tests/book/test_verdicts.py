@@ -17,6 +17,7 @@ from cpssl_lite.book.kinds import GALLERY, MULTISOURCE, RELEASE, FeatureType, ty
 from cpssl_lite.book.known import CPG0012, ORF, TARGET2, recognise, recognise_labels
 from cpssl_lite.book.rules import UNTESTABLE
 from cpssl_lite.data.manifests import FOLDER
+from cpssl_lite.images.metadata import NEGATIVE_CONTROLS
 from cpssl_lite.models.checkpoints import SHIPPED, load_encoder
 from cpssl_lite.profiles.table import write_profiles
 
@@ -27,7 +28,7 @@ PROGRAM = FeatureType("measured", "CellProfiler", origin=RELEASE)
 def wells_of(name: str) -> pd.DataFrame:
     """Wells as the index of a set has them, with a feature."""
     index = pd.read_parquet(FOLDER / f"{name}.parquet")
-    control = np.where(index["Metadata_JCP2022"].eq("JCP2022_033924"), "negcon", "")
+    control = np.where(index["Metadata_JCP2022"].isin(NEGATIVE_CONTROLS), "negcon", "")
     wells = index.rename(columns={"Metadata_JCP2022": "Metadata_Perturbation"})
     return wells.assign(Metadata_Control=control, emb_0000=0.0)
 
@@ -57,8 +58,18 @@ def test_sets_are_known_by_what_they_hold(target2, orf) -> None:
     )
     assert recognise(named) == (TARGET2, ""), "names of compounds and batches may be others"
     assert recognise(target2.sample(frac=0.95, random_state=0))[0] == TARGET2
+    codes = {name: f"T{i}" for i, name in enumerate(target2["Metadata_Target"].unique()) if name}
+    coded = target2.assign(Metadata_Target=target2["Metadata_Target"].replace(codes))
+    assert recognise(coded)[0] == TARGET2, "names of targets may be others, too"
     guessed = target2["chosen_by"] == "filled up"
     assert recognise(target2[~guessed])[0] == TARGET2
+
+
+def of_others(wells: pd.DataFrame) -> pd.Series:
+    """Targets dealt anew to compounds."""
+    target_of = wells.drop_duplicates("Metadata_Perturbation").set_index("Metadata_Perturbation")
+    dealt = np.random.default_rng(1).permutation(target_of["Metadata_Target"])
+    return wells["Metadata_Perturbation"].map(dict(zip(target_of.index, dealt, strict=True)))
 
 
 def wrong(target2: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -75,6 +86,13 @@ def wrong(target2: pd.DataFrame) -> dict[str, pd.DataFrame]:
         "batches are not those of": target2.assign(Metadata_Batch=target2["Metadata_Plate"]),
         "are not those of": target2.assign(Metadata_Batch="one"),
         "of 21 plates of": target2[of_one],
+        "its negative controls are not those of": target2.assign(Metadata_Control=""),
+        "negative controls are not": target2.assign(
+            Metadata_Control=np.where(target2["Metadata_Well"] < "E", "negcon", "")
+        ),
+        "its targets are not those of": target2.assign(
+            Metadata_Target=names.map(dict(zip(names, of_others(target2), strict=True)))
+        ),
         "wells of its plates of": target2[target2["Metadata_Well"] < "H"],
         "no column Metadata_Well": target2.drop(columns="Metadata_Well"),
     }
@@ -84,6 +102,8 @@ def test_other_plates_batches_and_compounds_are_not_the_papers(target2, orf) -> 
     for reason, wells in wrong(target2).items():
         name, why = recognise(wells)
         assert name == "" and reason in why, (reason, why)
+    genes = np.random.default_rng(0).permutation(orf["Metadata_Gene"])
+    assert "genes are not those of" in recognise(orf.assign(Metadata_Gene=genes))[1]
     few = orf[orf["Metadata_Perturbation"].isin(orf["Metadata_Perturbation"].unique()[:900])]
     assert "only 900 reagents" in recognise(few)[1]
 
@@ -154,6 +174,55 @@ def test_measurements_in_cellprofilers_style_are_not_cellprofilers(target2) -> N
     assert "600 features, not the selected 560" in made.unfit["CellProfiler"]
 
 
+def test_another_normalisation_is_another_number(target2) -> None:
+    """Released tables come normalised; features made here are treated as the paper did."""
+    made_here = {"A": replace(PAPERS, origin="here"), "B": replace(PROGRAM, origin=GALLERY)}
+    tables = dict.fromkeys(BOTH, target2)
+    for types, right, other in (
+        (BOTH, {"A": "none", "B": "none"}, {"A": "mad_robustize", "B": "none"}),
+        (
+            made_here,
+            {"A": "sphere+mad_robustize", "B": "mad_robustize"},
+            {"A": "sphere", "B": "mad_robustize"},
+        ),
+    ):
+        told = [gather(tables, types, "mine", False, methods=one) for one in (right, other)]
+        assert [judged("above-chance-label", 1, one) for one in told] == [
+            "direction holds",
+            UNTESTABLE,
+        ]
+        assert f"normalised by {other['A']}, not by {right['A']}" == told[1].unfit["DINO"]
+        every_way = gather(tables, types, "mine", False, methods=other, raw=True)
+        assert ("DINO" in every_way.known) == (types is made_here)
+
+
+def test_other_labels_are_another_question(target2) -> None:
+    for label, expected in (
+        ("", "direction holds"),
+        ("Metadata_Target", "direction holds"),
+        ("Metadata_Compound", UNTESTABLE),
+    ):
+        made = gather(dict.fromkeys(BOTH, target2), BOTH, "mine", False, label=label)
+        assert judged("above-chance-label", 1, made) == expected
+
+
+def test_toy_gene_families_are_not_hgncs(orf, real: Path, tmp_path: Path) -> None:
+    whole = real / "hgnc" / "hgnc_symbol_gene_group.csv.gz"
+    shuffled = pd.read_csv(whole, dtype=str)
+    shuffled["symbol"] = np.random.default_rng(0).permutation(shuffled["symbol"])
+    shuffled.to_csv(tmp_path / "shuffled.csv", index=False)
+    shuffled.head(500).to_csv(tmp_path / "few.csv", index=False)
+    for path, reason in (
+        (whole, ""),
+        (tmp_path / "shuffled.csv", "are not HGNC's"),
+        (tmp_path / "few.csv", "500 memberships of genes in groups"),
+    ):
+        made = gather(dict.fromkeys(BOTH, orf), BOTH, "mine", False, families=path)
+        expected = UNTESTABLE if reason else "reproduced"
+        assert judged("ami-dino", 0.5, made) == expected
+        assert reason in made.unfit.get("DINO", "")
+
+
 def test_a_role_is_filled_by_what_features_are() -> None:
     small, large = PAPERS, replace(PAPERS, architecture="ViT-B")
     types = {"DINO ViT-B": large, "Mine": small, "DINO": FeatureType("learned")}
@@ -193,9 +262,19 @@ def test_released_tables_are_known_by_their_digests(target2, tmp_path: Path) -> 
     assert given()[1].known == {
         **dict.fromkeys(("DINO", "DINO ViT-B", "Transfer", DATA, "released tables"), TARGET2)
     }
+    another_way = load_features(release=tmp_path / "SSL_data", method="mad_robustize")
+    assert "DINO" not in another_way.evidence().known
+    assert list(another_way.raw) == ["DINO-ViT-S", "DINO-ViT-B", "transferlearning-ViT-S"]
+    source = target2.set_index("Metadata_Plate")["Metadata_Source"].to_dict()
+    for wells in another_way.raw.values():
+        assert wells["Metadata_Source"].equals(wells["Metadata_Plate"].map(source))
     changed = top / "DINO-ViT-S" / "well_features.csv"
     changed.write_text(changed.read_text().replace("0.0\n", "1.0\n"))
     assert "DINO" not in given()[1].known, "one digit, and it is not the authors' table"
+    wide = head.assign(emb0=values["emb0"], emb700=0.0)
+    wide.to_csv(changed)
+    listed(tmp_path)
+    assert "unknown network in the place of ViT-S" in given()[1].unfit["DINO"]
     one_source = tmp_path / "SSL_data" / "embeddings" / "singlesource" / "DINO-ViT-S"
     one_source.parent.mkdir()
     (top / "DINO-ViT-B").rename(one_source)
@@ -252,6 +331,7 @@ def test_a_training_counts_on_the_papers_images_only(target2) -> None:
     assert judged("augment-color", 0.1, good) == "direction holds"
     assert judged("augment-resize", 0.1, good) == "differs"
     for scored, learned, network, shown in (
+        (target2.assign(Metadata_Origin="simulated"), training, "vit_small_patch16", "mine"),
         (target2, training, "vit_mini_patch16", "mine"),
         (target2, target2, "vit_small_patch16", "mine"),
         (wrong(target2)["do not hold what those of"], training, "vit_small_patch16", "mine"),
@@ -275,6 +355,16 @@ def test_the_published_labels_are_known_by_their_digest(real: Path, tmp_path: Pa
     assert judged("bioactivity-resnet", row, made) == UNTESTABLE, "quoted, not trained here"
     toys = gather({"DINO": found}, types, "cpg0012", False, data=recognise_labels(tmp_path, found))
     assert judged("bioactivity-dino", row, toys) == UNTESTABLE
+
+
+def test_a_table_cannot_say_of_itself_that_the_authors_released_it(target2, tmp_path) -> None:
+    wells = target2[["Metadata_Plate", "Metadata_Batch", "Metadata_Well", "Metadata_Perturbation"]]
+    said = {"kind": "learned", "method": "DINO", "architecture": "ViT-S"}
+    said |= {"trained_on": MULTISOURCE, "origin": RELEASE}
+    table = wells.assign(emb_0000=1.0, emb_0001=2.0)
+    write_profiles(table, tmp_path / "toy.parquet", {"feature_type": said})
+    features = load_features(profiles={"DINO": str(tmp_path / "toy.parquet")})
+    assert features.evidence().unfit["DINO"] == "nothing says where these features come from"
 
 
 def test_evidence_travels_with_the_number(target2) -> None:
