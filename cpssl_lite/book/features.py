@@ -86,7 +86,7 @@ class Features:
     def evidence(self, convention: str = "", **options: Any) -> Evidence:
         """What numbers from these features rest on; `raw` and `families` as for `gather`."""
         about = (self.raw, self.types, self.data_kind, self.simulated)
-        chosen = {"methods": self.methods, "label": self.label}
+        chosen: dict[str, Any] = {"methods": self.methods, "label": self.label}
         return gather(*about, convention=convention, **chosen, **options)
 
 

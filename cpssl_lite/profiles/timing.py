@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -80,7 +81,7 @@ def time_extraction(
     encoder.to(device)
     size, stains, n = encoder.crop_size, len(encoder.channels), len(images)
     start = perf_counter()
-    fields = [read_field(record, encoder.channels) for record in images.to_dict("records")]
+    fields = [read_field(record, encoder.channels) for record in _records(images)]
     read, start = (perf_counter() - start) / n, perf_counter()
     crops = sum(len(crops_with_cells(field, size, stains)) for field in fields) / n
     cut = (perf_counter() - start) / n
@@ -136,7 +137,7 @@ def time_style(images: pd.DataFrame, limit: float) -> Cost:
     images, limit
         As for `time_extraction`.
     """
-    records = images.to_dict("records")
+    records = _records(images)
     crops = crops_with_cells(read_field(records[0], CHANNELS), 224, len(CHANNELS))
     stains = dict(zip(CHANNELS, crops[0].astype(np.float32) / 65535, strict=True))
 
@@ -170,7 +171,7 @@ def time_cellprofiler(images: pd.DataFrame, pipeline: str | Path, folder: Path) 
         return None
     names = [f"Metadata_{name}" for name in ("Plate", "Well", "Site")]
     table = images[names].reset_index(drop=True)
-    for number, record in enumerate(images.to_dict("records")):
+    for number, record in enumerate(_records(images)):
         for channel, plane in zip(CHANNELS, read_field(record, CHANNELS).pixels, strict=True):
             file = f"{number}_{channel}.tiff"
             tifffile.imwrite(folder / file, plane, compression="lzw")
@@ -218,7 +219,7 @@ def crops_a_second(architecture: str, counts: Sequence[int], crops: int = 4) -> 
 
     for count in sorted(counts):  # a first call is slow
         together(count)
-    rates = {count: count * crops / seconds(lambda c=count: together(c)) for count in counts}
+    rates = {count: count * crops / seconds(partial(together, count)) for count in counts}
     for pipe, process in zip(pipes, team, strict=True):
         pipe.send(0)
         process.join()
@@ -235,3 +236,7 @@ def _embed_on_demand(pipe: Connection, architecture: str, crops: int) -> None:
             torch.set_num_threads(threads)
             network(batch)
             pipe.send("done")
+
+
+def _records(images: pd.DataFrame) -> list[dict[str, Any]]:
+    return [dict(zip(map(str, images), row, strict=True)) for row in images.itertuples(index=False)]
