@@ -86,8 +86,8 @@ class Features:
     def evidence(self, convention: str = "", **options: Any) -> Evidence:
         """What numbers from these features rest on; `raw` and `families` as for `gather`."""
         about = (self.raw, self.types, self.data_kind, self.simulated)
-        chosen: dict[str, Any] = {"methods": self.methods, "label": self.label}
-        return gather(*about, convention=convention, **chosen, **options)
+        options |= {"methods": self.methods, "label": self.label}
+        return gather(*about, convention=convention, **options)
 
 
 def load_features(
