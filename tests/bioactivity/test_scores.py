@@ -4,6 +4,7 @@ from sklearn import metrics
 
 from cpssl_lite.bioactivity.scores import (
     calibration,
+    conformal_p,
     f1_score,
     roc_auc,
     score_assays,
@@ -71,3 +72,27 @@ def test_calibration_of_a_calibrated_predictor():
     mean, share, count = calibration(p, labels, 10)
     assert count.sum() == 19_900
     assert np.abs(mean - share).max() < 0.04
+
+
+def test_conformal_p_as_crepes_has_it():
+    """By crepes 0.9.1: per class fit(1 - probability of the class), predict_p(smoothing=False)."""
+    active = [0.72, 0.51, 0.47, 0.79, 0.67, 0.99, 0.99, 0.77, 0.62]
+    inactive = [0.53, 0.19, 0.36, 0.05, 0.25, 0.26, 0.44, 0.35, 0.14, 0.5, 0.01, 0.68, 0.5, 0.66]
+    known, label = np.array(active + inactive + [0.79]), np.array([1] * 9 + [-1] * 15)
+    p = conformal_p(np.array([0.05, 0.3, 0.5, 0.62, 0.9]), known, label)
+    inactive_p, active_p = [0.9375, 0.625, 0.4375, 0.25, 0.0625], [0.1, 0.1, 0.2, 0.4, 0.8]
+    np.testing.assert_allclose(p, np.transpose([inactive_p, active_p]))
+
+
+def test_prediction_sets_hold_the_truth_as_often_as_they_say():
+    rng = np.random.default_rng(0)
+    held = np.zeros((400, 2))
+    for i in range(400):
+        label = rng.permutation(np.repeat([-1, 1], [40, 20]))
+        probability = 1 / (1 + np.exp(-label + 0.5 + rng.standard_normal(60)))
+        known = rng.permutation(60) < 45
+        p = conformal_p(probability[~known], probability[known], label[known])
+        held[i] = [np.mean(p[label[~known] == one, k] > 0.2) for k, one in enumerate((-1, 1))]
+    assert np.all(np.abs(np.nanmean(held, axis=0) - 0.8) < 0.06), "and a little more: p is discrete"
+    none = conformal_p(np.array([0.5]), np.array([0.5]), np.array([1]))
+    assert none[0, 0] == 1, "nothing is known of inactive ones: they stay possible"
