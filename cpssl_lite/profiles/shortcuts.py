@@ -76,7 +76,7 @@ def grid_position(wells: np.ndarray) -> np.ndarray:
     found = pd.Series(np.asarray(wells, dtype=str)).str.extract(r"^([A-Za-z]{1,2})0*(\d+)$")
     if found.isna().to_numpy().any():
         odd = np.asarray(wells)[found.isna().any(axis=1)][0]
-        raise ValueError(f"well {odd!r} is not a letter or two and a number, such as A01")
+        raise ValueError(f"well {str(odd)!r} is not a letter or two and a number, such as A01")
     letters = found[0].str.upper().map(lambda name: [ord(letter) - 64 for letter in name])
     row = letters.map(lambda places: 26 * sum(places[:-1]) + places[-1])
     return np.column_stack([row, found[1].astype(int)])
