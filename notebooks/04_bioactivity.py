@@ -521,13 +521,13 @@ show(figure, "fig-bioactivity-calibration", data_kind, caption=caption, alt=alt)
 # %% tags=["hide-input"]
 alone = np.mean([b for _, b in held[first].values()])
 choices = ["under a third", "a third to two thirds", "over two thirds"]
-right = choices[(alone > 1 / 3) + (alone > 2 / 3)]
+right = choices[int(alone > 1 / 3) + int(alone > 2 / 3)]
 why = f"It is {alone:.0%}. Sets that hold both labels are the honest answer where features cannot tell."
 question = f"{first}'s sets hold the truth nine times in ten. How many of them name a single label?"
 display(ask(question, choices, right, why))
 floor = auc["Shuffled labels"].mean()
 choices = ["below 0.49", "0.49 to 0.51", "above 0.51"]
-right = choices[(floor >= 0.49) + (floor > 0.51)]
+right = choices[int(floor >= 0.49) + int(floor > 0.51)]
 low, high = bootstrap_mean(auc["Shuffled labels"].to_numpy(), seed=seed)[1:]
 why = f"{floor:.3f} ({low:.3f} to {high:.3f}): labels dealt without replacement tilt training and test against each other, a little or more."
 display(

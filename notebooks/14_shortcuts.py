@@ -425,7 +425,7 @@ if len(others):
     question = "A network sees only how many cells there are. What mean AUCROC does it reach?"
     choices = ["0.5, as by chance", "0.55 to 0.65", "nearly what DINO reaches"]
     alone, dino = (float(others.loc[n, "auc"]) for n in ("Cell count", "DINO"))
-    right = choices[(alone >= 0.55) + (alone >= 0.65)]
+    right = choices[int(alone >= 0.55) + int(alone >= 0.65)]
     why = f"{alone:.3f}; DINO's features {dino:.3f}, and {others.loc['DINO, count out', 'auc']:.3f} with the count out."
     display(ask(question, choices, right, why))
 

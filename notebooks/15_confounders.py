@@ -254,7 +254,7 @@ if len({stage for _, stage in corrected}) == 2:
     moved = [pair[1]["lisi"] - pair[0]["lisi"] for pair in corrected.values()]
     lost = [pair[1][P] < pair[0][P] for pair in corrected.values()]
     choices = ["in none", "in some", "in all"]
-    right = choices[(sum(lost) > 0) + (sum(lost) == len(lost))]
+    right = choices[int(sum(lost) > 0) + int(sum(lost) == len(lost))]
     why = f"In {sum(lost)} of {len(lost)}, while LISI rises in {sum(m > 0 for m in moved)}."
     question = "Harmony mixes batches. In how many cases does it cost matches of replicates?"
     display(ask(question, choices, right, why))
