@@ -39,7 +39,6 @@ data_name = ""  # what figures call real data [the table's folder]
 seed = 0  # of random weights, random features, shuffling
 
 # %% tags=["hide-input"]
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -52,20 +51,14 @@ from cpssl_lite.book.features import load_features, random_features
 from cpssl_lite.book.figures import style
 from cpssl_lite.book.html import table
 from cpssl_lite.book.panels import NSB, NSBP, P, T
-from cpssl_lite.data.simulate.screen import simulate
+from cpssl_lite.book.screens import gene_screen
 from cpssl_lite.profiles.evaluate import evaluate, treated_wells
 from cpssl_lite.profiles.gene_groups import gene_families
 from cpssl_lite.profiles.table import profile_matrix
 
 style()
-# 128 genes in 25 families, every gene once in each of four batches.
-GENES = {
-    "families": (*(4,) * 12, *(5,) * 6, *(6,) * 4, *(7,) * 2, 12),
-    "n_compounds": 1,
-    "n_sites": 1,
-}
 if data == "lite-orf" and not (profiles or release):
-    data = simulate(data, Path("data/lite-genes"), **GENES)
+    data = gene_screen()
 source = dict(release=release, release_set=release_set, data_name=data_name)
 roles = dict(perturbation=perturbation, batch=batch, control=control)
 networks = dict(checkpoints=checkpoints, measured=measured, seed=seed)

@@ -55,7 +55,7 @@ def by_labels(auc: "pd.DataFrame", bins: "pd.Series") -> "Figure":
     for axis, group in zip(np.atleast_1d(axes), filled, strict=True):
         inside = bins.index[bins == group]
         for place, name in enumerate(auc):
-            values = auc.loc[inside, name].dropna().to_numpy()
+            values = auc[name].loc[inside].dropna().to_numpy()
             spread, (paint, sign) = np.linspace(-0.22, 0.22, len(values)), look(str(name))
             axis.plot(place + spread, values, sign, color=paint, alpha=0.55, markersize=4)
             if len(values):
@@ -79,7 +79,7 @@ def learning(curves: Mapping[str, Curve], reachable: float | None = None) -> "Fi
     axis.axhline(0.5, color=LINE, linestyle=":", linewidth=1.2)
     if reachable is not None:
         axis.axhline(reachable, color=INK, linestyle="--", linewidth=1.2)
-        place = {"va": "bottom", "transform": axis.get_yaxis_transform()}
+        place: dict[str, Any] = {"va": "bottom", "transform": axis.get_yaxis_transform()}
         axis.text(0.01, reachable, "best reachable", fontsize=9, **place)
     axis.set(xlabel="training labels of an assay (mean)", ylabel="mean AUCROC")
     axis.legend(loc="lower right")
@@ -123,8 +123,8 @@ def trust(
     for name, (mean, share) in calibrated.items():
         paint, sign = look(name)
         left.plot(mean, share, marker=sign, color=paint, label=name)
-    ends = left.get_xlim(), left.get_ylim()
-    ends = [min(a for a, _ in ends), max(b for _, b in ends)]
+    limits = left.get_xlim(), left.get_ylim()
+    ends = [min(a for a, _ in limits), max(b for _, b in limits)]
     left.plot(ends, ends, color=LINE, linewidth=1)
     left.set(xlabel="predicted probability", ylabel="share active", title="Calibration")
     for name, groups in held.items():

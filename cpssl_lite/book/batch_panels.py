@@ -21,8 +21,10 @@ SHAPES = "osD^v"
 def dots(axis: "Axes", at: np.ndarray, groups: np.ndarray, names: Sequence[Any], size: int) -> None:
     """Points of a map (n, 2), a colour and a marker for each group."""
     for number, name in enumerate(names):
+        x, y = at[groups == name].T
         axis.scatter(
-            *at[groups == name].T,
+            x,
+            y,
             s=size,
             color=PALETTE[number % len(PALETTE)],
             marker=SHAPES[(number // len(PALETTE) + number) % len(SHAPES)],
@@ -73,7 +75,7 @@ def technical_maps(
                 picture = axis.scatter(*at.T, s=5, linewidths=0, **shade)
             else:
                 groups = known[factor].to_numpy()
-                dots(axis, at, groups, np.unique(groups), 5)
+                dots(axis, at, groups, np.unique(groups).tolist(), 5)
         row[0].set_ylabel(words)
         if factor == "cells":
             figure.colorbar(picture, ax=row[-1], aspect=12)

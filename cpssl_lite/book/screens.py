@@ -1,11 +1,12 @@
 """The drawn screens that several chapters share, beside `lite` itself."""
 
 from pathlib import Path
+from typing import Any
 
 from cpssl_lite.data.simulate.screen import simulate
 
 # 20 compounds a target, strong effects: chosen after trials (end of the chapter on bioactivity).
-ACTIVITY = {
+ACTIVITY: dict[str, Any] = {
     "n_sources": 1,
     "n_batches": 1,
     "n_plates": 4,
@@ -16,7 +17,7 @@ ACTIVITY = {
     "batch_strength": 0.5,
 }
 # 128 genes in 25 families, every gene once in each of four batches.
-GENES = {
+GENES: dict[str, Any] = {
     "families": (*(4,) * 12, *(5,) * 6, *(6,) * 4, *(7,) * 2, 12),
     "n_compounds": 1,
     "n_sites": 1,

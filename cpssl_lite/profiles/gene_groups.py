@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.profiles.find import read_gene_groups
 from cpssl_lite.profiles.roles import find_column
 
 GROUP = "gene_group"
@@ -56,11 +57,8 @@ def gene_families(
         ) from None
     names = names[names.index.isin(kept)]
     if families:
-        lists = pd.read_csv(families, dtype=str)
-        lists.columns = lists.columns.str.lower()
-        if not {"symbol", GROUP} <= set(lists.columns):
-            raise InputError(f"{families}: needs columns symbol and {GROUP}, has {list(lists)}")
-        pairs = names.rename("symbol").reset_index().merge(lists[["symbol", GROUP]], on="symbol")
+        lists = read_gene_groups(families)
+        pairs = names.rename("symbol").reset_index().merge(lists, on="symbol")
     else:
         pairs = names[names != ""].rename(GROUP).reset_index()
     pairs = pairs.drop_duplicates().sort_values(GROUP)

@@ -84,7 +84,7 @@ def grid_position(wells: np.ndarray) -> np.ndarray:
 
 def position(head: pd.DataFrame) -> pd.DataFrame:
     """Where on its plate a well lies (row, column, distance from the edge), as profiles."""
-    at = grid_position(head["Metadata_Well"]).astype(np.float64)
+    at = grid_position(head["Metadata_Well"].to_numpy()).astype(np.float64)
     low, high = at.min(axis=0), at.max(axis=0)
     edge = np.minimum(at - low, high - at).min(axis=1)
     return on_arcs(head, np.column_stack([at - (low + high) / 2, edge - edge.mean()]))
@@ -96,7 +96,7 @@ def neighbours(table: pd.DataFrame) -> pd.DataFrame:
     What these find knows the plate and not the treatment. Wells without a neighbour are left out.
     """
     head, values = profile_matrix(table)
-    plate, at = plate_names(head), grid_position(head["Metadata_Well"])
+    plate, at = plate_names(head), grid_position(head["Metadata_Well"].to_numpy())
     where = {(p, r, c): i for i, (p, (r, c)) in enumerate(zip(plate, at.tolist(), strict=True))}
     around = np.full(values.shape, np.nan)
     for (p, r, c), i in where.items():
@@ -126,14 +126,13 @@ def regressed(table: pd.DataFrame, numbers: np.ndarray, degree: int = 2) -> pd.D
     head, values = profile_matrix(table)
     given = np.asarray(numbers, dtype=np.float64).reshape(len(table), -1)
     given = given[table.index.get_indexer(head.index)]
-    known = ~np.isnan(given).any(axis=1)
+    known = np.asarray(~np.isnan(given).any(axis=1))
     x, values = given[known], values[known]
     x = (x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-12)
     terms = np.column_stack([np.ones(len(x)), *(x**power for power in range(1, degree + 1))])
     left = values - terms @ np.linalg.lstsq(terms, values)[0]
-    return pd.concat(
-        [head[known], pd.DataFrame(left, head.index[known], feature_columns(table))], axis=1
-    )
+    head = head.loc[known]
+    return pd.concat([head, pd.DataFrame(left, head.index, feature_columns(table))], axis=1)
 
 
 def _with(head: pd.DataFrame, values: np.ndarray) -> pd.DataFrame:

@@ -38,5 +38,13 @@ def test_families_may_be_a_column(head: pd.DataFrame) -> None:
 
 def test_a_table_of_families_without_symbols_is_refused(head: pd.DataFrame, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("gene,family\na,x\n")
-    with pytest.raises(InputError, match=r"needs columns symbol and gene_group, has .*family"):
+    with pytest.raises(InputError, match=r"has no column gene_group; needs symbol, gene_group"):
         gene_families(head, GENES, 2, tmp_path / "a.csv")
+
+
+def test_hgncs_own_file_with_several_groups_in_a_cell(tmp_path):
+    rows = ["hgnc_id\tsymbol\tgene_group", *(f"H\t{g}\tone|two" for g in GENES[:3])]
+    (tmp_path / "h.txt").write_text("\n".join([*rows, *(f"H\t{g}\tother" for g in GENES[3:])]))
+    head = pd.DataFrame({"Metadata_Perturbation": GENES, "Metadata_Gene": GENES})
+    found = gene_families(head, GENES, 3, tmp_path / "h.txt")
+    assert set(found[list(GENES[:3])]) == {"one"} and set(found[list(GENES[3:])]) == {"other"}
