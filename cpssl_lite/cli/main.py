@@ -290,11 +290,11 @@ def main() -> None:
         sys.exit(0)
     except OSError as error:  # a disk that fills up or goes away where nobody expected it
         message, code = f"{error.filename or 'input or output'}: {error.strerror or error}", 2
+    except (KeyboardInterrupt, click.Abort):  # an Abort is a RuntimeError, too
+        message, code = "stopped; the same command goes on from here", 130
     except (MemoryError, RuntimeError) as error:  # PyTorch's of a GPU and of a CPU are the latter
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
         message, code = f"out of memory ({str(error)[:200] or 'of this machine'})", 1
-    except (KeyboardInterrupt, click.Abort):
-        message, code = "stopped; the same command goes on from here", 130
     click.echo(f"cpssl: {' '.join(message.split())}", err=True)
     sys.exit(code)

@@ -86,7 +86,7 @@ def test_the_release_is_found_wherever_it_was_unpacked(well_features, tmp_path, 
     for method in ("CellProfiler", "DINO_ViT-S"):
         put(well_features, tmp_path / inside / method / "well_features.csv")
     features = load_features(release=tmp_path, release_set="ORF")
-    assert list(features.raw) == ["CellProfiler", "DINO_ViT-S"]
+    assert list(features.raw) == ["DINO_ViT-S", "CellProfiler"], "the paper's network first"
     assert set(features.methods.values()) == {"none"}, "its authors normalised it"
     assert features.data_kind == "JUMP-CP ORF"
     assert load_features(release=tmp_path, release_set="ORF", data_name="mine").data_kind == "mine"

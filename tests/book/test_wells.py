@@ -48,9 +48,9 @@ def test_counts_of_another_table_are_taken_well_by_well(tmp_path: Path) -> None:
     learned = wells(["P"] * 4, emb_0=1.0).iloc[[3, 1, 0]]
     learned.to_csv(tmp_path / "learned.csv", index=False)
     given = {"Mine": str(tmp_path / "learned.csv")}
-    features = load_features(profiles=given, counts=str(tmp_path / "counts.parquet"))
+    features = load_features(profiles=given, counts=str(tmp_path / "counts.parquet"), method="none")
     np.testing.assert_array_equal(features.raw["Mine"]["Metadata_Count_Cells"], [np.nan, 20, 10])
-    assert "Metadata_Count_Cells" not in load_features(profiles=given).raw["Mine"]
+    assert "Metadata_Count_Cells" not in load_features(profiles=given, method="none").raw["Mine"]
 
 
 def test_orfs_that_were_chosen_are_not_chosen_again() -> None:
