@@ -50,7 +50,24 @@ def arrange(notebook: dict[str, Any]) -> dict[str, Any]:
         _label_fold(code, about)
         if not about:
             del code["metadata"]["mystnb"]
+    notebook["cells"] = [part for one in notebook["cells"] for part in _figure_alone(one)]
     return notebook
+
+
+def _figure_alone(code: dict[str, Any]) -> list[dict[str, Any]]:
+    """A cell, and after it what it shows beside its figure: MyST-NB gives all the same caption."""
+    if "figure" not in code["metadata"].get("mystnb", {}):
+        return [code]
+    shown = code.get("outputs", [])
+    rest = [
+        o for o in shown if o.get("data") and not any(m.startswith("image/") for m in o["data"])
+    ]
+    if not rest or len(rest) == len(shown):
+        return [code]
+    code["outputs"] = [o for o in shown if not any(o is other for other in rest)]
+    about = {"tags": ["remove-input"]}
+    name = {"id": f"{code['id']}-more"} if "id" in code else {}
+    return [code, {**code, **name, "source": "", "metadata": about, "outputs": rest}]
 
 
 def _below_title(notebook: dict[str, Any], html: str) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.book import chapter, panels, plots
-from cpssl_lite.book.arrange import arrange, read_executed
+from cpssl_lite.book.arrange import KEY, arrange, read_executed
 from cpssl_lite.book.chapter import ask, frame_table, note, show
 from cpssl_lite.book.claims import MIME
 from cpssl_lite.book.html import table
@@ -159,3 +159,17 @@ def test_a_rung_that_nobody_can_stand_on_is_left_out() -> None:
         "\n".join(name.rsplit(" ", 1)) for rung, name in panels.LADDER.items() if rung != "nss"
     ]
     plt.close(figure)
+
+
+def test_what_a_cell_shows_beside_its_figure_has_no_caption() -> None:
+    figure = {
+        "data": {"image/png": "x"},
+        "metadata": {KEY: {"figure": dict(name="a", caption="b", alt="c")}},
+    }
+    question = {"data": {"text/html": "<p>why?</p>"}, "metadata": {}}
+    cell = {"cell_type": "code", "id": "c", "source": "x", "metadata": {}}
+    notebook = arrange({"cells": [{**cell, "outputs": [figure, question]}]})
+    drawn, asked = notebook["cells"]
+    assert "figure" in drawn["metadata"]["mystnb"] and drawn["outputs"] == [figure]
+    assert asked["outputs"] == [question] and "mystnb" not in asked["metadata"]
+    assert arrange(notebook)["cells"] == [drawn, asked], "once arranged, it stays"
