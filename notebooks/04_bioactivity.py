@@ -467,6 +467,9 @@ frame_table(paired, caption=about, first=f"{first} minus", form="+.3f")
 
 
 # %%
+from cpssl_lite.metrics.conformal import conformal_p
+
+
 def sets_of(name, error=0.1):
     """Of every measured entry: its assay, whether its set holds the truth, labels in it."""
     predicted, told = predictions[name], []
@@ -477,7 +480,7 @@ def sets_of(name, error=0.1):
         )
         for assay in found:
             here = (real[assay] != 0).to_numpy()
-            p = rating.conformal_p(
+            p = conformal_p(
                 test[assay].to_numpy()[here],
                 rest[assay].to_numpy(),
                 known[assay].to_numpy(),

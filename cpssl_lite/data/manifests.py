@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 # In a clone they lie beside the package; where only the package is installed, under its prefix.
 _CLONE = Path(__file__).resolve().parents[2] / "data_manifests"
 FOLDER = _CLONE if _CLONE.is_dir() else Path(sys.prefix) / "share" / "cpssl_lite" / "data_manifests"
+SCHEMA = FOLDER / "schema.json"
 _MOST = 1 << 20  # bytes; longer lists of files belong into an index
 
 
@@ -47,7 +48,7 @@ def load_manifest(name: str) -> dict[str, Any]:
         hint = f"; did you mean {near[0]}?" if near else ""
         raise InputError(f"no data set {name!r}; there are: {', '.join(known)}{hint}")
     manifest = read_mapping(path, "manifest", _MOST)
-    check_mapping(manifest, path, FOLDER / "schema.json")
+    check_mapping(manifest, path, SCHEMA)
     return {"name": name, **manifest}
 
 

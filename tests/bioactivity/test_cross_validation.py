@@ -8,10 +8,12 @@ import pandas as pd
 import pytest
 
 from cpssl_lite.base.errors import InputError
-from cpssl_lite.bioactivity import presets
+from cpssl_lite.base.made import code_digest
+from cpssl_lite.bioactivity import cross_validation, presets
 from cpssl_lite.bioactivity.cross_validation import cross_validate, describe, keep
 from cpssl_lite.bioactivity.labels import COMPOUND, draw_splits
 from cpssl_lite.bioactivity.scores import score_assays
+from cpssl_lite.book.screens import ACTIVITY
 from cpssl_lite.data.simulate.layout import choose, plain
 from cpssl_lite.data.simulate.screen import REVISION
 from cpssl_lite.metrics.uncertainty import known_mean
@@ -140,16 +142,17 @@ def test_the_kept_run_is_of_the_current_code():
         "name": "lite",
         "seed": ast.literal_eval(values["seed"]),
         "revision": REVISION,
-        "parameters": plain(choose("lite", 0, 1, ast.literal_eval(values["SCREEN"]))),
+        "parameters": plain(choose("lite", 0, 1, ACTIVITY)),
     }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     path = root / ast.literal_eval(values["kept"])
+    code = code_digest(*map(Path(cross_validation.__file__).with_name, cross_validation.CODE))
     runs, table = read_provenance(path)["runs"], pd.read_parquet(path)
     slow = {name: name for name in presets.CNNS} | {"CellProfiler-style": "FNN"}
     assert {f"{name} 1" for name in slow} <= set(runs)
     for name, run in runs.items():
         settings = presets.SMALL[slow[name.rpartition(" ")[0]]]
-        assert run["data"] == digest
+        assert run["data"] == digest and run["code"] == code
         assert run["settings"] == repr({**vars(settings), "build": settings.build.__name__})
         rows = table[table["run"] == name]
         assert (rows.groupby(COMPOUND).size() == 1).all() and rows["split"].nunique() == 3

@@ -4,12 +4,12 @@ from sklearn import metrics
 
 from cpssl_lite.bioactivity.scores import (
     calibration,
-    conformal_p,
     f1_score,
     roc_auc,
     score_assays,
     summarise,
 )
+from cpssl_lite.metrics.conformal import conformal_p
 from cpssl_lite.metrics.uncertainty import known_mean
 
 rng = np.random.default_rng(0)

@@ -125,7 +125,7 @@ def test_the_page_of_the_demo(small_root: Path, small_book: Path) -> None:
     assert len(re.findall(r"point is in row \d", article)) == 1, "moved, not copied"
     assert "row 1 &lt;b&gt;" in article
     assert "Show the solution" in article and "<summary>Table: The same points</summary>" in article
-    cells = read_executed(small_root / "book" / "executed" / "99_demo.ipynb")["cells"]
+    cells = read_executed(small_root / "book" / "executed" / "lite" / "99_demo.ipynb")["cells"]
     images = [o for c in cells for o in c.get("outputs", []) if "image/png" in o.get("data", {})]
     assert len(images) == 1, "drawn once"
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from cpssl_lite.base import sources
 from cpssl_lite.base.errors import InputError
-from cpssl_lite.book import digest, runner
+from cpssl_lite.book import runner
 from cpssl_lite.book.percent import check_parameters, read_parameters, read_percent
 from cpssl_lite.book.runner import NotebookFailed, run_all, run_notebook
 from cpssl_lite.book.where import PATHS, find_notebook, find_root, from_here, list_notebooks
@@ -295,8 +296,9 @@ def test_a_package_file_runs_what_depends_on_it(
     other = root / "notebooks" / "04_other.py"
     other.write_text("# %%\nfrom cpssl_lite.book import html\nprint(html.cell(1.5))\n")
     run_all(root=root)
-    before = digest.sha256
-    monkeypatch.setattr(digest, "sha256", lambda f: before(f) + "!" * (Path(f).name == "html.py"))
+    before = sources.read
+    more = "\nMORE = 1\n"
+    monkeypatch.setattr(sources, "read", lambda f: before(f) + more * (f.name == "html.py"))
     assert {r.name: r.status for r in run_all(root=root)} == {
         "03_dice": "unchanged",
         "04_other": "ran",

@@ -45,4 +45,4 @@ def test_a_foreign_checkpoint_becomes_one_more_row(tmp_path):
     )
     assert f'<th scope="row">{name}</th><td>' in pages, "a row in the table of results"
     assert f"Checkpoint: {name}" in pages
-    assert "as a table (simulated data)" in pages, "known from the table, whatever it is called"
+    assert "as a table (simulated)" in pages, "known from the table, whatever it is called"

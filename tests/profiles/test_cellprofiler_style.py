@@ -82,6 +82,7 @@ def test_resumes_with_the_first_missing_plate(screen, tmp_path, caplog):
     parts = list(out.with_name("style.parquet.plates").iterdir())
     assert len(parts) == 1 and not out.exists()
     broken.write_bytes(good.read_bytes())
+    caplog.clear()
     with caplog.at_level(logging.INFO):
         style.cellprofiler_style(images, out, workers=1)
     assert "(2 of 2)" in caplog.text and "(1 of 2)" not in caplog.text
