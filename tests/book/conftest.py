@@ -115,7 +115,7 @@ def make_tiny_root(root: Path, small_root: Path, chapters: dict[str, str]) -> Pa
     files = "".join(f"  - file: chapters/{name}\n" for name in chapters)
     (root / "book" / "_toc.yml").write_text(f"format: jb-book\nroot: index\nchapters:\n{files}")
     (root / "book" / "index.md").write_text(
-        f"# First\n\n```{{include}} _made/edition.md\n```\n\n{words}\n"
+        f"# First\n\n```{{include}} _made/box.md\n```\n\n{words}\n"
     )
     return root
 
