@@ -106,16 +106,9 @@ data_kind = features.data_kind
 # as in [the comparison](02_ssl_comparison); a table further down shows what they would do.
 
 # %%
-ways = [
-    "none",
-    "mad_robustize",
-    "standardize",
-    "sphere",
-    "sphere+mad_robustize",
-    "sphere+standardize",
-    "mad_robustize+sphere",
-    "standardize+sphere",
-]
+from cpssl_lite.book.kinds import WAYS
+
+ways = list(WAYS)
 
 
 def score(wells):

@@ -1,6 +1,5 @@
 """Plate maps: which sample is in which well, for screens whose wells no index lists."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,13 +8,10 @@ from urllib.parse import quote
 import pandas as pd
 
 from cpssl_lite.base.errors import InputError
-from cpssl_lite.base.tables import readable
 from cpssl_lite.data.download import Downloader, downloads
 from cpssl_lite.data.manifests import base_url
 from cpssl_lite.data.remote import Remote
-from cpssl_lite.images.metadata import canonical_metadata
-
-CONTROL = "DMSO"
+from cpssl_lite.profiles.platemaps import read_barcodes, read_platemap
 
 
 def mapped_wells(
@@ -35,7 +31,7 @@ def mapped_wells(
     Returns
     -------
     DataFrame
-        A row a well; ``Metadata_Perturbation`` is the sample, DMSO where there is none.
+        A row a well; ``Metadata_Perturbation`` is the sample, DMSO where the solvent says so.
 
     Raises
     ------
@@ -43,53 +39,18 @@ def mapped_wells(
         A plate without a map, a map that cannot be read or has other columns.
     """
     places, base = manifest["gallery"]["platemaps"], base_url(manifest)
+    wanted = sorted(set(plates["Metadata_Plate"]))
     with downloads(folder, workers) as (loader, pool):
-        names = _maps(_fetched(loader, base, places["plates"]))
-        wanted = plates["Metadata_Plate"].map(_plain)
+        listed = _fetched(loader, base, places["plates"])
+        names = read_barcodes(listed)
         if lost := sorted(set(wanted) - set(names)):
             raise InputError(f"plate {lost[0]}: not in {places['plates']} ({len(lost)} such)")
-        keys = {name: places["map"].format(map=name) for name in sorted(set(wanted.map(names)))}
-        files = pool.map(lambda key: _fetched(loader, base, key), keys.values())
-        maps = dict(zip(keys, map(_read_map, files), strict=True))
-    found = plates.assign(Metadata_Platemap=wanted.map(names))
-    return found.merge(pd.concat(maps, names=["Metadata_Platemap"]).reset_index(level=0))
+        keys = [places["map"].format(map=name) for name in sorted({names[p] for p in wanted})]
+        list(pool.map(lambda key: _fetched(loader, base, key), keys))
+    maps = read_platemap(listed, wanted)
+    own = [c for c in maps if c not in plates or c == "Metadata_Plate"]
+    return plates.merge(maps[own], on="Metadata_Plate")
 
 
 def _fetched(loader: Downloader, base: str, key: str) -> Path:
     return loader.get(Remote(key.partition("/")[2], f"{base}/{quote(key)}"))
-
-
-def _maps(file: Path) -> dict[str, str]:
-    """Name of the map of each plate."""
-    with readable(file):
-        table = pd.read_csv(file, dtype=str)
-    for column in ("Assay_Plate_Barcode", "Plate_Map_Name"):
-        if column not in table:
-            raise InputError(f"{file}: has no column {column}")
-    return dict(zip(table["Assay_Plate_Barcode"].map(_plain), table["Plate_Map_Name"], strict=True))
-
-
-def _read_map(file: Path) -> pd.DataFrame:
-    with readable(file):
-        table = pd.read_csv(file, sep="\t", dtype=str, keep_default_na=False)
-    for column in ("well_position", "broad_sample"):
-        if column not in table:
-            raise InputError(f"{file}: has no column {column}")
-    sample = table["broad_sample"].str.strip()
-    # An empty cell is a control only where the solvent says so; other empty wells stay nameless.
-    solvent = table.get("solvent", pd.Series(CONTROL, table.index)).str.strip()
-    sample = sample.where(sample != "", solvent.where(solvent == CONTROL, ""))
-    wells = pd.DataFrame({"Metadata_Well": table["well_position"], "Metadata_Perturbation": sample})
-    return canonical_metadata(wells)
-
-
-def _plain(barcode: str) -> str:
-    """A barcode without the thousands separators that a spreadsheet put in.
-
-    Examples
-    --------
-    >>> _plain("24,277")
-    '24277'
-    """
-    text = str(barcode).strip()
-    return text.replace(",", "") if re.fullmatch(r"\d{1,3}(,\d{3})+", text) else text

@@ -1,13 +1,15 @@
 """What is in the wells, from plate maps and annotations that lie beside the profiles."""
 
 import logging
+import re
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.tables import read_table
-from cpssl_lite.images.metadata import canonical_metadata, is_metadata
+from cpssl_lite.images.metadata import canonical_metadata, is_metadata, text_of
 from cpssl_lite.profiles.roles import some
 
 log = logging.getLogger(__name__)
@@ -49,7 +51,7 @@ def join_platemap(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     InputError
         Not such a table; a map that is not there; a well in it twice; no well is known to it.
     """
-    known = _read(path)
+    known = read_platemap(path)
     for keys in KEYS:
         if set(keys) <= set(table) & set(known) and not _says_nothing(table, known, keys):
             break
@@ -112,13 +114,23 @@ def _says_nothing(table: pd.DataFrame, known: pd.DataFrame, names: tuple[str, ..
     )
 
 
-def _read(path: Path) -> pd.DataFrame:
-    """A map, or all maps that the barcodes in a table or under a folder name."""
+def read_platemap(path: Path, wanted: Collection[str] | None = None) -> pd.DataFrame:
+    """Read a map, or all maps that the barcodes in a table or under a folder name.
+
+    Parameters
+    ----------
+    path
+        As for `join_platemap`.
+    wanted
+        Only the maps of these plates [all]; the others need not be there.
+    """
     if path.is_dir():
         files = sorted(path.rglob(BARCODES))
         if not files:
             raise InputError(f"{path}: no {BARCODES} in this folder")
-        return pd.concat([_read(file) for file in files], ignore_index=True).fillna("")
+        return pd.concat([read_platemap(file, wanted) for file in files], ignore_index=True).fillna(
+            ""
+        )
     if not path.is_file():
         raise InputError(f"{path}: no such plate map")
     known = _metadata(path)
@@ -128,6 +140,8 @@ def _read(path: Path) -> pd.DataFrame:
         raise InputError(
             f"{path}: says no plate (Assay_Plate_Barcode) of a map; it has {some(known)}"
         )
+    if wanted is not None:
+        known = known[known["Metadata_Plate"].isin(set(wanted))]
     maps = []
     for name, plates in known.groupby(MAP):
         where = path.parent / "platemap"
@@ -145,10 +159,38 @@ def _read(path: Path) -> pd.DataFrame:
     return pd.concat(maps, ignore_index=True).fillna("")
 
 
+def read_barcodes(path: Path) -> dict[str, str]:
+    """Name of the map of each plate, by ``barcode_platemap.csv``."""
+    known = _metadata(path)
+    if lost := {"Metadata_Plate", MAP} - set(known):
+        raise InputError(f"{path}: says no {min(lost)} of a map; it has {some(known)}")
+    return dict(zip(known["Metadata_Plate"], known[MAP], strict=True))
+
+
 def _metadata(file: Path) -> pd.DataFrame:
     """A table of which every column is metadata, whatever it is called."""
     table = read_table(file)
+    known = {str(c).lower(): c for c in table}
+    if {"broad_sample", "solvent"} <= set(known):
+        # A well without a sample is a control where the solvent says so; others stay nameless.
+        sample, solvent = (text_of(table[known[c]]) for c in ("broad_sample", "solvent"))
+        table[known["broad_sample"]] = sample.where(sample != "", solvent.where(solvent == "DMSO"))
+    if "assay_plate_barcode" in known:
+        barcode = known["assay_plate_barcode"]
+        table[barcode] = text_of(table[barcode]).map(_plain)
     names = {c: c if is_metadata(c) else f"Metadata_{c}" for c in map(str, table)}
     table = table.rename(columns=names)
     names = {c: MAP for c in map(str, table) if c.lower() == MAP.lower()}
     return canonical_metadata(table.rename(columns=names))
+
+
+def _plain(barcode: str) -> str:
+    """A barcode without the thousands separators that a spreadsheet put in.
+
+    Examples
+    --------
+    >>> _plain("24,277")
+    '24277'
+    """
+    text = str(barcode).strip()
+    return text.replace(",", "") if re.fullmatch(r"\d{1,3}(,\d{3})+", text) else text

@@ -9,6 +9,7 @@ import pytest
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.profiles.evaluate import evaluate
 from cpssl_lite.profiles.normalize import normalize
+from cpssl_lite.profiles.platemaps import read_platemap
 from cpssl_lite.profiles.table import assign_roles, read_profiles
 from tests.cases.tables import close, saved, wells
 
@@ -169,3 +170,16 @@ def test_a_plate_of_thousands_of_wells_is_none(tmp_path):
                           "emb_0": np.arange(float(n))})  # fmt: skip
     with pytest.raises(InputError, match=r"plate 1 has 3,457 wells, .*--batch COLUMN"):
         normalize(assign_roles(table), "mad_robustize")
+
+
+def test_barcodes_of_a_spreadsheet_and_controls_that_only_the_solvent_names(tmp_path):
+    (tmp_path / "platemap").mkdir()
+    listed = tmp_path / "barcode_platemap.csv"
+    listed.write_text('Plate_Map_Name,Assay_Plate_Barcode\nm,"24,277"\nnot-here,24278\n')
+    rows = ("well_position\tbroad_sample\tsolvent", "a01\tB1\tDMSO", "a02\t\tDMSO", "a03\t\t")
+    (tmp_path / "platemap" / "m.txt").write_text("\n".join(rows))
+    known = read_platemap(listed, ["24277"]).set_index("Metadata_Well")
+    assert known["Metadata_Perturbation"].to_dict() == {"A01": "B1", "A02": "DMSO", "A03": ""}
+    assert known["Metadata_Control"].to_dict() == {"A01": "", "A02": "negcon", "A03": ""}
+    with pytest.raises(InputError, match=r"not-here\.txt: no such plate map .*24278"):
+        read_platemap(listed)
