@@ -12,7 +12,6 @@ import torch
 import yaml
 from torch.utils.data import DataLoader
 
-from cpssl_lite import images as images_room
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.files import atomic_path
 from cpssl_lite.base.made import code_digest
@@ -32,6 +31,12 @@ from cpssl_lite.models.recipes import load_recipe
 from cpssl_lite.models.simclr import SimCLR
 
 log = logging.getLogger(__name__)
+# What can change a weight; not what reads files or writes checkpoints.
+SOURCES = (
+    *(f"images/{name}" for name in ("augment", "crops", "otsu", "scale")),
+    *(f"models/{name}" for name in ("crops_data", "dino", "mae", "objective", "recipes")),
+    *(f"models/{name}" for name in ("schedules", "simclr", "train", "vit")),
+)
 METHODS: dict[str, type[Objective]] = {"dino": DINO, "mae": MAE, "simclr": SimCLR}
 
 
@@ -206,9 +211,5 @@ def _claim(out: Path, recipe: dict[str, Any], fields: Fields, final: Path) -> bo
 
 def _code() -> str:
     """Digest of the sources that can change a weight."""
-    models, images = Path(__file__).parent, Path(images_room.__file__).parent
-    names = "crops_data dino mae objective recipes schedules simclr train vit".split()
-    seen = "augment crops otsu scale".split()
-    return code_digest(
-        *(models / f"{name}.py" for name in names), *(images / f"{name}.py" for name in seen)
-    )
+    package = Path(__file__).parents[1]
+    return code_digest(*(package / f"{name}.py" for name in SOURCES))

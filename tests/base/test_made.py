@@ -7,7 +7,7 @@ import pytest
 
 from cpssl_lite.base import sources
 from cpssl_lite.base.made import Recipe, code_digest, files_digest
-from cpssl_lite.base.sources import PACKAGE
+from cpssl_lite.base.sources import PACKAGE, modules_used, read
 from cpssl_lite.bioactivity import cross_validation
 from cpssl_lite.book.digest import code_digest as notebook_digest
 from cpssl_lite.data import prepare
@@ -59,12 +59,12 @@ def clear() -> None:
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_is_made_again(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
     module, added, expected = CHANGES[change]
-    read = sources.read
+    text = sources.read
     clear()
     before = {name: digest() for name, digest in MADE.items()}
 
     def changed(file: Path) -> str:
-        return read(file) + (added if file == PACKAGE / module else "")
+        return text(file) + (added if file == PACKAGE / module else "")
 
     monkeypatch.setattr("cpssl_lite.base.sources.read", changed)
     monkeypatch.setattr("cpssl_lite.base.made.read", changed)
@@ -95,3 +95,20 @@ def test_a_parameter_and_a_byte_count(tmp_path: Path) -> None:
     later = Recipe("prepare", {"low": 0.01}, {"files": files_digest([image])}, "c")
     assert later.changed(one.record()) == "input files"
     assert Recipe("prepare", {"low": 0.01}, one.inputs, "d").changed(one.record()) == "code"
+
+
+def test_every_module_of_a_training_was_asked_whether_it_changes_a_weight() -> None:
+    """A new one stands in `train.SOURCES` or here: forgotten, it would leave stale networks."""
+    reads = "channels metadata pages paths table tiff zarrs".split()
+    writes = (
+        "cards checkpoints curves encoder formats formats_authors formats_public inside".split()
+    )
+    other = "keeper precision reading timm_parts".split()
+    known = {f"images/{name}" for name in reads} | {f"models/{name}" for name in writes + other}
+    used = modules_used(read(PACKAGE / "models" / "train.py"))
+    code = [file.relative_to(PACKAGE) for file in used if file.suffix == ".py"]
+    names = {file.with_suffix("").as_posix() for file in code}
+    rooms = {name for name in names if name.startswith(("images/", "models/"))}
+    assert {name for name in rooms if not name.endswith("__init__")} | {"models/train"} == known | {
+        *train.SOURCES
+    }
