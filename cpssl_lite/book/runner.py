@@ -22,7 +22,7 @@ from cpssl_lite.base.files import atomic_path
 from cpssl_lite.base.quiet import quiet
 from cpssl_lite.base.workers import side_by_side
 from cpssl_lite.book.digest import code_digest, input_digest
-from cpssl_lite.book.kernel import private_kernel
+from cpssl_lite.book.kernel import many_follow, private_kernel
 from cpssl_lite.book.notices import last_line
 from cpssl_lite.book.percent import check_parameters, has_tag, read_parameters, read_percent
 from cpssl_lite.book.where import (
@@ -250,11 +250,13 @@ def run_all(
     shared = [s for s in sources if s not in alone]
     # Processes, not threads: papermill and the kernel's environment are per process.
     run = partial(_run_one, given=given, folder=folder, force=force, root=root)
-    share = partial(run, threads=max(1, (os.cpu_count() or 1) // workers))
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    share = partial(run, threads=threads, many=len(shared) > workers)
+    one = partial(run, many=len(alone) > 1)
     return [
         *kept,
         *map(_report, side_by_side(share, shared, workers)),
-        *map(_report, map(run, alone)),
+        *map(_report, map(one, alone)),
     ]
 
 
@@ -277,9 +279,12 @@ def _run_one(
     force: bool,
     root: Path,
     threads: int | None = None,
+    many: bool = False,
 ) -> Result:
     """Run one notebook and never raise what belongs to that notebook alone."""
     name, started = source.stem, time.time()
+    if many:
+        many_follow(threads)
     out = folder / f"{source.stem}.ipynb"
     try:
         ran = _run(source, given.get(name, {}), out, force, root, threads)[1]
