@@ -25,15 +25,17 @@ def modules_used(source: str, package: Path = PACKAGE) -> list[Path]:
     ['__init__.py', '__init__.py', 'errors.py', 'files.py']
     """
     seen: set[Path] = set()
+    names: set[str] = set()
     queue = [source]
     while queue:
-        for name in _imports(queue.pop(), package.name):
-            for file in _files(name, package):
-                if file not in seen:
-                    seen.add(file)
-                    if file.suffix == ".py":
-                        queue.append(read(file))
-    return sorted(seen)
+        new = _imports(queue.pop(), package.name) - names
+        names |= new
+        for file in {file for name in new for file in _files(name, package)} - seen:
+            seen.add(file)
+            queue.append(read(file))
+    rooms = {file.parent for file in seen if file.name == "__init__.py"} - {package}
+    data = {f for room in rooms for f in room.rglob("*") if f.suffix in (".yaml", ".safetensors")}
+    return sorted(seen | data)
 
 
 def behaviour_digest(files: Iterable[Path]) -> str:
@@ -92,15 +94,13 @@ def _imports(source: str, package: str) -> frozenset[str]:
 
 
 def _files(name: str, package: Path) -> Iterable[Path]:
-    """The module's file, its parents' ``__init__`` and the data files of its room."""
+    """The module's file and its parents' ``__init__``."""
     path = package.parent
     parts = name.split(".")
     for part in parts:
         path = path / part
         if (path / "__init__.py").is_file():
             yield path / "__init__.py"
-            if path != package:
-                yield from (f for f in path.rglob("*") if f.suffix in (".yaml", ".safetensors"))
         elif path.with_suffix(".py").is_file():
             yield path.with_suffix(".py")
             return
