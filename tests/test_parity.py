@@ -8,6 +8,8 @@ import pytest
 
 from cpssl_lite.metrics.batch import silhouette
 from cpssl_lite.metrics.clustering import ami_curve, correlation_tree
+from cpssl_lite.metrics.graph import nearest_graph
+from cpssl_lite.metrics.mixing import bras, cilisi, kbet, pc_regression
 from cpssl_lite.profiles.aggregate import aggregate
 from cpssl_lite.profiles.evaluate import evaluate, treated_wells
 from cpssl_lite.profiles.evidence import evidence
@@ -16,6 +18,7 @@ from cpssl_lite.profiles.table import feature_columns, profile_matrix, read_prof
 
 FOLDER = Path(__file__).parent / "parity"
 EXPECTED = json.loads((FOLDER / "expected.json").read_text())
+SCIB = json.loads((FOLDER / "scib.json").read_text())
 CONTROLS = 32
 
 
@@ -60,3 +63,15 @@ def test_silhouette_and_clusters_as_by_scikit_learn(wells):
     _, tree = correlation_tree(profiles)
     curve = ami_curve(tree, head["Metadata_Target"].to_numpy(), [5])
     assert curve[0] == pytest.approx(EXPECTED["ami_complete_linkage"], abs=1e-9)
+
+
+def test_batch_metrics_as_by_scib_metrics(wells):
+    head, profiles = profile_matrix(treated_wells(wells))
+    target, plate = (head[f"Metadata_{name}"].to_numpy() for name in ("Target", "Plate"))
+    assert bras(profiles, target, plate) == pytest.approx(SCIB["bras"], abs=1e-5)
+    got = kbet(nearest_graph(profiles, 29), plate, 29)
+    assert got.accepted == pytest.approx(SCIB["kbet_accepted"], abs=1e-5)
+    np.testing.assert_allclose(got.statistic, SCIB["kbet_statistic"], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(got.p, SCIB["kbet_p"], atol=1e-5)
+    assert cilisi(profiles, target, plate).mean() == pytest.approx(SCIB["cilisi"], abs=1e-5)
+    assert pc_regression(profiles, plate) == pytest.approx(SCIB["pc_regression"], abs=1e-5)

@@ -198,7 +198,7 @@ def select(
 @click.option(
     "--per",
     type=click.Choice(["perturbation"]),
-    help="Write a table (Parquet) with a row for each instead: AP, p, q, number of positives.",
+    help="Write a row for each instead: AP, p, q, number of positives (Parquet; AnnData: in obs).",
 )
 @reading
 @roles
@@ -238,10 +238,13 @@ def evaluate(
     from cpssl_lite.profiles.evaluate import evaluate as run_evaluate
     from cpssl_lite.profiles.evidence import evidence
     from cpssl_lite.profiles.relations import read_relations, relation_numbers
-    from cpssl_lite.profiles.table import check_output, read_profiles, write_profiles
+    from cpssl_lite.profiles.table import check_output, read_profiles, to_anndata, write_profiles
 
     named = named_tables(profiles)
     (check_output if per else check_writable)(out, named.values())
+    in_obs = per and out.suffix == ".h5ad"
+    if in_obs and len(named) > 1:
+        raise InputError(f"{out}: AnnData holds the wells of one table, got {len(named)}")
     known = read_relations(relations) if relations else None
     how: dict[str, Any] = {"null": null, "seed": seed, "fdr": fdr, "controls_of": controls_of}
     results: dict[str, dict[str, float | None]] = {}
@@ -264,8 +267,12 @@ def evaluate(
     others = [*platemaps, *filter(None, [relations])]
     inputs = {str(path): digest_of(path) for path in (*named.values(), *others)}
     record = provenance("evaluate", **given, per=per, inputs=inputs)
-    if per:
+    if in_obs:
+        with atomic_path(out) as scratch:
+            to_anndata(table, record, rows.drop(columns="profile")).write_h5ad(scratch)
+    elif per:
         write_profiles(pd.concat(tables, ignore_index=True), out, record)
+    if per:
         return
     for path, content in ((out, results), (out.with_suffix(".provenance.json"), record)):
         with atomic_path(path) as scratch:

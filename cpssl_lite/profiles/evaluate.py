@@ -176,6 +176,13 @@ def compare(
         The tables have no perturbation in common.
     """
     left, right = (average_precisions(table, label, convention) for table in (a, b))
+    return compare_precisions(left, right, n, seed)
+
+
+def compare_precisions(
+    left: pd.DataFrame, right: pd.DataFrame, n: int = 2000, seed: int = 0
+) -> dict[str, float]:
+    """`compare` of two tables whose `average_precisions` are known."""
     shared = left.index.intersection(right.index)
     if shared.empty:
         raise InputError("the two profile tables have no perturbation in common")

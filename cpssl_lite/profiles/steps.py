@@ -10,8 +10,9 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 from scipy.linalg import eigh
+from scipy.special import ndtri
 from sklearn.decomposition import PCA
-from sklearn.preprocessing import QuantileTransformer, StandardScaler
+from sklearn.preprocessing import StandardScaler
 
 from cpssl_lite.base.errors import InputError
 
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 EXPLAINED = 0.98  # share of the variance that components are kept for
 SHRINK = 0.5  # is added to the diagonal of the covariances of TVN
 LARGEST = 3456  # wells that a plate can have
+EDGE = 1e-7  # values so near to the smallest and largest are at the ends of the normal curve
 
 
 def by_plate(
@@ -53,14 +55,24 @@ def inverse_normal(
 
     Notes
     -----
-    scikit-learn's QuantileTransformer with as many quantiles as wells, 1,000 at most, as in
-    pycytominer's ``inverse_normal``.
+    The numbers of scikit-learn's QuantileTransformer with as many quantiles as wells, 1,000 at most
+    (pycytominer's ``inverse_normal``), which looks at features one by one: here a plate of
+    thousands of features takes a second and not a minute.
     """
     out = np.empty(profiles.shape)
+    ends = ndtri([EDGE - np.spacing(1), 1 - (EDGE - np.spacing(1))])
     for _, rows, fit in by_plate(plates, reference):
-        n = min(int(fit.sum()), 1000)
-        ranks = QuantileTransformer(n_quantiles=n, output_distribution="normal", subsample=None)
-        out[rows] = ranks.fit(profiles[rows][fit]).transform(profiles[rows])
+        here = np.ascontiguousarray(profiles[rows].T, dtype=np.float64)  # (d, wells of plate)
+        places = np.linspace(0, 1, min(int(fit.sum()), 1000))
+        known = np.percentile(here[:, fit], 100 * places, axis=1).T
+        known = np.ascontiguousarray(known)
+        low, high = here - EDGE < known[:, :1], here + EDGE > known[:, -1:]
+        for values, points in zip(here, known, strict=True):  # from both sides: equal values
+            up = np.interp(values, points, places)
+            down = np.interp(-values, -points[::-1], -places[::-1])
+            values[:] = 0.5 * (up - down)
+        here[high], here[low] = 1, 0
+        out[rows] = np.clip(ndtri(here), *ends).T
     return out
 
 

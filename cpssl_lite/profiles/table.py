@@ -45,7 +45,8 @@ def profile_matrix(table: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
     if table.empty:
         raise InputError("the profile table has no rows")
     values = table[features].to_numpy(dtype=np.float64, copy=True)
-    head = table[[name for name in table.columns if name not in set(features)]]
+    known = set(features)
+    head = table[[name for name in table.columns if name not in known]]
     values[np.abs(values) > HUGE] = np.inf
     if np.isfinite(values).all():
         return head, values

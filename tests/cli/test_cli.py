@@ -160,6 +160,12 @@ def test_evaluate_writes_the_evidence_or_a_row_per_perturbation(cpssl, tmp_path)
     np.testing.assert_array_equal(stored["activity_p"][:4], rows["activity_p"])
     assert stored["activity_positives"].tolist() == [1.0] * 8
     assert read_provenance(per)["fdr"] == "two-stage"
+    wells = tmp_path / "wells.h5ad"
+    assert cpssl("evaluate", table, "--per", "perturbation", "-o", wells, *how)[0] == 0
+    obs = pytest.importorskip("anndata").read_h5ad(wells).obs
+    by = rows.set_index("Metadata_Perturbation")["activity_p"]
+    np.testing.assert_array_equal(obs["activity_p"], by.reindex(obs["Metadata_Perturbation"]))
+    assert "AnnData holds the wells of one table, got 2" in cpssl(*words[:-1], wells)[2]
 
 
 @pytest.mark.parametrize("method", ["DINO", "MAE", "CellProfiler"])

@@ -1,4 +1,4 @@
-"""BRAS, CiLISI, kBET and principal-component regression: by hand, and scib-metrics'."""
+"""BRAS, CiLISI, kBET and principal-component regression, by hand; scib-metrics': test_parity.py."""
 
 import numpy as np
 import pytest
@@ -114,38 +114,3 @@ def test_pc_regression_by_scikit_learn(components):
         assert pc_regression(profiles, factor, components) == pytest.approx(expected, abs=1e-9)
     with pytest.raises(InputError, match="13 components of 12"):
         pc_regression(profiles, batch, 13)
-
-
-@pytest.mark.slow
-def test_equal_scib_metrics():
-    scib = pytest.importorskip("scib_metrics")
-    from scib_metrics.nearest_neighbors import NeighborsResults
-    from scib_metrics.utils import principal_component_regression
-
-    profiles, label, batch = wells()
-    assert bras(profiles, label, batch) == pytest.approx(
-        float(scib.bras(profiles, label, batch)), abs=1e-5
-    )
-    graph = nearest_graph(profiles, 29)
-    near = NeighborsResults(indices=graph.neighbours, distances=graph.distance)
-    accepted, statistic, p = scib.kbet(near, batch)
-    got = kbet(graph, batch, 29)
-    assert got.accepted == pytest.approx(float(accepted), abs=1e-5)
-    np.testing.assert_allclose(got.statistic, statistic, rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(got.p, p, atol=1e-5)
-    ours = cilisi(profiles, label, batch, 30)
-    for one in range(4):
-        mine = label == one
-        graph = nearest_graph(profiles[mine], 29)
-        # scib-metrics counts the profile itself among its neighbours, without weight.
-        itself = np.arange(mine.sum())[:, None]
-        within = NeighborsResults(
-            indices=np.hstack([itself, graph.neighbours]),
-            distances=np.hstack([np.zeros(itself.shape), graph.distance]),
-        )
-        theirs = (scib.lisi_knn(within, batch[mine], 10) - 1) / 2
-        np.testing.assert_allclose(ours[mine], theirs, atol=1e-4)  # float32, beta by bisection
-        assert np.mean(ours[mine]) == pytest.approx(np.mean(theirs), abs=1e-5)
-    for factor, groups in ((batch, True), (batch.astype(float), False)):
-        theirs = principal_component_regression(profiles, factor, categorical=groups)
-        assert pc_regression(profiles, factor) == pytest.approx(theirs, abs=1e-5)

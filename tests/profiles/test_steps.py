@@ -8,7 +8,7 @@ import pycytominer
 import pytest
 from scipy.linalg import fractional_matrix_power
 from sklearn.decomposition import PCA
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import QuantileTransformer, StandardScaler
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.profiles.normalize import normalize
@@ -57,6 +57,27 @@ def test_inverse_normal_equals_pycytominer():
         got = normalize(wells, method)
         np.testing.assert_allclose(features(got), pd.concat(parts).to_numpy(), atol=1e-12)
     assert np.abs(features(normalize(wells, "inverse_normal"))).max() < 5.3
+
+
+@pytest.mark.parametrize(("wells", "fitted"), [(1, 1), (40, 40), (40, 13), (1100, 1050)])
+def test_inverse_normal_is_scikit_learns_to_the_bit(wells, fitted):
+    rng = np.random.default_rng(wells)
+    values = np.column_stack(
+        [
+            rng.standard_normal((wells, 3)),
+            rng.integers(0, 4, wells),  # equal values
+            np.round(rng.standard_normal(wells), 1),
+            np.full(wells, 2.5),
+            1e-9 * rng.standard_normal(wells),
+            1e6 * rng.standard_cauchy(wells),
+        ]
+    )
+    fit = np.arange(wells) < fitted
+    n = min(fitted, 1000)
+    ranks = QuantileTransformer(n_quantiles=n, output_distribution="normal", subsample=None)
+    expected = ranks.fit(values[fit]).transform(values)
+    got = inverse_normal(values, np.repeat("P", wells), fit)
+    np.testing.assert_array_equal(got, expected)
 
 
 def test_pca_equals_scikit_learn():
