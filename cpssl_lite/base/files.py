@@ -80,12 +80,34 @@ def one_writer(path: str | Path) -> Iterator[None]:
     """Let one process of this machine at a time make `path`; the others wait here.
 
     For work that leaves parts beside its output: two notebooks that need the same table would
-    otherwise clear away each other's parts.
+    otherwise clear away each other's parts. What it waits on is gone afterwards.
     """
     key = hashlib.sha256(str(Path(path).resolve()).encode()).hexdigest()[:16]
     user = os.getuid() if hasattr(os, "getuid") else 0
-    with FileLock(Path(tempfile.gettempdir()) / f"cpssl-{user}-{key}.lock"):
-        yield
+    lock = Path(tempfile.gettempdir()) / f"cpssl-{user}-{key}.lock"
+    if os.name == "nt":  # there, filelock removes its file
+        with FileLock(lock):
+            yield
+        return
+    import fcntl
+
+    while True:
+        with open(lock, "a") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            if not _is_at(held.fileno(), lock):
+                continue  # whoever had it took it away; others may already hold its successor
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+            return
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _scratch(path: Path, process: int | str | None = None) -> Path:

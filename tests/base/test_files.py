@@ -5,6 +5,7 @@ import platform
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -96,3 +97,20 @@ def test_the_check_leaves_the_scratch_file_of_a_writer_alone(tmp_path):
         check_writable(tmp_path / "a.txt")
         assert scratch.read_text() == "half"
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_one_writer_at_a_time_and_no_lock_is_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(files.tempfile, "tempdir", str(tmp_path))
+    inside, most = [], []
+
+    def work(_):
+        with files.one_writer(tmp_path / "table.parquet"):
+            inside.append(1)
+            most.append(len(inside))
+            time.sleep(0.001)
+            inside.pop()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(200)))
+    assert len(most) == 200 and max(most) == 1
+    assert not list(tmp_path.iterdir())
