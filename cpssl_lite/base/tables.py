@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import logging
 import re
 import warnings
 from collections.abc import Callable, Collection, Iterator
@@ -14,6 +15,8 @@ import pyarrow.parquet as pq
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.files import refuse_pointer
+
+log = logging.getLogger(__name__)
 
 TEXT = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 PARQUET = (".parquet", ".pq")
@@ -43,8 +46,8 @@ def read_table(
     Raises
     ------
     InputError
-        Another kind of file, a Git LFS pointer, damaged, two rows of header, other separators
-        than the name of the file says, a column twice.
+        Another kind of file, a Git LFS pointer, damaged, cut off, two rows of header, other
+        separators than the name of the file says, a column twice.
     """
     name = path.name.lower()
     if not name.endswith((*TEXT, ".txt", *PARQUET)):
@@ -55,6 +58,7 @@ def read_table(
         else:
             tab = "\t" if ".tsv" in name or name.endswith(".txt") else ","
             header = _header(path, tab)
+            _check_end(path, len(header), tab)
             numeric = set(numbers(header))
             table = pd.read_csv(
                 path,
@@ -139,6 +143,29 @@ def _header(path: Path, separator: str) -> list[str]:
         )
     check_once(path, [name for name in names if name])
     return [name or f"Unnamed: {i}" for i, name in enumerate(names)]
+
+
+def _check_end(path: Path, names: int, separator: str) -> None:
+    """Refuse a text table that was cut off within its last row; say so where nobody can know.
+
+    A file that is cut inside a number holds another number. Most programs end the last row with a
+    line break too, gzip notices by itself.
+    """
+    if path.suffix.lower() == ".gz":
+        return
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - 2**22))
+        *above, last = re.split(rb"[\r\n]", file.read())
+    if not above or not last:
+        return
+    text = last.decode("utf-8", "replace")
+    if (values := len(next(csv.reader([text], delimiter=separator)))) < names:
+        raise InputError(f"{path}: cut off: its last row has {values} values, {names} are named")
+    log.warning(
+        "%s: no line break after its last row; if the file was cut off there, the row's end is not "
+        "right: ...%s",
+        *(path, text[-30:]),
+    )
 
 
 def _check_separator(path: Path, first: str, separator: str) -> None:

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.tables import read_table
 from cpssl_lite.bioactivity.labels import read_labels
 from cpssl_lite.book.features import _profiles_of
 from cpssl_lite.book.kinds import FeatureType
@@ -125,3 +126,31 @@ def test_profiles_of_images_in_a_read_only_folder_go_elsewhere(tmp_path, monkeyp
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     places = {_profiles_of(tmp_path / name / "images.csv") for name in ("a", "b")}
     assert len(places) == 2 and all(p.parts[:2] == ("runs", "profiles") for p in places)
+
+
+@pytest.mark.parametrize("back", [1, 2, 9, 40])
+@pytest.mark.parametrize("form", ["a.csv", "a.tsv", "a.txt"])
+def test_a_table_that_is_cut_is_told(tmp_path, caplog, back, form):
+    """Within the last number it may be whole as well: a line; before its last value: refused."""
+    table = wells(features=3)[["Metadata_Plate", "emb_0", "emb_1", "emb_2", "Metadata_Well"]]
+    table = table[["Metadata_Well", *table.columns[:4]]]
+    text = table.to_csv(index=False, sep="," if form == "a.csv" else "\t")
+    path = tmp_path / form
+    path.write_text(text[: -1 - back])
+    values = text.splitlines()[-1][:-back].count("," if form == "a.csv" else "\t") + 1
+    if values < 5:
+        with pytest.raises(InputError, match=rf"{form}: cut off: its last row has {values} values"):
+            read_table(path)
+        return
+    read_table(path)
+    assert f"{form}: no line break after its last row" in caplog.text
+    assert caplog.text.rstrip().endswith(text[-11 - back : -1 - back])
+
+
+def test_a_whole_table_is_not_said_to_be_cut(tmp_path, caplog):
+    for end in ("\n", "\r\n", "\r"):
+        (tmp_path / "a.csv").write_bytes(f'a,b{end}1,"2{end}3"{end}'.encode())
+        assert len(read_table(tmp_path / "a.csv")) == 1
+    (tmp_path / "b.csv").write_text("a,b")
+    read_table(tmp_path / "b.csv")
+    assert not caplog.text
