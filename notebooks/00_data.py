@@ -19,7 +19,6 @@ seed = 0  # of the simulation and of the examples shown
 real_images = "data/cpjump1_examples"  # CPJUMP1 example images, if there
 
 # %% tags=["hide-input"]
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -32,6 +31,7 @@ from cpssl_lite.book.evidence import METADATA_TABLES
 from cpssl_lite.book.figures import WIDTH, composite
 from cpssl_lite.book.figures import show_image, style
 from cpssl_lite.book.plots import picture_rows, pictures
+from cpssl_lite.book.screens import drawn_in
 from cpssl_lite.book.html import table
 from cpssl_lite.data.fetch import index_of, locate
 from cpssl_lite.data.manifests import FOLDER, list_manifests, load_manifest
@@ -43,7 +43,7 @@ from cpssl_lite.images.table import read_image_table
 from cpssl_lite.images.tiff import read_merged, read_plane
 
 style()
-folder = Path("data") / screen
+folder = drawn_in(screen, seed)
 images = read_image_table(simulate(screen, folder, seed=seed))
 truth = pd.read_parquet(folder / "truth.parquet")
 card = yaml.safe_load((folder / "dataset.yaml").read_text())

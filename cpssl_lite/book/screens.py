@@ -24,11 +24,22 @@ GENES: dict[str, Any] = {
 }
 
 
+def drawn_in(name: str, seed: int = 0) -> Path:
+    """Folder of a drawn screen: every seed has its own, so that a second one finds room.
+
+    Examples
+    --------
+    >>> drawn_in("lite").as_posix(), drawn_in("lite", 1).as_posix()
+    ('data/lite', 'data/lite-seed1')
+    """
+    return Path("data") / (f"{name}-seed{seed}" if seed else name)
+
+
 def activity_screen(seed: int = 0) -> Path:
     """Image table of a screen of 160 compounds with assays; drawn where it is missing."""
-    return simulate("lite", Path("data/lite-activity"), seed, **ACTIVITY)
+    return simulate("lite", drawn_in("lite-activity", seed), seed, **ACTIVITY)
 
 
 def gene_screen() -> Path:
     """Image table of a screen of 128 genes in families; drawn where it is missing."""
-    return simulate("lite-orf", Path("data/lite-genes"), **GENES)
+    return simulate("lite-orf", drawn_in("lite-genes"), **GENES)
