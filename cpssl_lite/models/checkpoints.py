@@ -12,7 +12,7 @@ import yaml
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.files import atomic_path, sha256
 from cpssl_lite.images.channels import CHANNELS
-from cpssl_lite.models import formats_authors, formats_public
+from cpssl_lite.models import cloome, formats_authors, formats_public
 from cpssl_lite.models.cards import CARD_KEY, apply_input, check_input, read_card
 from cpssl_lite.models.encoder import Encoder
 from cpssl_lite.models.formats import (
@@ -53,7 +53,7 @@ def load_encoder(path: str | Path = DEFAULT, convention: Convention = "paper") -
     ----------
     path
         This project's safetensors; the authors' DINO, MAE or SimCLR; timm or Hugging Face
-        safetensors; Facebook DINO; per-channel models; block-chunked Cell-DINO.
+        safetensors; Facebook DINO; per-channel models; block-chunked Cell-DINO; CLOOME.
     convention
         "released" copies what the authors' inference does even where it looks unintended:
         it leaves out the qkv biases of their MAE ViT-S.
@@ -68,18 +68,19 @@ def load_encoder(path: str | Path = DEFAULT, convention: Convention = "paper") -
     source, card = read_card(path)  # first: a card is refused in no time, weights may be gigabytes
     found = _recognise(path, card if source == str(path) else None, convention)
     apply_input(found, card.get("input", {}), source)
-    shape = infer_shape(found.tensors, str(path), found.heads)
+    shape = found.shape or infer_shape(found.tensors, str(path), found.heads)
     check_input(found, shape, str(path))
-    check_size(shape, path.stat().st_size, str(path))
+    if not found.architecture:
+        check_size(shape, path.stat().st_size, str(path))
     network = found.network(shape)
     load_strictly(network, found.tensors, str(path))
-    if found.heads is None and shape.width not in USUAL_HEADS:
+    if not (found.heads or found.architecture or shape.width in USUAL_HEADS):
         found.notes.append(f"the number of heads is not in the file; assumed: {shape.heads}")
     card = {
         **card,
         "format": found.format,
         "method": found.method,
-        "architecture": name_of(shape),
+        "architecture": found.architecture or name_of(shape),
         "shape": shape._asdict(),
         "convention": convention,
         "input": {
@@ -191,7 +192,7 @@ def _recognise(path: Path, own: dict[str, Any] | None, convention: Convention) -
     if own is not None:
         notes = [ORDER_ASSUMED, SCALE_ASSUMED + EACH_CROP, POOLING_ASSUMED]
         return Found("cpssl_lite", own.get("method", "unknown"), tensors_of(content), notes=notes)
-    for reader in (*formats_authors.READERS, *formats_public.READERS):
+    for reader in (*formats_authors.READERS, *formats_public.READERS, cloome.cloome):
         try:
             found = reader(content, convention)
         except InputError as error:
@@ -201,10 +202,11 @@ def _recognise(path: Path, own: dict[str, Any] | None, convention: Convention) -
     inside = nested_names(content)
     if holds_resnet(content):
         raise InputError(
-            f"{path}: holds a ResNet, as CLOOME's does ({inside}); cpssl reads vision transformers"
+            f"{path}: holds a ResNet ({inside}); of ResNets cpssl reads CLOOME's (visual.*) and, "
+            "with --transfer, those of timm by name"
         )
     raise InputError(
         f"{path}: format not recognised, no ViT in it (it holds {inside}); "
         "known: cpssl_lite, the authors' DINO, MAE and SimCLR, timm, Facebook DINO, uniDINO, "
-        "MorphEm, OpenPhenom, SubCell, Cell-DINO"
+        "MorphEm, OpenPhenom, SubCell, Cell-DINO, CLOOME"
     )

@@ -39,7 +39,9 @@ class Found:
     crop_size: int | None = None  # None: the size of the position embeddings
     per_channel: bool = False
     heads: int | None = None  # None: see infer_shape
-    network: type[ViT] = ViT
+    network: Any = ViT  # class of networks, built from the shape
+    shape: Shape | None = None  # None: see infer_shape
+    architecture: str = ""  # where it is no ViT
     stains: str = ""  # that it was trained on, where they are not those of Cell Painting
     notes: list[str] = field(default_factory=list)
 
