@@ -170,7 +170,7 @@ def load_features(
     else:
         table, files = _image_table(data), _networks(checkpoints or {})
         images, folder = read_image_table(table), _profiles_of(table)
-        raw, types = _extracted(images, folder, files, transfer, seed)
+        raw, types = _extracted(images, folder, networks_of(files, transfer, seed))
         if measured:
             out = folder / f"{MEASURED}.parquet"
             raw[MEASURED] = read_profiles(cellprofiler_style(images, out))
@@ -237,6 +237,18 @@ def random_features(wells: pd.DataFrame, rng: np.random.Generator) -> pd.DataFra
     return wells
 
 
+def networks_of(
+    files: Mapping[str, str | Path], transfer: str = "", seed: int = 0
+) -> dict[str, Encoder]:
+    """Networks by name: those of the files, the one called DINO with random weights, transfer."""
+    networks = {name: load_encoder(path) for name, path in files.items()}
+    networks[RANDOM_WEIGHTS] = random_like(networks["DINO"], seed)
+    if transfer:
+        natural = load_transfer(transfer)
+        networks[natural.card["name"]] = natural
+    return networks
+
+
 def _image_table(data: str | Path) -> Path:
     """Path of an image table; a simulated screen is drawn where it is missing."""
     if data in SCREENS:
@@ -266,21 +278,12 @@ def _networks(checkpoints: Mapping[str, str]) -> dict[str, str | Path]:
 
 
 def _extracted(
-    images: pd.DataFrame,
-    folder: Path,
-    files: Mapping[str, str | Path],
-    transfer: str,
-    seed: int,
+    images: pd.DataFrame, folder: Path, networks: Mapping[str, Encoder]
 ) -> tuple[dict[str, pd.DataFrame], dict[str, FeatureType]]:
     """Profiles by network and what they are; finished tables are kept in the folder."""
-    networks = {name: load_encoder(path) for name, path in files.items()}
     for name, network in networks.items():
         for note in network.card.get("notes", []):
             log.warning("%s: %s", name, note)
-    networks[RANDOM_WEIGHTS] = random_like(networks["DINO"], seed)
-    if transfer:
-        natural = load_transfer(transfer)
-        networks[natural.card["name"]] = natural
     outs: dict[Path, Encoder] = {}
     for name, network in networks.items():
         out = folder / (re.sub(r"[^\w.-]+", "_", name).strip("_") + ".parquet")

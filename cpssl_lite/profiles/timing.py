@@ -129,6 +129,36 @@ def _inside(encoder: Encoder, device: str) -> Iterator[list[float]]:
             hook.remove()
 
 
+def glance(
+    images: pd.DataFrame, encoder: Encoder, fields: int = 4, limit: float = 1.0, device: str = "cpu"
+) -> float:
+    """Seconds from a field's file to its features: the fastest of three looks at a few fields.
+
+    Parameters
+    ----------
+    images
+        As `read_image_table` returns it; fields are taken from all over it.
+    encoder
+        In eval mode and on the device.
+    fields
+        How many.
+    limit
+        Seconds after which no further look is begun.
+    device
+        ``cpu`` or ``cuda``.
+    """
+    few = _records(images.iloc[:: max(1, len(images) // fields)][:fields])
+
+    def look() -> None:
+        for record in few:
+            field = read_field(record, encoder.channels)
+            crops = crops_with_cells(field, encoder.crop_size, len(encoder.channels))
+            encoder(torch.from_numpy(crops).to(device))
+
+    with torch.inference_mode():
+        return fastest(lambda: seconds(look, device), 3, limit).seconds / len(few)
+
+
 def time_style(images: pd.DataFrame, limit: float) -> Cost:
     """Time the CellProfiler-style pipeline on one core: every cell segmented and measured.
 

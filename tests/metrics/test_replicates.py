@@ -10,6 +10,7 @@ from cpssl_lite.metrics import replicates
 from cpssl_lite.metrics.replicates import percent_replicating, replicate_correlation
 from cpssl_lite.metrics.uncertainty import (
     bootstrap_difference,
+    bootstrap_groups,
     bootstrap_mean,
     mean_by,
     wilcoxon_paired,
@@ -138,3 +139,15 @@ def test_a_perturbation_with_nearly_all_wells_leaves_no_chance_groups():
     names = np.array(["a"] * 5000 + [f"c{i}" for i in range(30)])
     profiles = np.random.default_rng(0).normal(size=(len(names), 4))
     assert np.isnan(percent_replicating(profiles, names).share)
+
+
+def test_groups_are_drawn_whole():
+    """The interval of a mean of groups alike within is that of the groups' own values."""
+    each = np.random.default_rng(0).random(40)
+    values, codes = np.repeat(each, 6), np.repeat(np.arange(40), 6)
+    for known in (values, np.where(np.arange(240) % 6 == 5, np.nan, values)):
+        np.testing.assert_allclose(bootstrap_groups(known, codes), bootstrap_mean(each))
+    alone = bootstrap_groups(values, np.arange(240))
+    assert alone[2] - alone[1] < 0.6 * np.ptp(bootstrap_mean(each)[1:])
+    assert bootstrap_groups(np.r_[np.ones(9), 0.0], np.r_[np.zeros(9, int), 1])[0] == 0.9
+    assert np.isnan(bootstrap_groups(np.full(3, np.nan), np.arange(3))).all()

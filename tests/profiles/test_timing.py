@@ -38,6 +38,14 @@ def test_a_tight_bound_times_fewer_or_estimates(images, encoder, tmp_path, monke
     assert one.fields == 1
 
 
+@pytest.mark.parametrize(("limit", "looks"), [(0.0, 1), (60.0, 3)])
+def test_a_glance_at_a_network_is_bounded(images, encoder, limit, looks):
+    seen = []
+    encoder.register_forward_hook(lambda *_: seen.append(1))
+    assert timing.glance(images, encoder, fields=2, limit=limit) > 0
+    assert len(seen) == 2 * looks
+
+
 def test_processes_embed_side_by_side():
     rates = timing.crops_a_second(ARCHITECTURE, [1], crops=2)
     assert list(rates) == [1] and rates[1] > 0
