@@ -102,9 +102,26 @@ show(figure, "fig-five-channels", kind, caption=caption, alt=alt)
 # several per {term}`well`, 384 wells a {term}`plate`, plates in {term}`batches <batch>`, batches from
 # several {term}`sources <source>` {cite:p}`chandrasekaran2023`. One plate is about 40 GB.
 #
-# **What is done here.** So that every chapter runs on a laptop, this book draws a small screen of the
-# same build, called `lite`. This page shows what is in it and what it cannot tell. At the end the
+# **What is done here.** So that every chapter runs on a laptop, a small screen of the same build is drawn,
+# called `lite`; what an edition of the book runs on is said on its first page. This page shows what is in it and what it cannot tell. At the end the
 # paper's counts are derived again from the consortium's public tables.
+#
+# ````{admonition} What is compared, and on which data (the paper's Fig. 1b and c)
+# :class: dropdown
+#
+# | Features | Made by | Looks at | Here |
+# |---|---|---|---|
+# | DINO, MAE, SimCLR | networks that learned without labels (ViT-S/16, ViT-B/16) | crops of 224 px that hold cells, five channels at once | small ones, trained on drawn fields |
+# | Transfer learning | networks that learned from photographs | the same crops, channel by channel | a small stand-in |
+# | CellProfiler | a program that segments and measures | every cell | features in its style |
+#
+# | Data | What is in them | What is asked | Here |
+# |---|---|---|---|
+# | Training set | 10,057 compounds, four sources | nothing: networks learn from it | `lite-train` |
+# | Validation set | 306 compounds with targets, the same sources, 16 batches | replicates, targets, batch effects | `lite` |
+# | Gene overexpression | 1,970 ORFs in gene groups, another source | replicates, gene families | `lite-orf` |
+# | Bioactivity | about 10,000 compounds in 209 assays, another data set | active or not | `lite-activity` |
+# ````
 #
 # ```{admonition} After this chapter you can
 # :class: tip

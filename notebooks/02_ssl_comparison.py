@@ -137,13 +137,20 @@ frame_table(shown, names, f"The same numbers as a table ({data_kind})")
 # profiles and the {term}`NSB accuracy <NN, NSB, NSP, NSBP>` of wells. *Biological relevance* is the
 # target mAP of {term}`consensus profiles <consensus profile>` and the
 # {term}`NSBP accuracy <NN, NSB, NSP, NSBP>` of wells.
-#
+
+# %% [markdown] tags=["drawn"]
 # **What is done here.** The same steps and metrics, by default on the [simulated screen](00_data). DINO,
 # MAE and SimCLR networks were each trained for minutes on other plates of that screen. Beside them stand
 # DINO's network with random weights, a network that knows only natural images, and features measured on
 # segmented cells. Two baselines cannot know anything: random features, and real features with shuffled
 # labels. A drawn screen also has a ceiling: the parameters that each well was drawn with.
-#
+
+# %% [markdown] tags=["real"]
+# **What is done here.** The same steps and metrics on the profiles that were given (the last table of
+# this page names them). Two baselines cannot know anything: random features, and real features with
+# shuffled labels.
+
+# %% [markdown]
 # Measured and transferred features that run away when they are divided by a tiny spread (beyond 500 in
 # any well, pycytominer's rule) are left out: a handful would be all that a distance sees
 # ([how much that matters](07_postprocessing)).
@@ -214,7 +221,9 @@ told = "; ".join(
 both = active[beside][active[beside]].index.difference(
     active[first][active[first]].index
 )
-caption = f"Average precision of every perturbation; open circles are not active (q of 0.05 or more). {told}; {len(both)} are active in {beside} and not in {first}."
+caption = f"Average precision of every perturbation; open circles are not active (q of 0.05 or more). {told}."
+if beside != first:
+    caption += f" {len(both)} are active in {beside} and not in {first}."
 alt = "Scatter of average precision per perturbation, one panel per feature type; filled markers are active perturbations, open ones are missed."
 show(figure, "fig-strength-ap", data_kind, caption=caption, alt=alt)
 
@@ -293,6 +302,8 @@ if untrained and features.raw[first] is not features.raw[untrained]:
     why = f"Perturbation mAP differs by {gain:+.3f} ({low:+.3f} to {high:+.3f}). Averages of random filters still see intensity and texture: a strong baseline."
     question = "With each network in its best way: does training help to find replicates?"
     display(ask(question, answers, right, why))
+else:
+    print("Not asked here: no network was run, profiles were given.")
 
 # %% [markdown]
 # ## Precision and recall: F1 curves (Supplementary Fig. 4)
@@ -373,11 +384,12 @@ told = "; ".join(
     " and ".join(f"{v:.0%}" for v in shares.loc[n].dropna()) + f" in {n}"
     for n in (first, "Random features")
 )
-wells, size = tables[first][treated], ""
-if "Metadata_Well" in wells:
+wells, open_ones = tables[first][treated], ""
+if shares.iloc[:, 1].notna().any():
     held = wells.groupby("Metadata_Well")["Metadata_Perturbation"].nunique()
-    size = f", here of {min(12, int(held.median()) // 2)} wells"
-caption = f"Share of perturbations whose replicates correlate more than 95% of random groups (filled) and of groups from one position{size} (open): {told}. The line marks 5%."
+    size = min(12, int(held.median()) // 2)
+    open_ones = f" and of groups from one position, here of {size} wells (open)"
+caption = f"Share of perturbations whose replicates correlate more than 95% of random groups (filled){open_ones}: {told}. The line marks 5%."
 alt = "A row per feature type with two markers: percent replicating against random groups and against groups of the same well position."
 show(figure, "fig-replicating", data_kind, caption=caption, alt=alt)
 
@@ -438,12 +450,14 @@ if features.simulated and training is not None and features.find("DINO"):
 note_all(got, features.evidence(convention))
 claims.show_claims(chapter="ssl_comparison")
 
-# %% [markdown]
+# %% [markdown] tags=["drawn"]
 # Differences to CellProfiler are asked of real CellProfiler tables only; the row measured in its
 # style is another program and answers for itself. ViT-B needs checkpoints or profiles of that size.
-#
+
+# %% [markdown]
 # ## What this shows and what it does not
-#
+
+# %% [markdown] tags=["drawn"]
 # On simulated data: whether features learned without labels, from other plates, tell the simulator's
 # phenotypes apart better than the same network before it learned anything, and better than chance.
 #
@@ -454,7 +468,14 @@ claims.show_claims(chapter="ssl_comparison")
 # stand-in for the paper's ImageNet ViTs. Each row stands and falls with its normalisation: a low one may
 # say more about nearly constant features divided by their MAD than about the network
 # ([post-processing](07_postprocessing)).
-#
+
+# %% [markdown] tags=["real"]
+# Which of the given features find more, on these plates, and how sure that is. It says nothing of other
+# plates, and little of why: how features were made, selected and normalised before they came here is
+# part of every row. Where all plates have one layout, a replicate also lies at the same place, and only
+# the lowest rung of the ladder leaves that out.
+
+# %% [markdown]
 # **Take away.** A feature type is better when it finds more perturbations, by more than its interval,
 # than an untrained network does, and still does so when batch, source and position cannot help.
 #

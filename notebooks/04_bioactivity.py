@@ -53,6 +53,7 @@ from cpssl_lite.book.figures import style
 from cpssl_lite.book.html import table as html_table
 from cpssl_lite.book.kinds import type_of, type_of_card
 from cpssl_lite.book.known import recognise_labels
+from cpssl_lite.book.methods import methods_of
 from cpssl_lite.book.screens import activity_screen
 from cpssl_lite.images.table import read_image_table
 from cpssl_lite.models.checkpoints import SHIPPED, load_encoder
@@ -83,10 +84,9 @@ else:
         "DINO": read_profiles(extract(images, network, folder / "DINO.parquet"))
     }
     types = {"DINO": type_of_card(network.card)}
-tables = {  # normalised as the paper does it
-    name: normalized(assign_roles(wells), types[name].kind, method)
-    for name, wells in raw.items()
-}
+raw = {name: assign_roles(wells) for name, wells in raw.items()}
+methods = methods_of(raw, types, method)  # as the paper does it, or as asked
+tables = {n: normalized(t, types[n].kind, methods[n]) for n, t in raw.items()}
 first = next(iter(tables))
 simulated = all(
     (t.get("Metadata_Origin", pd.Series("")) == "simulated").all()
@@ -250,12 +250,19 @@ show(figure, "fig-bioactivity", data_kind, caption=caption, alt=alt)
 # compounds; the text says "about 10,000". The paper trained the network on DINO features; all other
 # rows of its Table 1 are taken from that study. An assay's AUCROC and F1 are means over three test
 # splits; the table gives the mean and standard deviation over assays.
-#
+
+# %% [markdown] tags=["drawn"]
 # **What is done here.** All eight methods, on a simulated screen: 160 compounds of eight targets,
 # 24 assays. The activity of a compound follows from its phenotype, plus noise of known size, so
 # that the best AUCROC that anybody could reach is known. The networks are small ones: the methods
 # are the paper's, the numbers are not.
-#
+
+# %% [markdown] tags=["real"]
+# **What is done here.** The network on features, with the profiles and the labels that were given (the
+# last table of this page names them). Rows of the paper's Table 1 stand beside it as quoted: they are
+# no numbers of this run.
+
+# %% [markdown]
 # ```{admonition} After this chapter you can
 # :class: tip
 # - say why compounds and not wells are divided into training and test
@@ -268,19 +275,23 @@ show(figure, "fig-bioactivity", data_kind, caption=caption, alt=alt)
 # A label is active, inactive or missing, and most are missing. Replicates of a compound are never on
 # both sides of a split. The network on features has three layers; its loss is the cross-entropy of the
 # measured entries only; the epoch with the best validation AUCROC counts.
-#
+
+# %% [markdown] tags=["drawn"]
 # The six networks on images learn everything from the pixels: GapNet, M-CNN and MIL-Net as
 # Hofmarcher et al. describe them, ResNet and DenseNet with five input channels, and SC-CNN on
 # crops around single nuclei. They were given 25 epochs (150 steps a split) and are cut short: the
 # published ones learned far longer. They, and the measuring of every cell for CellProfiler-style
 # features, take minutes each, so that this page loads their predictions from an earlier run of the
 # same code on the same screen.
-#
-# Two more rows say what to expect. *Shuffled labels* is the same network on the same features, but
+
+# %% [markdown]
+# One more row says what chance gives. *Shuffled labels* is the same network on the same features, but
 # every assay's labels are dealt out anew among its compounds: nothing can be learned. Such a row often
 # lies *below* one half: labels are dealt without replacement, so that a test set rich in actives has left a
-# training set poor in them, and the network learns the wrong tilt; few labels make it worse. *True
-# phenotype* gets the simulator's 31 parameters instead of features: what *this* network makes of these
+# training set poor in them, and the network learns the wrong tilt; few labels make it worse.
+
+# %% [markdown] tags=["drawn"]
+# *True phenotype* gets the simulator's 31 parameters instead of features: what *this* network makes of these
 # labels when nothing has to be seen. It is no upper limit (the dashed line is): a row can stand
 # above it whose numbers suit the network better.
 
@@ -553,6 +564,7 @@ evidence = gather(
     simulated,
     convention="released" if rule == "released" else "paper",
     data=recognise_labels(labels, found),
+    methods=methods,
     trained=trained if preset == "full" else (),
 )
 # The paper's rows, by what ours are; image networks have the names that they were built by.
@@ -612,7 +624,8 @@ claims.show_claims(chapter="bioactivity")
 
 # %% [markdown]
 # ## What this shows and what it does not
-#
+
+# %% [markdown] tags=["drawn"]
 # On simulated data: that the steps work, from images and labels to Table 1, and how far a given
 # number of labels reaches. From *shuffled labels* to a method: what was learned. From *true
 # phenotype* to the dashed line: what more labels, or a better predictor, would bring.
@@ -627,7 +640,14 @@ claims.show_claims(chapter="bioactivity")
 # phenotypes are no assays. AUCROC counts compounds here (replicate wells are averaged); the code
 # of Hofmarcher et al. counts wells. The claims of Table 1 need cpg0012, and the verdicts above
 # say so.
-#
+
+# %% [markdown] tags=["real"]
+# How far these features predict these labels, for compounds that were not seen. The distance to
+# *shuffled labels* is what was learned. Compounds of one series may be on both sides of a split, which
+# flatters every method; few compounds make every number uncertain, and intervals are over assays only.
+# AUCROC counts compounds here (replicate wells are averaged); the code of Hofmarcher et al. counts wells.
+
+# %% [markdown]
 # ## Re-run it on your data
 #
 # ```bash

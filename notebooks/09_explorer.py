@@ -171,8 +171,9 @@ for name, matrix in values.items():
 best, worst = max(shares, key=shares.get), min(shares, key=shares.get)
 headline(
     f"In the features of {best} the nearest treated well has the same "
-    f"perturbation in {shares[best]:.0%} of {treated.sum()} wells; in those of "
-    f"{worst} in {shares[worst]:.0%}. Look at which ones, and why."
+    f"perturbation in {shares[best]:.0%} of {treated.sum()} wells"
+    + f"; in those of {worst} in {shares[worst]:.0%}" * (len(shares) > 1)
+    + ". Look at which ones, and why."
 )
 
 # %% tags=["hide-input"]
@@ -202,7 +203,7 @@ explorer(
 # - **Point at a well**, tap it, or go to the map with the Tab key and walk with the arrow keys. A
 #   click or Enter pins it: below the map you then see its picture, stain by stain if you like, its
 #   nearest wells in the features (not on the map), and another well or its plate's controls beside it.
-# - **Pick** by search (several words must all be there: `L-CPD-0018 S2`), by the menus, by the legend,
+# - **Pick** by search (several words must all be there, a compound and a plate, say), by the menus, by the legend,
 #   by a lasso, or well by well with the space bar. What is picked can be listed, and saved as CSV.
 # - **Map** moves every well to its place on the map of another feature type, turned and mirrored to lie
 #   as near to the first as it can, or to its place on the plate. Plus, minus or two fingers zoom.
@@ -233,9 +234,16 @@ own = {
     for name, m in values.items()
 }
 most = max(own, key=own.get)
+about = "a well's nearest neighbour come from its own plate"
+choices, question = list(own), f"In which features does {about} most often?"
+if len(own) == 1:  # nothing to choose from
+    question = f"How often, beside chance, does {about}?"
+    choices = ["less often", "about as often", "twice as often or more"]
+    times = own[most] / chance
+    most = choices[(times > 0.8) + (times >= 2)]
 ask(
-    "In which features does a well's nearest neighbour come from its own plate most often?",
-    list(own),
+    question,
+    choices,
     right=most,
     why=", ".join(f"{name}: {share:.0%}" for name, share in own.items())
     + f"; by chance {chance:.0%}.",

@@ -26,6 +26,7 @@ batch = ""  # column of batches (one batch only? take the plate)
 label = ""  # column of labels [target, gene family or gene]
 control = ""  # column that marks the negative controls
 cell_count = "Metadata_Count_Cells"  # column of cells per well, or of density
+counts = ""  # tables that count cells for those that do not: "cp/*.parquet"
 degree = 2  # powers of the count that regression takes out
 drawn = True  # of drawn data also densities, masks, genes and assays
 data_name = ""  # what figures call real data [the table's folder]
@@ -48,8 +49,9 @@ source = dict(release=release, release_set=release_set, data_name=data_name)
 roles = dict(
     perturbation=perturbation, batch=batch, label=label, control=control
 )
-how = dict(checkpoints=checkpoints, measured=measured, method=method, seed=seed)
-features = load_features(data, profiles, **source, **roles, **how)
+networks = dict(checkpoints=checkpoints, measured=measured, seed=seed)
+how = dict(method=method, counts=counts)
+features = load_features(data, profiles, **source, **roles, **networks, **how)
 data_kind, tables = features.data_kind, features.normalized()
 first = features.find("DINO") or next(iter(tables))
 cells, label = cell_counts(features, cell_count), label or None
@@ -118,12 +120,14 @@ show(figure, "fig-shortcuts", data_kind, caption=caption, alt=alt)
 #
 # - *Place on plate*: row, column and distance from the edge.
 # - *Neighbours*: the mean profile of the wells beside it, its own left out. It knows the plate.
-# - *Cell count*: one number a well, on a scale of doublings, normalised on each plate.
+# - *Cell count*, where cells were counted: a number a well, on a scale of doublings, normalised by plate.
 # - *Intensities*: the count, and how bright a mean cell is in each stain.
-#
+
+# %% [markdown] tags=["drawn"]
 # By default on the [simulated screen](00_data), where count, brightness, position and shape were drawn
 # separately and the right answer is known.
-#
+
+# %% [markdown]
 # ```{admonition} After this chapter you can
 # :class: tip
 # - name the shortcuts that a layout and a stain offer, and measure each alone
@@ -146,7 +150,7 @@ if counted:
         blank[less] = shortcuts.regressed(wells, density(wells), degree)
         found[less], active[less] = evidence(blank[less], label, seed=seed)
 
-# %% [markdown]
+# %% [markdown] tags=["drawn"]
 # On a drawn screen perturbations fall into kinds by what they were drawn to change. (The place on the
 # plate scores a little against controls whatever was drawn: controls stand in columns of their own, so
 # that a replicate at the same place is always nearer. It is too little to be called.)
@@ -212,7 +216,7 @@ if counted:
 else:
     print(f"No cell counts (no column {cell_count}): nobody can tell here.")
 
-# %% [markdown]
+# %% [markdown] tags=["drawn"]
 # ## The same cells at other densities, and with a part hidden
 #
 # Regression guesses what the count did. A simulator can draw it: twenty strong compounds that do not
@@ -223,7 +227,7 @@ else:
 # with grey levels of the background, so that their outlines stay), and everything but the grey
 # levels of the background, dealt out at random over the field.
 
-# %%
+# %% tags=["drawn"]
 from dataclasses import replace
 
 from cpssl_lite.data.simulate.draw import draw_field
@@ -257,7 +261,7 @@ def hide(pixels, cells, part, rng):
     return seen
 
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input", "drawn"]
 import torch
 
 from cpssl_lite.images.crops import cut, foreground_share, grid as corners_of
@@ -296,7 +300,7 @@ if drawn and features.simulated:
                     for name, network in networks.items():
                         seen_by[name].append(network(x).mean(0).numpy())
 
-# %%
+# %% tags=["drawn"]
 from cpssl_lite.metrics.nearest import nearest_neighbours, standardise
 from cpssl_lite.metrics.similarity import encode
 
@@ -326,7 +330,7 @@ for name, profiles in seen_by.items():
         own = fields.loc[here, "compound"].to_numpy()
         matched[name][part] = own_found(standardise(x[here]), own)
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input", "drawn"]
 if matched:
     frame = 100 * pd.DataFrame(matched)
     figure, axis = plt.subplots(figsize=(WIDTH, 2.9))
@@ -346,7 +350,7 @@ if matched:
 else:
     print("Not done here: these cells cannot be drawn again.")
 
-# %% [markdown]
+# %% [markdown] tags=["drawn"]
 # Compare the two uppermost pairs: what the density costs. Then the last ones: every field is scaled to
 # its own darkest and brightest pixels, and cells glow into what surrounds them, so that a background can
 # carry the brightness of the cells and their outlines. Fields of real screens are scaled in the same way.
@@ -356,7 +360,7 @@ else:
 # The same three rows for the paper's Fig. 3 and Table 1: [genes and their families](03_gene_clustering),
 # and the mean AUCROC of [24 assays](04_bioactivity). Cells are counted by the truth there.
 
-# %%
+# %% tags=["drawn"]
 from cpssl_lite.bioactivity.cross_validation import cross_validate
 from cpssl_lite.bioactivity.labels import draw_splits, match_labels, read_labels
 from cpssl_lite.bioactivity.scores import score_assays
@@ -396,7 +400,7 @@ def mean_auc(wells, found, parts):
     return np.nanmean(known_mean(np.array(each)))
 
 
-# %%
+# %% tags=["drawn"]
 others = {}
 if drawn and features.simulated:
     for name, wells in three_rows(gene_screen()).items():
@@ -411,7 +415,7 @@ if drawn and features.simulated:
     for name, wells in few.items():
         others[name]["auc"] = mean_auc(wells, assays, parts)
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input", "drawn"]
 others = pd.DataFrame(others).T
 columns = {
     "perturbation_map": "Gene mAP",
@@ -429,13 +433,13 @@ if len(others):
     why = f"{alone:.3f}; DINO's features {dino:.3f}, and {others.loc['DINO, count out', 'auc']:.3f} with the count out."
     display(ask(question, choices, right, why))
 
-# %% [markdown]
+# %% [markdown] tags=["drawn"]
 # ## The book's own questions
 #
 # No sentence of the paper is judged here. These are expectations about methods on cells whose truth is
 # known.
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input", "drawn"]
 got = {}
 less = f"{first}, count out"
 if kind and counted and features.find("DINO"):
@@ -470,14 +474,16 @@ claims.show_claims(chapter="shortcuts")
 # The claims are not wrong for that. What is missing is the row beside them.
 #
 # ## What this shows and what it does not
-#
+
+# %% [markdown] tags=["drawn"]
 # On drawn cells the count is moved by few compounds and 40 cells a well scatter, so that counting finds
 # little: a real screen of toxic compounds is another matter. Measured intensities find many, because
 # brightness is a part of what was drawn, and rightly so: a shortcut is not always an artefact.
 # Regression removes what a parabola of the *measured* count explains. The count is measured with error,
 # which is why even the true phenotype keeps a little of compounds that move nothing else.
-#
-# On data of your own it shows what each shortcut would have scored. A feature type that beats all of
+
+# %% [markdown]
+# On real data it shows what each shortcut would have scored. A feature type that beats all of
 # them and keeps its lead with the count out has seen something else. It does not show what.
 #
 # ## Re-run it on your data

@@ -26,6 +26,7 @@ batch = ""  # column of batches (one batch only? take the plate)
 label = ""  # column of labels [target, gene family or gene]
 control = ""  # column that marks the negative controls
 cell_count = "Metadata_Count_Cells"  # column of cells per well, if there is one
+counts = ""  # tables that count cells for those that do not: "cp/*.parquet"
 data_name = ""  # what figures call real data [the table's folder]
 seed = 0  # of random weights and Harmony
 
@@ -48,8 +49,9 @@ source = dict(release=release, release_set=release_set, data_name=data_name)
 roles = dict(
     perturbation=perturbation, batch=batch, label=label, control=control
 )
-how = dict(checkpoints=checkpoints, measured=measured, method=method, seed=seed)
-features = load_features(data, profiles, **source, **roles, **how)
+networks = dict(checkpoints=checkpoints, measured=measured, seed=seed)
+how = dict(method=method, counts=counts)
+features = load_features(data, profiles, **source, **roles, **networks, **how)
 raw, tables, data_kind = features.raw, features.normalized(), features.data_kind
 as_given = set(features.methods.values()) == {"none"}
 first = features.find("DINO") or next(iter(tables))
@@ -276,12 +278,18 @@ claims.show_claims(chapter="confounders")
 
 # %% [markdown]
 # ## What this shows and what it does not
-#
+
+# %% [markdown] tags=["drawn"]
 # Harmony mixes batches. For the trained networks it does not help raw profiles as much as
 # normalisation does; on normalised ones little is left to correct. Both are findings on drawn
 # cells. On real plates run it with the metrics beside it, as here: better mixing alone proves
 # nothing, because features that know nothing are mixed best.
-#
+
+# %% [markdown] tags=["real"]
+# Better mixing alone proves nothing: features that know nothing are mixed best. A correction has earned
+# its place where mixing and matches both rise. Profiles that come corrected leave it little to do.
+
+# %% [markdown]
 # Variance that goes along with a factor is not yet caused by it. Where all plates have one layout,
 # position and perturbation explain the same wells and no analysis can tell them apart; CPJUMP1's
 # plates below are such a case. What a count or a position alone would find is

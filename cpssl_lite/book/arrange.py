@@ -15,6 +15,7 @@ HEADLINE = '<p class="cpssl-headline">'
 WARNING = '<div class="admonition warning">'
 FOLDS = {"parameters": "the parameters", "injected-parameters": "what this run was given"}
 SOLUTION = "solution"  # tag of a cell that answers an exercise
+DRAWN, REAL = "drawn", "real"  # tags of what is said of the one kind of data only
 
 
 def read_executed(path: str | Path) -> dict[str, Any]:
@@ -32,6 +33,7 @@ def arrange(notebook: dict[str, Any]) -> dict[str, Any]:
 
     In place; a notebook that is arranged already stays as it is.
     """
+    notebook["cells"] = _of_these_data(notebook["cells"])
     for code in notebook["cells"]:
         if code["cell_type"] != "code":
             continue
@@ -52,6 +54,15 @@ def arrange(notebook: dict[str, Any]) -> dict[str, Any]:
             del code["metadata"]["mystnb"]
     notebook["cells"] = [part for one in notebook["cells"] for part in _figure_alone(one)]
     return notebook
+
+
+def _of_these_data(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Cells without those that speak of other data than the figures show."""
+    outputs = [output for one in cells for output in one.get("outputs", [])]
+    words = [output.get("metadata", {}).get(KEY, {}).get("figure", {}) for output in outputs]
+    shown = {word["data"].partition(" ")[0] for word in words if word.get("data")}
+    other = DRAWN if shown - {"simulated"} else REAL
+    return [one for one in cells if other not in one["metadata"].get("tags", [])]
 
 
 def _figure_alone(code: dict[str, Any]) -> list[dict[str, Any]]:

@@ -67,7 +67,7 @@ def show(figure: "Figure", name: str, data: str, *, caption: str, alt: str) -> N
         raise InputError(f"figure {name!r}: has no {' and no '.join(missing)}")
     if data:
         tag(figure, data)
-    _display(figure, {"figure": words})
+    _display(figure, {"figure": words | {"data": data}})
     plt.close(figure)  # or Jupyter would show it once more at the end of the cell
 
 

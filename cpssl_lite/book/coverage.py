@@ -5,14 +5,18 @@ from pathlib import Path
 
 from cpssl_lite.book.claims import Claim, needs
 from cpssl_lite.book.editions import Edition, list_editions, load_edition, parameters_of
-from cpssl_lite.book.evidence import DATA
+from cpssl_lite.book.evidence import ABLATION, DATA, RELEASED, ROLES
 from cpssl_lite.book.html import Html, cell, table
-from cpssl_lite.book.known import METADATA
+from cpssl_lite.book.kinds import MULTISOURCE
+from cpssl_lite.book.known import CPG0012, INDEXES, METADATA
 from cpssl_lite.book.where import list_notebooks
 from cpssl_lite.data.manifests import load_manifest
 
 # Counts of the consortium's tables are kept beside the manifests, for every edition.
 KEPT = {"data": METADATA}  # by chapter
+# What an edition of one's own fetches for a set of the paper's, and whose networks it trains.
+FETCH = {**INDEXES, CPG0012: "cpg0012_bioactives with hti_cnn"}
+LEARNED = {"DINO", "MAE", "SimCLR", ABLATION}
 
 
 def can_test(claims: Mapping[str, Claim], edition: Edition, root: Path) -> list[str]:
@@ -54,6 +58,16 @@ def coverage_line(covered: Mapping[str, list[str]], total: int) -> Html:
     return Html(f"<p>Of the paper's {total} claims, editions can test: {', '.join(told)}.</p>")
 
 
+def own_way(claim: Claim) -> str:
+    """How an edition of one's own (`template.yml`) tests a claim that no shipped one does."""
+    told = [" or ".join(FETCH.get(name, name) for name in claim.testable_on)]
+    if LEARNED & set(claim.features):
+        told.append(f"networks trained on {MULTISOURCE}")
+    if set(claim.features) - {*ROLES, DATA, RELEASED, ABLATION}:
+        told.append("image networks trained there (slow=train, preset=full)")
+    return f"one of your own: {claim.chapter} on {', '.join(told)}"
+
+
 def needs_table(claims: Mapping[str, Claim], covered: Mapping[str, list[str]]) -> Html:
     """Table of all claims: the editions that test each, what it needs, or why nobody can."""
     by = {"paper": "the text's", "released": "the code's", "either": "either", "": "-"}
@@ -67,7 +81,7 @@ def needs_table(claims: Mapping[str, Claim], covered: Mapping[str, list[str]]) -
         data = Html(cell(", ".join(claim.testable_on)))
         features = [role for role in claim.features if role != DATA]
         what = Html(f"{data} <small>{cell(', '.join(features))}</small>") if features else data
-        rows.append((sentence, editions or "one of your own", what, by[claim.convention]))
+        rows.append((sentence, editions or own_way(claim), what, by[claim.convention]))
     header = ("Claim", "Edition", "Tested by", "Convention of the paper's number")
     return table(header, rows, caption="What tests each claim", kind="cpssl-needs")
 

@@ -29,6 +29,13 @@ NO_ADDRESS = (
 )
 
 
+KEPT = (
+    "Kept from other runs are the features measured on segmented cells, the predictions of the "
+    "image networks, the times of `make bench` and the three small networks; everything else on "
+    "these pages was computed when the book was built."
+)
+
+
 def add_front(
     stage: Path,
     pages: Sequence[Page],
@@ -55,6 +62,8 @@ def add_front(
     edition
         What this build is made from.
     """
+    from cpssl_lite.book.recipe_table import recipe_table  # torch, for a name or two
+
     made = stage / "_made"
     made.mkdir()
     overview = [f for f in _figures(pages) if f[0]["figure"].get("name") == OVERVIEW]
@@ -65,6 +74,7 @@ def add_front(
         "overview": _overview(stage, *overview[0]) if overview else "",
         "scorecard": _scorecard(claims, pages),
         "chapters": _chapters(pages),
+        "recipes": f"```{{raw}} html\n{recipe_table()}\n```\n",
     }
     for name, text in texts.items():
         (made / f"{name}.md").write_text(text, encoding="utf-8")
@@ -179,6 +189,13 @@ def _chapters(pages: Sequence[Page]) -> str:
     return "\n".join(rows) + "\n"
 
 
+def _is_drawn(page: Page) -> bool:
+    """Whether the chapter that loads kept features ran on its drawn screen."""
+    return page.name.endswith("_ssl_comparison") and any(
+        measured.data == "simulated" for measured in page.measured.values()
+    )
+
+
 def _took(page: Page) -> str:
     return f"{page.run['seconds']:.0f}\u00a0s" if "seconds" in page.run else ""
 
@@ -192,6 +209,7 @@ def _times(pages: Sequence[Page]) -> dict[str, str]:
         "read": f"about {max(round(words / WORDS_A_MINUTE / 5), 1) * 5} minutes for the prose",
         "rerun": f"{min(seconds):.0f} to {max(seconds):.0f} s a chapter in this build",
         "build": f"{total / 60:.0f} minutes" if total > 100 else f"{total:.0f} seconds",
+        "kept": KEPT if any(_is_drawn(page) for page in pages) else "",
     }
 
 

@@ -45,7 +45,7 @@ def heatmaps(found: Mapping[str, Clustered]) -> "Figure":
             part.set(xticks=[], yticks=[])
             part.spines[:].set_visible(False)
         _boxes(axis, one)
-        axis.set_title(f"{name}: {len(one.groups)} groups of {len(one.family)} genes")
+        axis.set_title(f"{name}: {len(one.family)} genes, groups: {len(one.groups)}")
     figure.colorbar(
         picture,
         ax=axes[:, 2],

@@ -34,7 +34,7 @@ def find_root(start: str | Path | None = None) -> Path:
 # be called as a folder here is none.
 PATHS = frozenset(
     "data profiles release checkpoint checkpoints config train_data results genes families labels "
-    "splits kept pictures real_images pipeline differences table".split()
+    "splits kept pictures real_images pipeline differences table counts".split()
 )
 
 

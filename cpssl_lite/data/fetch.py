@@ -1,6 +1,7 @@
 """A data set of many remote files: chosen, estimated, fetched side by side, made a table."""
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import as_completed
@@ -27,8 +28,8 @@ def index_of(manifest: dict[str, Any]) -> pd.DataFrame:
     """The files of a data set: ``path``, ``url``, ``bytes``, ``sha256`` and Metadata columns.
 
     A manifest either lists them under ``files`` or names a table beside it (``index``, CSV or
-    Parquet). Addresses are whole, or follow ``base_url`` (environment variable CPSSL_BASE_URL
-    takes its place: a mirror, say).
+    Parquet). Addresses are whole, or follow ``base_url``. The environment variable CPSSL_BASE_URL
+    names a mirror, where all files lie by their path.
 
     Raises
     ------
@@ -54,6 +55,8 @@ def index_of(manifest: dict[str, Any]) -> pd.DataFrame:
             index[column] = None
     _check_index(index, name)
     relative, base = index["url"].fillna(index["path"]), base_url(manifest)
+    if os.environ.get("CPSSL_BASE_URL"):
+        relative = relative.mask(relative.str.contains("://"), index["path"])
     if not base and (~relative.str.contains("://")).any():
         raise InputError(f"{name}: {index['path'].iloc[0]} has no url, and there is no base_url")
     index["url"] = [u if "://" in u else f"{base}/{u}" for u in relative]

@@ -4,80 +4,133 @@ Wells, plates, batches and perturbations are those of the indexes in data_manife
 tables are taken for the paper's own; numbers are drawn, and which method finds what is decided
 here. So the right verdict on every claim is known before a chapter measures it.
 
-    python tests/book/rehearsal.py FOLDER [--reverse] [--width 1.0] [--toy] [CHAPTER ...]
+    python tests/book/rehearsal.py FOLDER [--reverse] [--wrong-plates] [--width 1.0]
 
-writes FOLDER/SSL_data and tables of genes and gene groups, runs the chapters (ssl_comparison,
-gene_clustering, batch_effects) on them and says which verdicts are not the right ones. `--reverse`
-plants every effect the other way round, `--toy` takes the digests of the archive away.
+writes what the edition `release` fetches, serves it on this machine, says `cpssl book release` in
+the repository with an empty cache in FOLDER, and tells which verdicts are not the right ones and
+what each chapter took. `--reverse` plants every effect the other way round, with `--wrong-plates`
+no claim may get a verdict, `--width` is the share of features. What tables from elsewhere get under
+the same names, the test beside this file says.
 """
 
 import argparse
 import csv
+import functools
+import http.server
 import json
+import os
+import shutil
+import subprocess
 import sys
+import threading
+import time
+import zipfile
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
+from zlib import crc32
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
 
-from cpssl_lite.book.claims import load_claims, verdict
 from cpssl_lite.book.known import GROUPS, MEMBERSHIPS
 from cpssl_lite.book.rules import DIFFERS, DIRECTION, REPRODUCED, UNTESTABLE
 from cpssl_lite.data.manifests import FOLDER
 from cpssl_lite.images.metadata import NEGATIVE_CONTROLS
 from cpssl_lite.profiles.normalize import mad_robustize
 
-# How well each method sees compounds and what they share: strength of both, noise being 1.
-STRENGTH = {
-    "DINO-ViT-S": 1.0,
-    "DINO-ViT-B": 1.0,
-    "MAE-ViT-S": 0.5,
-    "SimCLR-ViT-S": 0.5,
-    "transferlearning-ViT-S": 0.5,
-    "transferlearning-ViT-B": 0.5,
-    "CellProfiler": 0.6,
-    "Random": 0.0,
+
+class Planted(NamedTuple):
+    """What a method sees; noise being 1."""
+
+    strength: float  # of compounds, and of what those of one label share
+    apart: bool = False  # compounds of a label lie opposite to each other
+    batch: float = 0.1  # of batches and sources
+    controls: bool = True  # batches differ among the controls, too
+    counted: float = 0.0  # how far controls follow the number of cells
+    clear: bool = False  # three targets are seen well
+
+
+PLANTED = {
+    "DINO-ViT-S": Planted(1.0, batch=0.2, counted=0.5, clear=True),
+    "DINO-ViT-B": Planted(1.0, batch=0.2),
+    "MAE-ViT-S": Planted(0.5),
+    "SimCLR-ViT-S": Planted(0.5),
+    "transferlearning-ViT-S": Planted(0.5),
+    "transferlearning-ViT-B": Planted(0.5),
+    "CellProfiler": Planted(0.6, clear=True),
+    "Random": Planted(0.0, batch=0.0),
+}
+TURNED = PLANTED | {
+    "DINO-ViT-S": Planted(0.35, apart=True, batch=0.4, controls=False),
+    "transferlearning-ViT-B": Planted(1.0),
+    "CellProfiler": Planted(1.0, batch=0.8),
 }
 FEATURES = {"ViT-S": 384, "ViT-B": 768, "CellProfiler": 560, "Random": 384}
 FAMILY = 6  # genes of a planted family
 COLUMNS = {"Batch": "batch", "Plate": "plate", "Well": "well", "JCP2022": "perturbation_id"}
+WEAK = "source_8"  # where DINO sees less than CellProfiler: one source of four, as in the paper
+CLEAR = ("NAMPT", "PAK1", "RET")
 
-
+HOLDS, FAILS, EITHER = {REPRODUCED, DIRECTION}, {DIFFERS}, {REPRODUCED, DIRECTION, DIFFERS}
 # Verdicts that follow from that: what holds as planted and differs the other way round.
 TURN = {
     "ssl_comparison": (
-        "dino-best", "dino-best-label", "dino-best-nsb", "dino-best-nsbp",
+        "above-chance-label", "dino-best", "dino-best-label", "dino-best-nsb", "dino-best-nsbp",
         "dino-cellprofiler-perturbation", "dino-cellprofiler-perturbation-p",
         "dino-cellprofiler-target", "dino-cellprofiler-sources",
         "cross-source-map", "cross-source-nsb", "vit-b-marginal", "vit-b-marginal-transfer",
         "dino-f1-perturbation", "dino-f1-target",
     ),
     "gene_clustering": (
-        "genes-map", "genes-nsb", "gene-family-map", "gene-family-map-p", "gene-family-nsbp",
-        "gene-family-f1", "ami-higher",
+        "genes-above-chance", "genes-map", "genes-nsb", "gene-family-map", "gene-family-map-p",
+        "gene-family-nsbp", "gene-family-f1", "ami-above-chance", "ami-higher",
+    ),
+    "batch_effects": (
+        "batch-map-dino-cellprofiler", "batch-map-source", "batch-controls", "batch-cell-count",
+        "batch-features-dino-cellprofiler", "batch-features-source", "batch-six-targets",
+        "batch-three-targets", "batch-targets-group",
     ),
 }  # fmt: skip
-# Facts of the tables, whichever way the effects are.
-STAY = {"ssl_comparison": ("target2-batches", "target2-per-target")}
-WEAK = "source_8"  # where DINO sees less than CellProfiler: one source of four, as in the paper
+# The same whichever way the effects are: facts of the tables, and what both of them have.
+STAY = {
+    "data": dict.fromkeys(
+        (
+            "count-jump-compounds", "count-jump-overexpressed", "count-jump-knocked-out",
+            "count-training-images", "count-training-compounds", "count-target2-compounds",
+        ),
+        HOLDS,
+    )
+    | {"count-training-compounds": FAILS},  # the tables' own number, whatever is planted
+    "ssl_comparison": {
+        "target2-batches": HOLDS,
+        "target2-per-target": HOLDS,
+        "above-chance-perturbation": HOLDS,  # DINO knows compounds in both
+        "dino-cellprofiler-target-p": FAILS,  # the paper found no significance, here it is
+        "cellprofiler-features": HOLDS,
+    },
+    "gene_clustering": dict.fromkeys(
+        ("ami-dino", "ami-cellprofiler", "gene-groups-dino", "gene-groups-cellprofiler"), EITHER
+    ),
+    "confounders": {"batch-harmony": HOLDS},
+}  # fmt: skip
+# With fewer features these are others: their number, and what a wider network has ahead.
+NARROW = {"cellprofiler-features", "vit-b-marginal-transfer"}
 
 
-def strengths(reverse: bool) -> dict[str, float]:
-    """Strength of each method; reversed, DINO sees nothing and what was alike is not."""
-    turned = {"DINO-ViT-S": 0.0, "DINO-ViT-B": 1.0, "transferlearning-ViT-B": 1.0}
-    return STRENGTH | turned if reverse else STRENGTH
-
-
-def wrong_verdicts(chapter: str, found: Mapping[str, str], reverse: bool, toy: bool) -> list[str]:
+def wrong_verdicts(
+    chapter: str, found: Mapping[str, str], reverse: bool, others: bool, width: float = 1.0
+) -> list[str]:
     """What is not as it must be, a line each."""
-    right = {REPRODUCED, DIRECTION} if not reverse else {DIFFERS}
-    expected = {id: right for id in TURN[chapter]}
-    expected |= {id: {REPRODUCED} for id in STAY.get(chapter, ())}
-    if toy:
-        known = {"target2-per-target"}  # of the wells alone, which are the paper's
-        expected = {id: {UNTESTABLE} for id in found if id not in known}
+    expected = dict.fromkeys(TURN.get(chapter, ()), FAILS if reverse else HOLDS)
+    expected |= STAY.get(chapter, {})
+    if width < 1:
+        expected |= dict.fromkeys(NARROW & expected.keys(), EITHER)
+    if others:
+        expected = {id: {UNTESTABLE} for id in found if id not in STAY["data"]}
     return [
         f"{chapter}: {id}: {found.get(id, 'not measured')}, not {' or '.join(sorted(allowed))}"
         for id, allowed in expected.items()
@@ -86,7 +139,11 @@ def wrong_verdicts(chapter: str, found: Mapping[str, str], reverse: bool, toy: b
 
 
 def write_release(
-    folder: Path, reverse: bool = False, width: float = 1.0, methods: tuple[str, ...] = ()
+    folder: Path,
+    reverse: bool = False,
+    width: float = 1.0,
+    methods: tuple[str, ...] = (),
+    mark: str = "",
 ) -> Path:
     """Write SSL_data with multisource and ORF embeddings, and the tables that name genes.
 
@@ -96,20 +153,35 @@ def write_release(
         Share of the true number of features.
     methods
         Only these.
+    mark
+        Put before the names of plates: other plates.
 
     Returns
     -------
-    ``SSL_data`` in the folder; ``orf.csv.gz`` and ``hgnc.txt`` lie beside it.
+    ``SSL_data`` in the folder; ``orf.csv.gz``, ``hgnc_complete_set_2022-10-01.txt`` and the plates'
+    cell counts (``cpg0016-jump``) lie beside it.
     """
     rng = np.random.default_rng(0)
     target2 = pd.read_parquet(FOLDER / "jump_target2.parquet")
-    write_methods(folder, "multisource", target2, "Metadata_Target", rng, reverse, width, methods)
+    dense = density(target2, rng)
+    write_counts(folder, target2, dense)
     orf, groups = chosen_orfs(rng)
+    for wells in (target2, orf):
+        wells["Metadata_Plate"] = mark + wells["Metadata_Plate"]
     family = orf["Metadata_Gene"].map(
         groups.drop_duplicates("symbol").set_index("symbol").iloc[:, 0]
     )
     orf["family"] = family.fillna("")
-    write_methods(folder, "ORF", orf, "family", rng, reverse, width, methods)
+    for name, plan in (TURNED if reverse else PLANTED).items():
+        if not methods or name in methods:
+            weak = name.startswith("DINO") and not reverse
+            for which, wells, label in (
+                ("multisource", target2, "Metadata_Target"),
+                ("ORF", orf, "family"),
+            ):
+                to = folder / "SSL_data" / "embeddings" / which / name / "well_features.csv"
+                count = dense if which == "multisource" else np.zeros(len(wells))
+                write_method(to, name, wells, label, count, plan, weak, width)
     names = orf.drop_duplicates("Metadata_JCP2022")
     kind = names["Metadata_JCP2022"].isin(NEGATIVE_CONTROLS).map({True: "negcon", False: "trt"})
     names = names[["Metadata_JCP2022", "Metadata_Gene"]].set_axis(
@@ -117,7 +189,7 @@ def write_release(
     )
     names.assign(Metadata_pert_type=kind).to_csv(folder / "orf.csv.gz", index=False)
     groups.groupby("symbol")["gene_group"].agg("|".join).reset_index().to_csv(
-        folder / "hgnc.txt", sep="\t", index=False
+        folder / "hgnc_complete_set_2022-10-01.txt", sep="\t", index=False
     )
     return folder / "SSL_data"
 
@@ -140,40 +212,59 @@ def chosen_orfs(rng: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
     return wells, pairs
 
 
-def write_methods(
-    folder: Path,
-    which: str,
+def density(wells: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
+    """How many cells a well has, in standard deviations: batches differ, wells scatter."""
+    codes, names = pd.factorize(wells["Metadata_Source"] + wells["Metadata_Batch"])
+    centre = rng.permutation(np.linspace(-1.5, 1.5, len(names)))[codes]
+    return centre + 0.05 * rng.normal(size=len(wells))
+
+
+def write_counts(folder: Path, wells: pd.DataFrame, dense: np.ndarray) -> None:
+    """CellProfiler's well profiles of the plates, as far as they count cells."""
+    plates = ["Metadata_Source", "Metadata_Batch", "Metadata_Plate"]
+    counted = wells[[*plates, "Metadata_Well"]].assign(
+        Metadata_Count_Cells=(200 + 40 * dense).round(), Cells_AreaShape_Area=1.0
+    )
+    for (source, batch, plate), part in counted.groupby(plates):
+        place = folder / "cpg0016-jump" / source / "workspace" / "profiles" / batch / plate
+        place.mkdir(parents=True, exist_ok=True)
+        part.drop(columns="Metadata_Batch").to_parquet(place / f"{plate}.parquet", index=False)
+
+
+def write_method(
+    to: Path,
+    name: str,
     wells: pd.DataFrame,
     label: str,
-    rng: np.random.Generator,
-    reverse: bool,
+    dense: np.ndarray,
+    plan: Planted,
+    weak: bool,
     width: float,
-    methods: tuple[str, ...],
 ) -> None:
-    """Write ``embeddings/<which>/<METHOD>/well_features.csv`` for every method."""
+    """Write one method's ``well_features.csv``, normalised as the authors did."""
+    rng = np.random.default_rng([crc32(name.encode()), len(wells)])
     control = wells["Metadata_JCP2022"].isin(NEGATIVE_CONTROLS).to_numpy()
     head = pd.DataFrame({new: wells[f"Metadata_{old}"] for old, new in COLUMNS.items()})
-    if which == "multisource":
+    if "Metadata_Target" in wells:
         head["target"] = wells["Metadata_Target"]
         head["perturbation_id"] = head["perturbation_id"].mask(control, "DMSO")
-    for name, strength in strengths(reverse).items():
-        if methods and name not in methods:
-            continue
-        shape = next(part for part in FEATURES if name.endswith(part))
-        n = FEATURES[shape] * (5 if name.startswith("transfer") else 1)
-        d = max(round(width * n), 8)
-        level = np.full(len(wells), strength)
-        if name.startswith("DINO") and not reverse:
-            level[(wells["Metadata_Source"] == WEAK).to_numpy()] *= 0.3
-        values = drawn(wells, control, label, level, d, rng)
-        if shape == "CellProfiler":
-            columns = [f"Cells_AreaShape_F{i}" for i in range(d)]
-        else:  # most features, spread over all of them: some do not vary
-            columns = [f"emb{i}" for i in np.linspace(0, n - 1, d).astype(int)]
-        out = folder / "SSL_data" / "embeddings" / which / name / "well_features.csv"
-        out.parent.mkdir(parents=True, exist_ok=True)
-        table = pd.DataFrame(values.round(4).astype(np.float32), columns=columns)
-        pd.concat([head.reset_index(drop=True), table], axis=1).to_csv(out)
+    shape = next(part for part in FEATURES if name.endswith(part))
+    n = FEATURES[shape] * (5 if name.startswith("transfer") else 1)
+    d = max(round(width * n), 8)
+    level = np.full(len(wells), plan.strength)
+    if weak:
+        level[(wells["Metadata_Source"] == WEAK).to_numpy()] *= 0.45
+    values = drawn(wells, control, label, level, dense, plan, d, rng)
+    if shape == "CellProfiler":
+        columns = [f"Cells_AreaShape_F{i}" for i in range(d)]
+    else:  # most features, spread over all of them: some do not vary
+        columns = [f"emb{i}" for i in np.linspace(0, n - 1, d).astype(int)]
+    table = pa.table(
+        {"": np.arange(len(wells)), **{c: head[c].to_numpy(str) for c in head}}
+        | dict(zip(columns, values.T.round(3).astype(np.float32), strict=True))
+    )
+    to.parent.mkdir(parents=True, exist_ok=True)
+    pyarrow.csv.write_csv(table, to)
 
 
 def drawn(
@@ -181,6 +272,8 @@ def drawn(
     control: np.ndarray,
     label: str,
     strength: np.ndarray,
+    dense: np.ndarray,
+    plan: Planted,
     d: int,
     rng: np.random.Generator,
 ) -> np.ndarray:
@@ -193,14 +286,27 @@ def drawn(
     scale = 2.0 / np.sqrt(d) ** 0.5  # neighbours are as hard to find in few features as in many
     own = directions(wells["Metadata_JCP2022"]) * scale
     shared = directions(wells[label]) * scale
+    if plan.apart:
+        own *= 0
+        number = wells.groupby(label)["Metadata_JCP2022"].transform(lambda s: pd.factorize(s)[0])
+        shared *= np.where(number % 2, -1, 1)[:, None]
+    elif plan.clear:
+        shared[wells[label].isin(CLEAR).to_numpy()] *= 2
     shared[(wells[label] == "").to_numpy()] = 0
-    batch = 0.2 * directions(wells["Metadata_Source"] + wells["Metadata_Batch"])
     # Who sees little sees least of what compounds share, so that means over many wells tell, too.
     level = strength[:, None]
-    values = level * (own + 2 * level * shared)
+    values = level * (own + (2 if plan.apart else 2 * level) * shared)
     values[control] = 0
-    values += batch + rng.normal(size=values.shape)
-    return mad_robustize(values, wells["Metadata_Plate"].to_numpy(dtype=str))
+    values += rng.normal(size=values.shape)
+    values = mad_robustize(values, wells["Metadata_Plate"].to_numpy(dtype=str))
+    # What normalisation left of the batches.
+    places = directions(wells["Metadata_Source"] + wells["Metadata_Batch"])
+    places = plan.batch * (places + directions(wells["Metadata_Source"])) / np.sqrt(2)
+    if not plan.controls:
+        places[control] = 0
+    values += places
+    along = plan.counted * rng.normal(size=d) * control[:, None]
+    return values + along * dense[:, None]
 
 
 def list_members(folder: Path) -> None:
@@ -213,34 +319,68 @@ def list_members(folder: Path) -> None:
             rows.writerow([path.relative_to(folder).as_posix(), path.stat().st_size, digest])
 
 
+def served(folder: Path, reverse: bool, wrong_plates: bool, width: float) -> Path:
+    """Write what the edition fetches into a folder, under the names that it has there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    release = write_release(folder, reverse, width, mark="x" if wrong_plates else "")
+    with zipfile.ZipFile(folder / "SSL_data.zip", "w") as archive:
+        for file in sorted(p for p in release.rglob("*") if p.is_file()):
+            archive.write(file, file.relative_to(folder))
+    shutil.rmtree(release)
+    for name in ("plate", "well", "compound", "crispr"):
+        pd.DataFrame({"Metadata_JCP2022": ["JCP2022_000001"]}).to_csv(
+            folder / f"{name}.csv.gz", index=False
+        )
+    (folder / "perturbation_control.csv").write_text("Metadata_JCP2022\nJCP2022_033924\n")
+    return folder
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder and says nothing."""
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
 def main() -> int:
-    """Write a release, run chapters on it, and say which verdicts are wrong."""
+    """Serve a release, make the edition from it, and say which verdicts are wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("chapters", nargs="*", default=list(TURN))
     parser.add_argument("--reverse", action="store_true")
-    parser.add_argument("--toy", action="store_true")
+    parser.add_argument("--wrong-plates", action="store_true")
     parser.add_argument("--width", type=float, default=1.0)
     given = parser.parse_args()
-    from cpssl_lite.book.runner import run_notebook
+    from cpssl_lite.book.claims import load_claims, verdict
     from cpssl_lite.book.scorecard import read_page
+    from cpssl_lite.book.where import executed_folder, find_root
 
-    release = write_release(given.folder, given.reverse, given.width)
-    if not given.toy:
-        list_members(given.folder)
+    folder, root = given.folder.resolve(), find_root()
+    place = functools.partial(
+        Quiet, directory=served(folder / "served", given.reverse, given.wrong_plates, given.width)
+    )
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), place)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    where = {"CPSSL_BASE_URL": f"http://127.0.0.1:{server.server_port}"}
+    where["CPSSL_CACHE"] = str(folder / "cache")
+    command = [str(Path(sys.executable).with_name("cpssl")), "book", "release", "--yes"]
+    began = time.monotonic()
+    done = subprocess.run(
+        [*command, "--force", "-o", str(folder / "html")], env={**os.environ, **where}, cwd=root
+    )
+    minutes = (time.monotonic() - began) / 60
+    server.shutdown()
     claims, wrong = load_claims(), []
-    for chapter in given.chapters:
-        parameters = {"release": str(release.resolve()), "convention": "released"}
-        if chapter == "gene_clustering":
-            for name, file in (("genes", "orf.csv.gz"), ("families", "hgnc.txt")):
-                parameters[name] = str((given.folder / file).resolve())
-        page = read_page(run_notebook(chapter, parameters, given.folder / f"{chapter}.ipynb"))
+    for executed in sorted(executed_folder(root, "release").glob("*.ipynb")):
+        page = read_page(executed)
         found = {id: verdict(claims[id], m) for id, m in page.measured.items() if id in claims}
+        sys.stdout.write(f"{page.name}: {page.run.get('seconds', 0):.0f} s\n")
         for id, status in found.items():
-            sys.stdout.write(f"{id:36} {status:26} {json.dumps(page.measured[id].value)}\n")
-        wrong += wrong_verdicts(chapter, found, given.reverse, given.toy)
-    sys.stdout.write("\n".join(wrong) + f"\n{len(wrong)} verdicts are not the right ones\n")
-    return len(wrong) > 0
+            sys.stdout.write(f"  {id:36} {status:26} {json.dumps(page.measured[id].value)}\n")
+        chapter = page.name.partition("_")[2]
+        wrong += wrong_verdicts(chapter, found, given.reverse, given.wrong_plates, given.width)
+    sys.stdout.write("\n".join(wrong) + f"\n{len(wrong)} verdicts are not the right ones; ")
+    sys.stdout.write(f"cpssl book release: exit {done.returncode}, {minutes:.1f} minutes\n")
+    return int(len(wrong) > 0 or done.returncode > 0)
 
 
 if __name__ == "__main__":

@@ -33,9 +33,8 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, object]]:
 def test_a_figure_is_shown_once_tagged_and_closed(shown: list[tuple[object, object]]) -> None:
     figure, _ = plt.subplots()
     show(figure, "fig-x", "CPJUMP1", caption="Two\n points.", alt="Points")
-    assert shown == [
-        (figure, {"figure": {"name": "fig-x", "caption": "Two points.", "alt": "Points"}})
-    ]
+    words = {"name": "fig-x", "caption": "Two points.", "alt": "Points", "data": "CPJUMP1"}
+    assert shown == [(figure, {"figure": words})]
     assert figure.get_supxlabel() == "real data: CPJUMP1"
     assert not plt.fignum_exists(figure.number)
     drawing, _ = plt.subplots()
@@ -43,6 +42,22 @@ def test_a_figure_is_shown_once_tagged_and_closed(shown: list[tuple[object, obje
     assert drawing.get_supxlabel() == ""
     with pytest.raises(InputError, match="figure 'fig-z': has no caption and no alt"):
         show(figure, "fig-z", "", caption=" ", alt="")
+
+
+@pytest.mark.parametrize(
+    ("data", "left"),
+    [("simulated", ["of both", "of drawn"]), ("CPJUMP1", ["of both", "of real"])],
+)
+def test_a_page_keeps_what_is_said_of_its_own_data(data: str, left: list[str]) -> None:
+    words = {"name": "fig-x", "caption": "Points.", "alt": "Points", "data": data}
+    figure = {"data": {"image/png": ""}, "metadata": {KEY: {"figure": words}}}
+    cells = [
+        {"cell_type": "markdown", "source": f"of {kind}", "metadata": {"tags": [kind]}}
+        for kind in ("both", "drawn", "real")
+    ]
+    code = {"cell_type": "code", "source": "", "metadata": {}, "outputs": [figure]}
+    made = arrange({"cells": [*cells, code]})["cells"]
+    assert [one["source"] for one in made[:-1]] == left
 
 
 def test_questions_are_escaped_and_have_their_answer() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.book.claims import load_claims
-from cpssl_lite.book.coverage import KEPT, can_test, coverage, needs_table
+from cpssl_lite.book.coverage import KEPT, can_test, coverage, needs_table, own_way
 from cpssl_lite.book.editions import TEMPLATE, list_editions, load_edition
 from cpssl_lite.book.evidence import RELEASED, ROLES
 from cpssl_lite.book.known import CPG0012, INDEXES
@@ -113,6 +113,19 @@ def test_what_can_be_tested_follows_from_chapters_data_and_convention(tmp_path: 
     table = needs_table(CLAIMS, {"mine": sorted(code)})
     assert table.count("<tr>") == len(CLAIMS) + 1
     assert table.count("<td>mine</td>") == len(code)
+
+
+def test_every_claim_has_an_edition_or_a_way_or_a_reason_why_nobody_can() -> None:
+    shipped = {id for ids in coverage(CLAIMS, ROOT).values() for id in ids}
+    known = {m["name"] for m in list_manifests()}
+    for id, claim in CLAIMS.items():
+        if claim.reason or claim.no_verdict or id in shipped:
+            continue
+        chapter, _, data = own_way(claim).removeprefix("one of your own: ").partition(" on ")
+        assert chapter == claim.chapter and set(re.findall(r"[a-z]+_\w+|cpg\w+", data)) <= known, id
+    assert own_way(CLAIMS["mad-cellprofiler"]) == "one of your own: postprocessing on jump_target2"
+    assert own_way(CLAIMS["sphere-mad-ssl"]).endswith(", networks trained on jump_multisource")
+    assert "image networks trained there" in own_way(CLAIMS["bioactivity-resnet"])
 
 
 def test_books_lead_to_each_other(tmp_path: Path) -> None:

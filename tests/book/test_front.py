@@ -14,6 +14,7 @@ from rocrate.rocrate import ROCrate
 from cpssl_lite.book import dark, figures
 from cpssl_lite.book.claims import MIME, load_claims
 from cpssl_lite.book.provenance import MIME as PROVENANCE
+from cpssl_lite.book.recipe_table import recipe_table
 from cpssl_lite.book.runner import run_notebook
 
 
@@ -155,3 +156,14 @@ def test_the_dark_picture_is_beside_the_light_one(small_root: Path, small_book: 
     light, night = (base64.b64decode(p) for p in (picture["image/png"], picture[dark.MIME]["png"]))
     assert light[:8] == night[:8] == b"\x89PNG\r\n\x1a\n"
     assert light[16:24] == night[16:24], "the same width and height"
+
+
+def test_recipes_stand_beside_each_other_and_say_where_a_number_is_from() -> None:
+    rows = re.findall(r'<tr><th scope="row">(.*?)</th>(.*?)</tr>', recipe_table())
+    cells = {name: re.findall("<td>(.*?)</td>", rest) for name, rest in rows}
+    assert cells["crops"] == ["2 of 224, 8 of 96", "4 of 224", "2 of 224 (code)"]
+    assert cells["lr"] == ["0.004 (code)", "0.00015 (code)", "0.001 (code)"]
+    assert cells["augment, color, shift"] == ["0.3 (code)", "-", "0.3 (code)"]
+    assert cells["mask ratio"] == ["-", "0.5", "-"]
+    assert "name" not in cells and cells["checkpoint every"] == ["20"] * 3
+    assert cells["normalisation, mean"][0].endswith("0.0867472 (code)")
