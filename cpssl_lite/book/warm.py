@@ -148,12 +148,22 @@ def _become_kernel(arguments: list[str], environment: dict[str, str], folder: st
         # It ends itself when its parent, the forker, has gone.
         kernel = IPKernelApp.instance(parent_handle=os.getppid())
         kernel.initialize(arguments)
+        _as_if_imported_here()
         kernel.start()
         status = 0
     finally:
         atexit._run_exitfuncs()
         sys.stdout.flush()
         os._exit(status)
+
+
+def _as_if_imported_here() -> None:
+    """Do what these do when a kernel imports them: figures are shown, tables have 20 columns."""
+    import pandas as pd
+    from matplotlib_inline.backend_inline import _enable_matplotlib_integration
+
+    _enable_matplotlib_integration()
+    pd.set_option("display.max_columns", 20)
 
 
 if __name__ == "__main__":
