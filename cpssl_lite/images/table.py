@@ -12,7 +12,7 @@ from cpssl_lite.base.tables import read_table
 from cpssl_lite.images.channels import CHANNELS, canonical_channel
 from cpssl_lite.images.metadata import IMAGE_METADATA, canonical_metadata, text_of
 from cpssl_lite.images.paths import absolute
-from cpssl_lite.images.zarrs import is_zarr, read_plate
+from cpssl_lite.images.zarrs import is_site, is_zarr, read_plate
 
 # CellProfiler's own table of images puts Image_ in front.
 _FILE_COLUMN = re.compile(r"(?:Image_)?(FileName|PathName|URL)_(.+)")
@@ -80,7 +80,7 @@ def read_image_table(path: str | Path, channels: Sequence[str] | None = None) ->
 
 
 def _read(path: Path) -> pd.DataFrame:
-    if path.is_dir() and is_zarr(path):
+    if path.is_dir() and (is_zarr(path) or any(map(is_site, path.iterdir()))):
         return read_plate(path)
     if not path.is_file():
         what = "is a folder, not a table" if path.is_dir() else "no such image table"

@@ -24,7 +24,7 @@ from cpssl_lite.images.pages import (
     stored_pixels,
 )
 from cpssl_lite.images.scale import to_uint16
-from cpssl_lite.images.zarrs import is_zarr, read_zarr, zarr_header
+from cpssl_lite.images.zarrs import SITES_ORDER, is_site, is_zarr, read_zarr, zarr_header
 
 
 class Field(NamedTuple):
@@ -166,6 +166,7 @@ def _names(path: str | Path, own: list[str] | None, stored: Sequence[str] | None
         raise InputError(
             f"{path}: does not say which channel is which; name all in their order, such as "
             f"--channels {','.join(CHANNELS)}"
+            + (f" (JUMP-Lite says of its sites: {SITES_ORDER})" if is_site(path) else "")
         )
     return own or said or CHANNELS
 

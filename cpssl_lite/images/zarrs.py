@@ -1,5 +1,6 @@
 """Fields as Zarr arrays and OME-Zarr images, and OME-Zarr plates as image tables."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,10 +14,21 @@ from numpy.typing import NDArray
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.images.channels import CHANNELS, named_channels
 
+# What a folder holds that is an array or a group, in both versions.
+MARKS = ("zarr.json", ".zarray", ".zgroup")
+# JUMP-Lite's keys: source, batch, plate, well and site, with no .zarr behind them.
+SITE = re.compile(
+    r"(?P<Source>.+?)__(?P<Batch>.+?)__(?P<Plate>.+)__(?P<Well>[^_]+)__(?P<Site>[^_]+)"
+)
+SITES_ORDER = "AGP,DNA,ER,Mito,RNA"  # says its README; the arrays do not
+
 
 def is_zarr(path: str | Path) -> bool:
-    """Whether a path is a Zarr store or lies in one, by its name."""
-    return any(part.lower().endswith(".zarr") for part in Path(path).parts)
+    """Whether a path is a Zarr store or lies in one, by its name or by what is in it."""
+    path = Path(path)
+    if any(part.lower().endswith(".zarr") for part in path.parts):
+        return True
+    return path.is_dir() and any((path / mark).is_file() for mark in MARKS)
 
 
 def read_zarr(path: str | Path) -> tuple[NDArray, dict[str, Any]]:
@@ -50,18 +62,26 @@ def zarr_header(path: str | Path) -> tuple[tuple[int, ...], dict[str, Any]]:
 
 
 def read_plate(path: str | Path) -> pd.DataFrame:
-    """Image table of an OME-Zarr plate: a row for every field of its wells.
+    """Image table of an OME-Zarr plate, or of a store of sites: a row for every field.
+
+    A store of sites (JUMP-Lite's) holds an array for each, whose name tells source, batch, plate,
+    well and site.
 
     Raises
     ------
     InputError
-        It is no plate, or a well of it is not there.
+        It is neither, or a well of it is not there.
     """
+    if sites := _sites(Path(path)):
+        return pd.DataFrame(sites)
     with _readable(path):
         root = _zarr().open_group(str(path), mode="r")
         plate = _ome(root).get("plate")
         if plate is None:
-            raise InputError(f"{path}: is no OME-Zarr plate; list its images in a table")
+            raise InputError(
+                f"{path}: is no OME-Zarr plate, and no store of sites called "
+                "SOURCE__BATCH__PLATE__WELL__SITE; list its images in a table"
+            )
         stem = Path(path).name.split(".")[0]
         return pd.DataFrame(
             {
@@ -73,6 +93,22 @@ def read_plate(path: str | Path) -> pd.DataFrame:
             for well in plate["wells"]
             for image in _ome(root[well["path"]])["well"]["images"]
         )
+
+
+def _sites(path: Path) -> list[dict[str, str]]:
+    """A row for each site in a store of them, in the order of their names."""
+    found = ((file, SITE.fullmatch(file.name)) for file in sorted(path.iterdir()))
+    return [
+        {f"Metadata_{key}": value for key, value in match.groupdict().items()}
+        | {"FileName_Merged": str(file.resolve())}
+        for file, match in found
+        if match and is_zarr(file)
+    ]
+
+
+def is_site(path: str | Path) -> bool:
+    """Whether a path is called as the sites of such a store are."""
+    return SITE.fullmatch(Path(path).name) is not None
 
 
 @contextmanager
@@ -153,6 +189,8 @@ def _zarr() -> ModuleType:
     try:
         import zarr
         import zarr.codecs
+        from imagecodecs.numcodecs import register_codecs
     except ImportError as error:
         raise InputError("Zarr images need the zarr package: pip install zarr") from error
+    register_codecs(["imagecodecs_jpegxl"], verbose=False)  # JUMP-Lite's small stores
     return zarr

@@ -30,7 +30,7 @@ from tests.cases.tables import wells
 
 FEATURES = ["emb_0", "emb_1", "emb_2"]
 SEEDS = st.integers(0, 9999)
-# No NUL, which nobody writes, and no bare carriage return, which Python's csv does not quote.
+# No NUL, and no bare carriage return, which Python's csv does not quote.
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_size=12)
 
 

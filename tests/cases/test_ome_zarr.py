@@ -184,7 +184,7 @@ def test_damage_is_one_line(tmp_path, what):
 
 def test_a_single_image_is_no_table(tmp_path):
     image(tmp_path / "a.zarr", pixels_of())
-    with pytest.raises(InputError, match=r"a\.zarr: is no OME-Zarr plate; list its images"):
+    with pytest.raises(InputError, match=r"a\.zarr: is no OME-Zarr plate, and no store of sites"):
         read_image_table(tmp_path / "a.zarr")
 
 
@@ -209,3 +209,58 @@ def test_tiffs_without_names_say_what_is_assumed(tmp_path, caplog, given):
     caplog.clear()
     prepare(table, tmp_path / "out", workers=1)
     assert "does not name" not in caplog.text
+
+
+SITES = ("source_2__b__x1__P.1__A01__1", "source_2__b__x1__P.1__B12__2", "source_13__c__P2__A01__1")
+JUMP_LITE = ("AGP", "DNA", "ER", "Mito", "RNA")
+
+
+def sites(folder, how):
+    """A store as JUMP-Lite's: an array a site, five channels in a chunk, nothing about them."""
+    codecs = pytest.importorskip("imagecodecs.numcodecs")
+    codecs.register_codecs(["imagecodecs_jpegxl"], verbose=False)
+    blosc = zarr.codecs.BloscCodec(cname="zstd", clevel=9, shuffle="bitshuffle")
+    jpeg = codecs.Jpegxl(lossless=True)
+    for seed, name in enumerate(SITES):
+        array = zarr.create_array(
+            str(folder / name), shape=(5, *SIZE), chunks=(5, *SIZE), dtype="uint16",
+            zarr_format=2 if how == "jpegxl" else 3,
+            compressors=jpeg if how == "jpegxl" else blosc,
+        )  # fmt: skip
+        array[:] = pixels_of(seed)
+    if how == "zstd":
+        zarr.open_group(str(folder), mode="a")
+
+
+@pytest.mark.parametrize("how", ["zstd", "loose", "jpegxl"])
+@pytest.mark.parametrize("name", ["zstd.zarr", "some_sites"])
+def test_a_store_of_sites(tmp_path, cpssl, how, name):
+    sites(tmp_path / name, how)
+    words = ("data", "prepare", tmp_path / name, "-o", tmp_path / "out", "--workers", 1)
+    code, _, err = cpssl(*words)
+    assert code == 2 and "does not say which channel is which" in err
+    assert err.endswith("(JUMP-Lite says of its sites: AGP,DNA,ER,Mito,RNA)\n")
+    code, _, err = cpssl(*words, "--channels", ",".join(JUMP_LITE))
+    assert code == 0, err
+    images = read_image_table(tmp_path / "out/images.parquet")
+    key = ["Metadata_Source", "Metadata_Batch", "Metadata_Plate", "Metadata_Well", "Metadata_Site"]
+    assert images[key].to_numpy().tolist() == [
+        ["source_13", "c", "P2", "A01", "1"], ["source_2", "b", "x1__P.1", "A01", "1"],
+        ["source_2", "b", "x1__P.1", "B12", "2"],
+    ]  # fmt: skip
+    for file, seed in zip(images["FileName_Merged"], (2, 0, 1), strict=True):
+        made, raw = read_merged(file).pixels, pixels_of(seed)
+        for stain, plane in zip(CHANNELS, made, strict=True):
+            other = raw[JUMP_LITE.index(stain)]
+            assert np.corrcoef(plane.ravel(), other.ravel())[0, 1] > 0.99
+
+
+def test_one_site_by_its_path(tmp_path):
+    sites(tmp_path, "loose")
+    row = {"Metadata_Plate": "P", "Metadata_Well": "A1", "FileName_Merged": SITES[0]}
+    table = saved(pd.DataFrame([row]), tmp_path / "images.csv")
+    record = read_image_table(table, channels=list(JUMP_LITE)).iloc[0]
+    field = read_field(dict(record), CHANNELS)
+    assert field.pixels.shape == (5, *SIZE)
+    with pytest.raises(InputError, match="JUMP-Lite says of its sites"):
+        read_field({"FileName_Merged": record["FileName_Merged"]}, CHANNELS)
