@@ -113,12 +113,21 @@ def _read_pickle(path: Path) -> dict[str, Any]:
 
 
 def _check_packing(path: Path) -> None:
-    """PyTorch stores numbers as they are; an archive that unpacks to far more is no file of its."""
+    """PyTorch stores numbers as they are; an archive that unpacks to far more is no file of its.
+
+    Nor does one that holds a program beside its weights get opened.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
+            entries = archive.infolist()
+            unpacked = sum(entry.file_size for entry in entries)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         return  # PyTorch says what is wrong with it
+    if {"constants.pkl", "archive_format"} & {e.filename.partition("/")[2] for e in entries}:
+        raise InputError(
+            f"{path}: an exported program (TorchScript, torch.export), which is run, not read; "
+            "save the network's state_dict()"
+        )
     if unpacked > 4 * path.stat().st_size:
         raise InputError(
             f"{path}: unpacks to {unpacked:,} bytes, {unpacked // path.stat().st_size} times its "

@@ -159,3 +159,24 @@ def test_a_resnet_is_called_one(tmp_path, prefix, part):
     torch.save({part: state} if part else state, tmp_path / "r.pt")
     with pytest.raises(InputError, match=r"r\.pt: holds a ResNet .*cpssl reads CLOOME"):
         load_encoder(tmp_path / "r.pt")
+
+
+def torch_script(path):
+    torch.jit.script(torch.nn.Linear(2, 2)).save(path)
+
+
+def traced(path):
+    torch.jit.trace(torch.nn.Conv2d(1, 1, 1), torch.ones(1, 1, 2, 2)).save(path)
+
+
+def torch_export(path):
+    program = torch.export.export(torch.nn.Linear(2, 2), (torch.ones(1, 2),))
+    torch.export.save(program, path)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("export", [torch_script, traced, torch_export])
+def test_exported_programs_are_called_so(tmp_path, export):
+    export(tmp_path / "p.pt2")
+    with pytest.raises(InputError, match=r"p\.pt2: an exported program .*save the network's state"):
+        load_encoder(tmp_path / "p.pt2")
