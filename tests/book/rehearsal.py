@@ -52,6 +52,7 @@ class Planted(NamedTuple):
     controls: bool = True  # batches differ among the controls, too
     counted: float = 0.0  # how far controls follow the number of cells
     clear: bool = False  # three targets are seen well
+    local: float = 0.0  # share of what a compound does that is another thing in every source
 
 
 PLANTED = {
@@ -61,7 +62,7 @@ PLANTED = {
     "SimCLR-ViT-S": Planted(0.5),
     "transferlearning-ViT-S": Planted(0.5),
     "transferlearning-ViT-B": Planted(0.5),
-    "CellProfiler": Planted(0.6, clear=True),
+    "CellProfiler": Planted(0.4, clear=True, local=0.7),
     "Random": Planted(0.0, batch=0.0),
 }
 TURNED = PLANTED | {
@@ -253,7 +254,7 @@ def write_method(
     d = max(round(width * n), 8)
     level = np.full(len(wells), plan.strength)
     if weak:
-        level[(wells["Metadata_Source"] == WEAK).to_numpy()] *= 0.45
+        level[(wells["Metadata_Source"] == WEAK).to_numpy()] *= 0.3
     values = drawn(wells, control, label, level, dense, plan, d, rng)
     if shape == "CellProfiler":
         columns = [f"Cells_AreaShape_F{i}" for i in range(d)]
@@ -284,14 +285,16 @@ def drawn(
         return rng.normal(size=(codes.max() + 1, d))[codes]
 
     scale = 2.0 / np.sqrt(d) ** 0.5  # neighbours are as hard to find in few features as in many
-    own = directions(wells["Metadata_JCP2022"]) * scale
+    own = np.sqrt(1 - plan.local) * directions(wells["Metadata_JCP2022"])
+    own += np.sqrt(plan.local) * directions(wells["Metadata_Source"] + wells["Metadata_JCP2022"])
+    own *= scale
     shared = directions(wells[label]) * scale
     if plan.apart:
         own *= 0
         number = wells.groupby(label)["Metadata_JCP2022"].transform(lambda s: pd.factorize(s)[0])
         shared *= np.where(number % 2, -1, 1)[:, None]
     elif plan.clear:
-        shared[wells[label].isin(CLEAR).to_numpy()] *= 2
+        shared[wells[label].isin(CLEAR).to_numpy()] *= 3
     shared[(wells[label] == "").to_numpy()] = 0
     # Who sees little sees least of what compounds share, so that means over many wells tell, too.
     level = strength[:, None]
