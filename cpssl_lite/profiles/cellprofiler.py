@@ -51,7 +51,7 @@ def cellprofiler(
     illum: str | Path | None = None,
     average: str = "mean",
     workers: int = 2,
-    batch: int = 9,
+    batch: int = 3,
     program: str | Path | None = None,
 ) -> Path:
     """Write the raw table of every well's mean or median cell, as CellProfiler measures cells.

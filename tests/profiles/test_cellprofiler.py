@@ -217,7 +217,11 @@ def _runs(pid: int) -> bool:
 
 def test_what_is_wrong_is_said_in_one_line(stand_in, images, tmp_path, monkeypatch):
     out = tmp_path / "raw.parquet"
-    fails = stand_in("raise ValueError('The OrigBrightfield image is missing')")
+    starts = "print('ModuleNotFoundError: No module named \\'MySQLdb\\'', flush=True)"
+    fails = stand_in(f"{starts}; os._exit(137)")
+    with pytest.raises(StepFailed, match=r"failed \(exit 137\): started"):
+        cellprofiler(images, tmp_path / "other.parquet", program=fails)
+    fails = stand_in(f"{starts}; raise ValueError('The OrigBrightfield image is missing')")
     with pytest.raises(
         StepFailed, match=r"failed \(exit 1\): ValueError: The OrigBrightfield"
     ) as e:
@@ -281,28 +285,3 @@ def test_correlations_by_cell_and_by_field():
     np.testing.assert_allclose(got.loc["b"], -1)
     assert got.loc["c"].isna().all()
     assert correlations(one, other, np.zeros(40))["fields"].isna().all()
-
-
-@pytest.mark.slow
-def test_the_program_itself(images, tmp_path):
-    """The recorded fields again, drawn as they were then, where CellProfiler is."""
-    try:
-        there = program.find_program()
-        program.program_version(there)
-    except InputError as error:
-        pytest.skip(str(error))
-    from tests.profiles.record_cellprofiler import draw
-
-    run = program.start(draw(tmp_path / "drawn"), tmp_path / "run", there)
-    try:
-        got = run.result()
-    finally:
-        run.end()
-    for name in ("Cells", "Cytoplasm", "Nuclei"):
-        want, mine = recorded(name), got.objects[name]
-        assert mine["ImageNumber"].tolist() == want["ImageNumber"].tolist()
-        shared = program.features_in(want)
-        np.testing.assert_allclose(mine[shared], want[shared], rtol=1e-3, atol=1e-5)
-    assert len(got.seconds) == 4 and got.seconds["MeasureTexture"].sum() > 0
-    table = average_wells(got, [2, 1, 1])
-    assert len(feature_columns(table)) > 1500
