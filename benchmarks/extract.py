@@ -4,8 +4,10 @@
                                  [--plate 3456]
 
 The plain loop does what the released code does: one field at a time, every crop through the
-network, empty ones left out of the average afterwards; fp32, nothing read ahead. Fields are
-1080 x 1080 px mosaics of simulated ones with a third of the crops dark; weights are random.
+network, every token through its last block, empty crops left out of the average afterwards; fp32,
+nothing read ahead, freed memory handled as the C library does by itself. "x CPU" is the ratio in
+CPU seconds, which holds on a busy machine, too. Fields are 1080 x 1080 px mosaics of simulated ones
+with a third of the crops dark; weights are random.
 The ceiling is this machine's own matrix multiplication, measured in the same run. On slow machines
 fewer fields, repeats or crops are taken, and the table says so (--limit).
 
@@ -25,12 +27,19 @@ import numpy as np
 import pandas as pd
 import torch
 
+from cpssl_lite.base.memory import keep_freed_memory
 from cpssl_lite.data.simulate.mosaic import mosaics
 from cpssl_lite.images.crops import cut, foreground_share, grid, select
 from cpssl_lite.images.tiff import read_merged
 from cpssl_lite.models.encoder import Encoder
 from cpssl_lite.models.precision import name_of, native_precisions
-from cpssl_lite.models.roofline import affordable, fastest, forward_flops, matmul_ceiling
+from cpssl_lite.models.roofline import (
+    affordable,
+    fastest,
+    forward_flops,
+    matmul_ceiling,
+    operations,
+)
 from cpssl_lite.models.vit import ARCHITECTURES, ViT
 from cpssl_lite.profiles.extract import extract
 from cpssl_lite.profiles.table import profile_matrix, read_profiles
@@ -46,7 +55,7 @@ def plain_loop(images: pd.DataFrame, encoder: Encoder, device: str) -> np.ndarra
             field = read_merged(row["FileName_Merged"])
             corners = grid(*field.pixels.shape[1:], encoder.crop_size)
             crops = torch.from_numpy(cut(field.pixels, corners, encoder.crop_size)).to(device)
-            features = encoder(crops.float() / 65535).cpu().numpy()
+            features = encoder(crops.float() / 65535, whole=True).cpu().numpy()
             share = foreground_share(field.pixels[4], field.otsu, corners, encoder.crop_size)
             wells.setdefault(row["Metadata_Well"], []).append(features[select(share)])
     return np.stack([np.concatenate(fields).mean(axis=0) for fields in wells.values()])
@@ -57,10 +66,13 @@ class Timed(Encoder):
 
     seconds, crops = 0.0, 0
 
-    def forward(self, crops: torch.Tensor) -> torch.Tensor:
-        """As `Encoder`, timed."""
+    def forward(self, crops: torch.Tensor, whole: bool = False) -> torch.Tensor:
+        """As `Encoder`, timed; `whole`: its last block computes all tokens, not one."""
         start = time.perf_counter()
-        features = super().forward(crops)
+        if whole:
+            features = self.network.forward_features(self.normalise(crops))[:, 0]
+        else:
+            features = super().forward(crops)
         if crops.device.type == "cuda":
             torch.cuda.synchronize()
         self.seconds += time.perf_counter() - start
@@ -72,7 +84,7 @@ def beside_plain_loop(
     folder: Path, images: pd.DataFrame, encoder: Timed, args: argparse.Namespace
 ) -> float:
     """Print seconds, ratios, share of the ceiling, how far features differ; seconds a field."""
-    times: dict[str, list[tuple[float, float]]] = {}
+    times: dict[str, list[tuple[float, float, float]]] = {}
     profiles, done = {}, {}
     begun, repeats = time.perf_counter(), args.repeats
     for turn in range(-1, args.repeats):  # the first round warms up
@@ -91,31 +103,34 @@ def beside_plain_loop(
         for way in ("plain loop", *native_precisions(args.device)):
             encoder.seconds, encoder.crops = 0.0, 0
             out = folder / f"{way}{turn}.parquet"
-            start = time.perf_counter()
+            start, cpu = time.perf_counter(), time.process_time()
+            keep_freed_memory(way != "plain loop")
             if way == "plain loop":
                 wells = plain_loop(rows, encoder, args.device)
             else:
                 how = {"batch_size": args.batch_size, "device": args.device}
                 extract(rows, encoder, out, precision=way, **how)
-            seconds = time.perf_counter() - start
+            seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
             if way != "plain loop":
                 wells = profile_matrix(read_profiles(out))[1]
             if turn >= 0:
-                times.setdefault(way, []).append((seconds, encoder.seconds))
+                times.setdefault(way, []).append((seconds, cpu, encoder.seconds))
                 profiles[way], done[way] = wells, encoder.crops
     kept, everything = done["fp32"], done["plain loop"]
     print(f"{len(images)} fields of {args.size} px; {kept} of {everything} crops hold cells")
-    print(f"{'':12} {'s/field':>8} {'x plain':>8} {'network':>8} {'GFLOP/s':>8} {'ceiling':>8}")
-    plain = statistics.median(t for t, _ in times["plain loop"])
-    for way, pairs in times.items():
-        seconds, inside = (statistics.median(p) for p in zip(*pairs, strict=True))
-        rate = forward_flops(encoder.network.shape, encoder.crop_size) * done[way] / inside
+    heads = ("s/field", "x plain", "x CPU", "network", "GFLOP/s", "ceiling")
+    print(f"{'':12}" + "".join(f"{head:>9}" for head in heads))
+    plain, plain_cpu, _ = map(statistics.median, zip(*times["plain loop"], strict=True))
+    for way, spans in times.items():
+        seconds, cpu, inside = map(statistics.median, zip(*spans, strict=True))
+        flops = forward_flops(encoder.network.shape, encoder.crop_size, way == "plain loop")
+        rate = flops * done[way] / inside
         ceiling = matmul_ceiling(args.device, KINDS.get(way, torch.float32))
         print(
-            f"{way:12} {seconds / len(images):8.3f} {plain / seconds:8.2f} "
+            f"{way:12} {seconds / len(images):8.3f} {plain / seconds:8.2f} {plain_cpu / cpu:8.2f} "
             f"{inside / seconds:8.0%} {rate / 1e9:8.0f} {rate / ceiling:8.0%}"
         )
-    a_field = min(t for pairs in times.values() for t, _ in pairs) / len(images)
+    a_field = min(t for spans in times.values() for t, *_ in spans) / len(images)
     expected = profiles["plain loop"]
     difference = np.abs(profiles["fp32"] - expected).max()
     print(f"fp32: largest difference from the plain loop {difference:.1e}")
@@ -173,14 +188,9 @@ def network_alone(encoder: Encoder, batch: int, device: str, limit: float) -> No
                 gain = best["as it is"] / best[way] - 1
                 milliseconds = f"{1000 * best[way]:7.1f} ms"
                 print(f"{precision} {way:14} {milliseconds} {gain:+6.1%} {warm[way]:6.1f}")
-            with torch.profiler.profile() as profile:
-                seconds("as it is")
-        clock = "self_device_time_total" if crops.is_cuda else "self_cpu_time_total"
-        operations = [e for e in profile.key_averages() if "::" in e.key]
-        spent = pd.Series({e.key: getattr(e, clock) for e in operations})
-        shares = (spent / spent.sum()).nlargest(5)
-        first = ", ".join(f"{name.split('::')[-1]} {share:.0%}" for name, share in shares.items())
-        print(f"{precision} where it goes: {first}")
+            spent = operations(lambda: seconds("as it is"), device)
+        first = [f"{k} {s / sum(spent.values()):.0%}" for k, s in list(spent.items())[:5]]
+        print(f"{precision} where it goes: {', '.join(first)}")
 
 
 def plate(folder: Path, images: pd.DataFrame, encoder: Timed, fields: int, device: str) -> None:

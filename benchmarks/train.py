@@ -98,8 +98,8 @@ def clock(function: Callable[[], object]) -> float:
 def flops_per_image(model: DINO, specs: list[CropSpec]) -> float:
     """Floating-point operations of a step for one image: matrix products of blocks and patches."""
     shape = model.backbone.shape
-    student = sum(spec.number * forward_flops(shape, spec.size) for spec in specs)
-    return 3 * student + specs[0].number * forward_flops(shape, specs[0].size)
+    student = sum(spec.number * forward_flops(shape, spec.size, whole=True) for spec in specs)
+    return 3 * student + specs[0].number * forward_flops(shape, specs[0].size, whole=True)
 
 
 def main() -> None:

@@ -9,14 +9,22 @@ import torch
 from cpssl_lite.models.vit import Shape
 
 
-def forward_flops(shape: Shape, size: int) -> float:
+def forward_flops(shape: Shape, size: int, whole: bool = False) -> float:
     """Floating-point operations of a ViT's matrix products for one crop of `size` px.
 
-    Two for every multiply-add; norms, activations and softmax are left out.
+    Two for every multiply-add; norms, activations and softmax are left out. The last block counts
+    as `vit.class_token_block` computes it, unless `whole`: for every token.
+
+    Examples
+    --------
+    >>> small = Shape(width=384, depth=12, heads=6)
+    >>> [round(forward_flops(small, 224, whole) / 1e9, 1) for whole in (False, True)]
+    [8.6, 9.3]
     """
-    tokens = (size // shape.patch) ** 2 + 1 + shape.registers
-    block = 24 * tokens * shape.width**2 + 4 * tokens**2 * shape.width
-    return shape.depth * block + 2 * tokens * shape.patch**2 * shape.in_channels * shape.width
+    d, tokens = shape.width, (size // shape.patch) ** 2 + 1 + shape.registers
+    block = 24 * tokens * d**2 + 4 * tokens**2 * d
+    last = block if whole else (4 * tokens + 20) * d**2 + 4 * tokens * d
+    return (shape.depth - 1) * block + last + 2 * tokens * shape.patch**2 * shape.in_channels * d
 
 
 @dataclass(frozen=True)
@@ -83,3 +91,19 @@ def matmul_ceiling(
         side //= 2
     a = torch.randn(side, side, device=device).to(kind)
     return 2 * side**3 / fastest(lambda: product(a), 8, limit).seconds
+
+
+def operations(work: Callable[[], object], device: str = "cpu") -> dict[str, float]:
+    """Seconds that `work` spends in each of torch's operations, most first.
+
+    An operation's own time, without that of others which it calls; those of equal name are added.
+    """
+    with torch.profiler.profile() as profile:
+        work()
+    clock = "self_device_time_total" if device.startswith("cuda") else "self_cpu_time_total"
+    spent: dict[str, float] = {}
+    for event in profile.key_averages():
+        if "::" in event.key:
+            name = event.key.split("::")[-1]
+            spent[name] = spent.get(name, 0.0) + getattr(event, clock) / 1e6
+    return dict(sorted(spent.items(), key=lambda item: -item[1]))

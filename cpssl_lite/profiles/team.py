@@ -5,6 +5,7 @@ from datetime import timedelta
 import torch
 
 from cpssl_lite.base.errors import InputError, StepFailed
+from cpssl_lite.base.memory import keep_freed_memory
 from cpssl_lite.base.quiet import quiet
 
 
@@ -13,6 +14,7 @@ class Team:
 
     def __init__(self, device: str, devices: int, nodes: int) -> None:
         self.device, self.rank, self.size, self.fabric = device, 0, 1, None
+        keep_freed_memory()  # each batch needs as much as the one before
         if devices * nodes == 1:
             return
         from lightning.fabric import Fabric

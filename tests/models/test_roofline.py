@@ -2,7 +2,7 @@ from time import perf_counter, sleep
 
 import torch
 
-from cpssl_lite.models.roofline import affordable, fastest, matmul_ceiling
+from cpssl_lite.models.roofline import affordable, fastest, matmul_ceiling, operations
 
 
 def test_a_slow_work_is_not_repeated_past_the_bound():
@@ -36,3 +36,10 @@ def test_the_ceiling_of_a_slow_format_comes_within_its_bound(monkeypatch):
     start = perf_counter()
     assert matmul_ceiling(limit=1.0) > 0
     assert perf_counter() - start < 5 and max(calls) == 256
+
+
+def test_the_largest_operation_comes_first():
+    a = torch.randn(400, 400)
+    spent = operations(lambda: torch.relu(a @ a @ a @ a))
+    assert next(iter(spent)) == "mm" and "relu" in spent
+    assert list(spent.values()) == sorted(spent.values(), reverse=True)
