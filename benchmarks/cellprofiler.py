@@ -146,8 +146,8 @@ def agreement(got: Measured, style: list[tuple[np.ndarray, Any]]) -> dict[str, A
     every = []
     for part, features in names.items():  # cell i has nucleus i and cytoplasm i
         mine = beside.filter(regex=f"^{part}_").rename(columns=lambda c: c.split("_", 1)[1])
-        found = correlations(features.iloc[at], mine, owner)
-        every.append(found.set_axis(f"{part}_" + found.index))
+        alike = correlations(features.iloc[at], mine, owner)
+        every.append(alike.set_axis(f"{part}_" + alike.index))
     r = pd.concat(every)
     measured = sum(len(features_in(table)) for table in got.objects.values())
     print("\nnuclei            " + "".join(f"{f'field {i + 1}':>9}" for i in range(len(counts))))
@@ -155,6 +155,17 @@ def agreement(got: Measured, style: list[tuple[np.ndarray, Any]]) -> dict[str, A
         ("CellProfiler", "style", "same"), zip(*counts, strict=True), strict=True
     ):
         print(f"  {name:<16}" + "".join(f"{n:>9}" for n in values))
+    found, seen, _ = np.sum(counts, axis=0)
+    print(f"  all fields: CellProfiler finds {found / seen - 1:+.1%} nuclei")
+    areas = {
+        part: (
+            float(names[part]["AreaShape_Area"].iloc[at].median()),
+            float(beside[f"{part}_AreaShape_Area"].median()),
+        )
+        for part in PARTS[:2]
+    }
+    for part, pair in areas.items():
+        print("median area of the same {}: {:.0f} px, style {:.0f} px".format(part.lower(), *pair))
     print(f"\nfeatures: CellProfiler {measured}, style {beside.shape[1]}, in both {len(r)}")
     print(
         f"{'r over the same cells':<24}{'features':>9}{'median':>8}{'low 10%':>9}{'by field':>10}"
@@ -169,7 +180,8 @@ def agreement(got: Measured, style: list[tuple[np.ndarray, Any]]) -> dict[str, A
         groups[group] = {"features": len(of_group), "cells": middle, "fields": fields}
     least = r["cells"].nsmallest(SHOWN)
     print("least alike: " + ", ".join(f"{name} {value:.2f}" for name, value in least.items()))
-    return {"counts": counts, "features": [measured, beside.shape[1], len(r)], "groups": groups}
+    features = [measured, beside.shape[1], len(r)]
+    return {"counts": counts, "areas": areas, "features": features, "groups": groups}
 
 
 def main() -> None:
@@ -219,7 +231,7 @@ def main() -> None:
     print(f"\n{first} by module, mean of fields")
     for name, value in modules[modules >= 0.05].items():
         print(f"  {name:<36}{value:>6.1f}{value / modules.sum():>6.0%}")
-    found = agreement(got, style)
+    agreed = agreement(got, style)
     if args.keep:
         record = {
             "date": f"{datetime.now(UTC):%Y-%m-%d}",
@@ -231,7 +243,7 @@ def main() -> None:
             "seconds": {name: [round(v, 2) for v in values] for name, values in seconds.items()},
             "start": {first: round(overhead, 1), "imports of the others": round(started, 1)},
             "modules": modules.round(2).to_dict(),
-            "agreement": found,
+            "agreement": agreed,
         }
         with atomic_path(args.keep) as whole:
             whole.write_text(json.dumps(record, indent=1) + "\n")

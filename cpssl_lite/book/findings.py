@@ -39,7 +39,7 @@ FINDINGS = (
         ("bioactivity-dino", "bioactivity-cellprofiler"),
         'cpssl run bioactivity -p profiles=\'{"DINO": ["cpg0012.parquet"]}\'',
     ),
-    Finding("is fast", "time for a plate", ("fifty-times-faster",), "make bench"),
+    Finding("is fast", "time for the same images", ("fifty-times-faster",), "make bench"),
 )
 
 

@@ -31,8 +31,8 @@ NO_ADDRESS = (
 
 KEPT = (
     "Kept from other runs are the features measured on segmented cells, the predictions of the "
-    "image networks, the times of `make bench` and the three small networks; everything else on "
-    "these pages was computed when the book was built."
+    "image networks, the times of CellProfiler itself and of `make bench`, and the three small "
+    "networks; everything else on these pages was computed when the book was built."
 )
 
 

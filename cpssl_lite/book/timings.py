@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from cpssl_lite.base.errors import InputError
@@ -33,6 +34,34 @@ class Timing(NamedTuple):
     ratio: pd.Series
     modules: pd.Series
     about: dict[str, Any]
+
+    @property
+    def nuclei(self) -> np.ndarray:
+        """Number of nuclei that CellProfiler found in each field."""
+        return np.array([of_field[0] for of_field in self.about["agreement"]["counts"]])
+
+    @property
+    def data(self) -> str:
+        """What figures call the fields."""
+        fields = str(self.about["fields"]).removeprefix("real fields (").removesuffix(")")
+        return "simulated" if "simulated" in fields else fields
+
+    def by_nuclei(self) -> tuple[float, float]:
+        """CellProfiler's seconds for one more nucleus, and for a field without any: a line."""
+        slope, base = np.polyfit(self.nuclei, self.seconds.iloc[:, 0], 1)
+        return float(slope), float(base)
+
+    def likeness(self) -> str:
+        """How many nuclei CellProfiler and its style found, and how large, in words."""
+        agreed = self.about["agreement"]
+        itself, style, same = np.sum(agreed["counts"], axis=0)
+        areas = [f"{part.lower()} {a:,.0f} and {b:,.0f} px" for part, (a, b) in
+                 agreed["areas"].items()]  # fmt: skip
+        return (
+            f"CellProfiler found {itself} nuclei in these fields and its style {style} "
+            f"({itself / style - 1:+.1%}), {same} of them the same. Median areas of the same "
+            f"objects, CellProfiler's first: {', '.join(areas)}."
+        )
 
     def sentence(self) -> str:
         """The measurement in one sentence, with its machine and date."""
@@ -71,3 +100,22 @@ def kept_timing(path: str | Path | None = None) -> Timing:
         ) from error
     ratio = seconds.iloc[:, 0] / seconds.iloc[:, -1]
     return Timing(seconds, ratio, modules, kept)
+
+
+def quoted(results: str | Path, name: str, begins: str) -> str:
+    """A line of a table that ``make bench`` kept, with its machine and date; "" without one.
+
+    Parameters
+    ----------
+    results
+        Folder of the tables.
+    name
+        Of the benchmark.
+    begins
+        How the line begins.
+    """
+    file = Path(results) / f"{name}.txt"
+    text = file.read_text(encoding="utf-8").splitlines() if file.is_file() else ["", ""]
+    date, machine, *lines = text
+    found = [" ".join(line.split()) for line in lines if line.startswith(begins)]
+    return f"{found[0]} ({machine}, {date})" if found else ""

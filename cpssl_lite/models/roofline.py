@@ -1,6 +1,8 @@
 """What a network asks of the machine, what the machine can give, and measuring within a bound."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -98,7 +100,7 @@ def operations(work: Callable[[], object], device: str = "cpu") -> dict[str, flo
 
     An operation's own time, without that of others which it calls; those of equal name are added.
     """
-    with torch.profiler.profile() as profile:
+    with _silent(), torch.profiler.profile() as profile:
         work()
     clock = "self_device_time_total" if device.startswith("cuda") else "self_cpu_time_total"
     spent: dict[str, float] = {}
@@ -107,3 +109,16 @@ def operations(work: Callable[[], object], device: str = "cpu") -> dict[str, flo
             name = event.key.split("::")[-1]
             spent[name] = spent.get(name, 0.0) + getattr(event, clock) / 1e6
     return dict(sorted(spent.items(), key=lambda item: -item[1]))
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """What torch's profiler writes past Python to standard error, at every start, goes nowhere."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

@@ -1,30 +1,28 @@
 """What features cost on this machine: seconds of every part, measured within a bound."""
 
 import os
-import shutil
-import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import tifffile
 import torch
+from torch import nn
 
-from cpssl_lite.base.workers import end_with_parent
 from cpssl_lite.images.cells import measure_cells, measure_row, segment
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.rows import read_field
-from cpssl_lite.models import vit
+from cpssl_lite.images.tiff import read_merged
+from cpssl_lite.images.zarrs import write_zarr
 from cpssl_lite.models.encoder import Encoder
 from cpssl_lite.models.precision import native_precisions
 from cpssl_lite.models.roofline import affordable, fastest
+from cpssl_lite.profiles.cellprofiler_program import find_program, start
 from cpssl_lite.profiles.embed import crops_with_cells
 from cpssl_lite.profiles.extract import extract
 from cpssl_lite.profiles.table import write_profiles
@@ -43,15 +41,16 @@ class Cost(NamedTuple):
     write: float = np.nan  # a table: once a plate
     crop: float = np.nan  # through the network, on a first look
     whole: float = np.nan  # of all fields that were timed
+    cpu: float = np.nan  # processor seconds a field, of all cores
 
 
 def seconds(work: Callable[[], object], device: str = "cpu") -> float:
     """Seconds that a piece of work takes, a GPU's share included."""
-    start = perf_counter()
+    begun = perf_counter()
     work()
     if device.startswith("cuda"):
         torch.cuda.synchronize()
-    return perf_counter() - start
+    return perf_counter() - begun
 
 
 def time_extraction(
@@ -80,11 +79,11 @@ def time_extraction(
     """
     encoder.to(device)
     size, stains, n = encoder.crop_size, len(encoder.channels), len(images)
-    start = perf_counter()
+    begun = perf_counter()
     fields = [read_field(record, encoder.channels) for record in _records(images)]
-    read, start = (perf_counter() - start) / n, perf_counter()
+    read, begun = (perf_counter() - begun) / n, perf_counter()
     crops = sum(len(crops_with_cells(field, size, stains)) for field in fields) / n
-    cut = (perf_counter() - start) / n
+    cut = (perf_counter() - begun) / n
     two = torch.zeros(2, stains, size, size).to(device)
     with torch.inference_mode():
         crop = fastest(lambda: seconds(lambda: encoder(two), device), 5, limit / 2).seconds / 2
@@ -95,16 +94,16 @@ def time_extraction(
             continue
         take, out = affordable(n, one, limit), folder / f"{precision}.parquet"
         out.unlink(missing_ok=True)
-        start = perf_counter()
+        begun, cpu = perf_counter(), process_time()
         with _inside(encoder, device) as spans:
             extract(images[:take], encoder, out, precision=precision)
-        whole = perf_counter() - start
-        wells, start = pd.read_parquet(out), perf_counter()
+        whole, cpu = perf_counter() - begun, (process_time() - cpu) / take
+        wells, begun = pd.read_parquet(out), perf_counter()
         write_profiles(wells, folder / "again.parquet", {})
-        write, network = perf_counter() - start, sum(spans)
+        write, network = perf_counter() - begun, sum(spans)
         # A table is written for the plate, then for all plates.
         total = max(whole - 2 * write, network) / take
-        costs[precision] = Cost(take, total, read, cut, network / take, write, crop, whole)
+        costs[precision] = Cost(take, total, read, cut, network / take, write, crop, whole, cpu)
     return costs
 
 
@@ -178,94 +177,122 @@ def time_style(images: pd.DataFrame, limit: float) -> Cost:
     one = seconds(measure_crop) * len(crops)
     if one > TOO_LONG * limit:
         return Cost(0, one)
-    one = seconds(lambda: measure_row(records[0]))
+    cpu, one = process_time(), seconds(lambda: measure_row(records[0]))
     more = records[1 : affordable(len(records), one, limit)]
     one += seconds(lambda: [measure_row(record) for record in more])
-    return Cost(1 + len(more), one / (1 + len(more)))
+    n = 1 + len(more)
+    return Cost(n, one / n, cpu=(process_time() - cpu) / n)
 
 
-def time_cellprofiler(images: pd.DataFrame, pipeline: str | Path, folder: Path) -> Cost | None:
-    """Time CellProfiler itself, on one core; None where it is not installed.
+def time_cellprofiler(images: pd.DataFrame, pipeline: str | Path, folder: Path) -> Cost:
+    """Time CellProfiler itself on one field and one core: CPU seconds of its modules.
+
+    Parameters
+    ----------
+    images
+        As for `time_extraction`.
+    pipeline
+        A .cppipe file, as `profiles.cellprofiler` takes it.
+    folder
+        For what it reads and writes.
+    """
+    run = start(images.iloc[:1], folder / "cellprofiler", find_program(), Path(pipeline))
+    try:
+        took = float(run.result().seconds.to_numpy().sum())
+    finally:
+        run.end()
+    return Cost(1, took, cpu=took)
+
+
+def crops_a_second(network: nn.Module, batch: torch.Tensor, counts: Sequence[int]) -> pd.Series:
+    """Crops that several workers embed in a second, together, sharing the cores among them.
+
+    Parameters
+    ----------
+    network
+        In eval mode.
+    batch
+        What each worker gives it.
+    counts
+        Numbers of workers.
+    """
+    cores, rates = torch.get_num_threads(), {}
+
+    def embed(threads: int) -> None:
+        torch.set_num_threads(threads)  # of the calling thread
+        with torch.inference_mode():
+            network(batch)
+
+    for count in counts:
+        each = [max(cores // count, 1)] * count
+        with ThreadPoolExecutor(count) as team:
+            list(team.map(embed, each))  # a first call is slow
+            begun = perf_counter()
+            list(team.map(embed, each))
+            rates[count] = count * len(batch) / (perf_counter() - begun)
+    torch.set_num_threads(cores)
+    return pd.Series(rates, dtype=float)
+
+
+def time_loading(images: pd.DataFrame, folder: Path, limit: float) -> pd.DataFrame:
+    """Time the loading of fields, on one thread, from one file each and from five.
 
     Parameters
     ----------
     images
         Merged fields, as `read_image_table` returns them.
-    pipeline
-        A .cppipe file that reads the stains by the names of `CHANNELS`.
     folder
-        For single-channel files and what the pipeline writes.
+        For copies in the other formats.
+    limit
+        Seconds for each format, about.
+
+    Returns
+    -------
+    DataFrame
+        A row per format: ``mb``, ``warm`` and ``cold`` ms a field (cold where the system can be
+        told to forget files), ``once`` where `limit` left no time to repeat. The first row is five
+        LZW-compressed TIFFs, scaled and thresholded at every reading; the third the merged file.
     """
-    program = shutil.which("cellprofiler")
-    if program is None:
-        return None
-    names = [f"Metadata_{name}" for name in ("Plate", "Well", "Site")]
-    table = images[names].reset_index(drop=True)
-    for number, record in enumerate(_records(images)):
-        for channel, plane in zip(CHANNELS, read_field(record, CHANNELS).pixels, strict=True):
-            file = f"{number}_{channel}.tiff"
-            tifffile.imwrite(folder / file, plane, compression="lzw")
-            table.loc[number, [f"PathName_Orig{channel}", f"FileName_Orig{channel}"]] = [
-                str(folder),
-                file,
-            ]
-    table.to_csv(folder / "load_data.csv", index=False)
-    words = [program, "-c", "-r", "-p", str(pipeline), "-o", str(folder / "cellprofiler")]
-    words += ["--data-file", str(folder / "load_data.csv")]
-    took = seconds(lambda: subprocess.run(words, check=True, capture_output=True))
-    return Cost(len(images), took / len(images))
+    merged, singles, zarrs = list(images["FileName_Merged"]), [], []
+    for i, file in enumerate(merged):
+        field = read_merged(file)
+        zarrs.append(folder / f"{i}.zarr")
+        write_zarr(zarrs[-1], field.pixels, field.otsu or 0.0)
+        paths = {f"FileName_{c}": str(folder / f"{i}_{c}.tiff") for c in field.channels}
+        for path, plane in zip(paths.values(), field.pixels, strict=True):
+            tifffile.imwrite(path, plane, compression="lzw")
+        singles.append(paths)
+    five = [path for paths in singles for path in paths.values()]
+    inside = [str(file) for zarr in zarrs for file in zarr.rglob("*") if file.is_file()]
+    formats: dict[str, tuple[list[str], Callable[[], object]]] = {
+        "five TIFFs, scaled and thresholded": (
+            five,
+            lambda: [read_field(row, CHANNELS) for row in singles],
+        ),
+        "five TIFFs, decoded only": (five, lambda: [tifffile.imread(path) for path in five]),
+        "merged TIFF (zstd)": (merged, lambda: [read_merged(path) for path in merged]),
+        "Zarr (zstd)": (inside, lambda: [read_merged(path) for path in zarrs]),
+    }
+    rows = {}
+    for name, (files, load) in formats.items():
+        warm = fastest(load, 3, limit)
+        cold = np.nan
+        if hasattr(os, "posix_fadvise"):
+            _forget(files)
+            cold = seconds(load)
+        ms = 1000 / len(images)
+        size = sum(os.path.getsize(file) for file in files) / len(images) / 1e6
+        rows[name] = {"mb": size, "warm": ms * warm.seconds, "cold": ms * cold}
+        rows[name]["once"] = warm.bounded
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def crops_a_second(architecture: str, counts: Sequence[int], crops: int = 4) -> dict[int, float]:
-    """Crops that several processes embed in a second, together, sharing this machine's cores.
-
-    Parameters
-    ----------
-    architecture
-        Name for `build_vit`.
-    counts
-        Numbers of processes.
-    crops
-        Crops of 224 px in each one's batch.
-    """
-    context, cores = get_context("spawn"), os.cpu_count() or 1
-    ends = [context.Pipe() for _ in range(max(counts, default=0))]
-    team = [
-        context.Process(target=_embed_on_demand, args=(far, architecture, crops), daemon=True)
-        for _, far in ends
-    ]
-    for process, (_, far) in zip(team, ends, strict=True):
-        process.start()
-        far.close()  # so that a process that fails is noticed
-    pipes = [near for near, _ in ends]
-    for pipe in pipes:
-        pipe.recv()  # all are ready
-
-    def together(count: int) -> None:
-        for pipe in pipes[:count]:
-            pipe.send(max(cores // count, 1))
-        for pipe in pipes[:count]:
-            pipe.recv()
-
-    for count in sorted(counts):  # a first call is slow
-        together(count)
-    rates = {count: count * crops / seconds(partial(together, count)) for count in counts}
-    for pipe, process in zip(pipes, team, strict=True):
-        pipe.send(0)
-        process.join()
-    return rates
-
-
-def _embed_on_demand(pipe: Connection, architecture: str, crops: int) -> None:
-    """Embed a batch with as many threads as are asked for, until nobody asks."""
-    end_with_parent()
-    network, batch = vit.build_vit(architecture).eval(), torch.rand(crops, 5, 224, 224)
-    pipe.send("ready")
-    with torch.inference_mode():
-        while threads := pipe.recv():
-            torch.set_num_threads(threads)
-            network(batch)
-            pipe.send("done")
+def _forget(paths: Iterable[str]) -> None:
+    """Ask the operating system to drop files from its memory."""
+    for path in paths:
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _records(images: pd.DataFrame) -> list[dict[str, Any]]:
