@@ -69,6 +69,7 @@ from cpssl_lite.book.html import table as html_table
 from cpssl_lite.data.simulate.screen import simulate
 from cpssl_lite.profiles.evaluate import evaluate, treated_wells
 from cpssl_lite.book.features import load_features
+from cpssl_lite.book.screens import drawn_in
 from cpssl_lite.images import augment
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.crops import cut, foreground_share, grid, select
@@ -548,7 +549,7 @@ results["norm"] = (*results["norm"][:3], "other scale", results["norm"][4])
 # files: two small plates are drawn with them.
 
 # %% tags=["hide-input"]
-small = simulate("tiny", Path("data") / "tiny-raw", seed, raw_wells=12)
+small = simulate("tiny", drawn_in("tiny-raw", seed), seed, raw_wells=12)
 rows_raw = read_image_table(small.parent / "load_data.csv")
 labels = read_image_table(small)
 key = ["Metadata_Plate", "Metadata_Well"]
