@@ -105,15 +105,16 @@ headline(
 
 # %% tags=["hide-input"]
 figure, axis = plt.subplots(figsize=(WIDTH, 2.9))
-for name, took in kept.seconds.items():
+for (name, took), shape in zip(kept.seconds.items(), "o^s", strict=True):
     kind = "DINO" if name == learned else name.split(" ")[0]
-    axis.plot(kept.nuclei, took, "o", color=color(kind), label=name)
+    axis.plot(kept.nuclei, took, shape, color=color(kind), label=name)
 axis.set(
     xlabel="nuclei in the field (CellProfiler's count)",
     ylabel="CPU seconds a field",
     yscale="log",
 )
-axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+axis.yaxis.set_major_formatter("{x:g}")
+axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
 middle, start_up = kept.seconds.median(), kept.about["start"]
 caption = f"Processor time of the same {len(kept.ratio)} {kept.about['fields']}, one core, in one run: {', '.join(f'{name} {value:.1f} s' for name, value in middle.items())} (medians). Kept from {kept.about['date']}, {kept.about['machine']}; each start of CellProfiler costs {start_up[itself]:.0f} s more. Equal hardware for both: the paper's factor of 50 is of GPU machines beside CPU machines."
 alt = "CPU seconds a field on a logarithmic scale against the number of nuclei, for CellProfiler, its style and a ViT-S."
@@ -175,6 +176,8 @@ bars = axis.barh(totals.index, totals, color=[color(kind) for kind in kinds])
 axis.bar_label(bars, [f"{value:.2g} s" for value in totals], padding=4)
 axis.set(xlabel="seconds a field", xscale="log")
 axis.set_xlim(totals.min() / 2, totals.max() * 3)
+axis.xaxis.set_major_formatter("{x:g}")
+axis.xaxis.set_minor_formatter("")
 axis.invert_yaxis()
 axis.grid(axis="y", visible=False)
 few = costs["fields"] < fields
@@ -273,7 +276,7 @@ parts = spent / spent.sum()
 shown = parts.head(6).map("{:.0%}".format).to_frame("Share")
 frame_table(
     shown,
-    caption=f"The time of {first}, fp32, by torch's operation ({len(crops)} crops)",
+    caption=f"The time of {first}, fp32, by torch's operation, in a batch of {len(crops)}",
     first="Operation",
     fold=False,
 )
@@ -316,7 +319,8 @@ for axis, (values, label) in zip(axes.flat, panels, strict=True):
 axes[0, 0].set_ylim(bottom=0)
 axes[0, 0].set_ylabel("crops per second")
 gain = max(rates.values()) / rates[min(rates)] - 1
-caption = f"Crops per second of {first} in fp32 on {on_device}, against the size of a batch (the best is {gain:.0%} above the smallest)"
+caption = f"Crops per second of {first} in fp32 on {on_device}, against the size of a batch"
+caption += f" (the best is {gain:.0%} above the smallest)" * (len(rates) > 1)
 caption += (
     " and against the number of workers that share the cores."
     if len(shared)
@@ -334,7 +338,7 @@ show(figure, "fig-scaling", "simulated", caption=caption, alt=alt)
 # %% tags=["hide-input"]
 slope, base = kept.by_nuclei()
 say(
-    f"A network sees the same number of crops wherever there are cells. CellProfiler measures each cell: in the kept run a field cost it about {base:.0f} s and {slope:.2f} s more for each nucleus, from {kept.nuclei.min()} to {kept.nuclei.max()} of them."
+    f"A network's time follows the crops that hold cells, however many. CellProfiler measures each cell: in the kept run a field cost it about {base:.0f} s and {slope:.2f} s more for each nucleus, from {kept.nuclei.min()} to {kept.nuclei.max()} of them."
 )
 
 # %% [markdown]
