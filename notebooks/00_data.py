@@ -204,7 +204,7 @@ show(
     alt="Dots in descending order: strengths of the compounds from strong to zero.",
 )
 
-# %% [markdown]
+# %% [markdown] tags=["more"]
 # ## What else varies: plates, batches, sources, positions
 #
 # The same treatment does not give the same picture twice. Wells differ by chance and by their
@@ -290,7 +290,7 @@ panels = (
 )
 for axis, (values, title, unit) in zip(axes, panels, strict=True):
     shades = axis.imshow(values, aspect="auto")
-    axis.set_xticks(range(values.shape[1]), values.columns, fontsize=7.5)
+    axis.set_xticks(range(values.shape[1]), values.columns, fontsize=8)
     axis.set_yticks(range(values.shape[0]), values.index)
     axis.set(title=title)
     axis.grid(False)
@@ -368,7 +368,7 @@ ask(
     why=f"{every.mean():.0%} of {len(every)} crops of untreated fields: where cells grow densely, few crops are empty.",
 )
 
-# %% [markdown]
+# %% [markdown] tags=["more"]
 # ## The paper's data, and how to get them
 #
 # Every data set and checkpoint has a manifest: where it is, what its licence allows, which wells are

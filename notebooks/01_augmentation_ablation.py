@@ -257,7 +257,7 @@ caption = f"Each augmentation on a corner of one field, in all five channels, wi
 alt = f"{len(views)} rows of five grey pictures of the same cells: original, mirrored, rescaled, with changed intensities, with one channel black, noisy, blurred, and with strongly changed intensities."
 show(figure, "fig-augmentations", data_kind, caption=caption, alt=alt)
 
-# %% [markdown]
+# %% [markdown] tags=["more"]
 # The ranges are those of the text and the released code, but for Color: the code's (the last row)
 # blackens dim channels and hides more than so few steps can learn to see through. The 0.5 of Drop
 # channel, noise and blur and the 1 of Resize are ours, because nothing is stated for the ablation.
@@ -342,7 +342,7 @@ if "Color, released" in conditions:
         )
     )
 
-# %% [markdown]
+# %% [markdown] tags=["more"]
 # ## What does Color add?
 #
 # A difference counts only beside the spread over seeds: two trainings that differ in nothing but

@@ -197,7 +197,7 @@ question = (
 if np.isfinite(share):
     display(ask(question, guesses, right, why))
 
-# %% [markdown]
+# %% [markdown] tags=["more"]
 # ## Which ones are missed?
 #
 # A share does not say which perturbations are missed. Weak effects may be beyond anyone; a strong one
@@ -227,7 +227,7 @@ if beside != first:
 alt = "Scatter of average precision per perturbation, one panel per feature type; filled markers are active perturbations, open ones are missed."
 show(figure, "fig-strength-ap", data_kind, caption=caption, alt=alt)
 
-# %% [markdown]
+# %% [markdown] tags=["more"]
 # ## How sure is the difference?
 #
 # A difference of two means says little without its spread over perturbations. Each perturbation gives
@@ -252,7 +252,7 @@ show(figure, "fig-differences", data_kind, caption=caption, alt=alt)
 caption = f"Differences and q of {2 * len(against)} tests"
 difference_table(against, whats, f"{first} minus", caption)
 
-# %% [markdown]
+# %% [markdown] tags=["more"]
 # ## Did training add something?
 #
 # The same network before and after it was trained. A normalisation may suit the one and not the other,
@@ -305,7 +305,7 @@ if untrained and features.raw[first] is not features.raw[untrained]:
 else:
     print("Not asked here: no network was run, profiles were given.")
 
-# %% [markdown]
+# %% [markdown] tags=["more"]
 # ## Precision and recall: F1 curves (Supplementary Fig. 4)
 #
 # mAP is one number for all thresholds. The {term}`F1 score` shows which neighbourhood is good: among
@@ -333,7 +333,7 @@ caption = f"F1 scores as in the paper's Supplementary Fig. 4. Left: among the k 
 alt = "Panels of F1 curves, one line per feature type, over the number of neighbours and over distance."
 show(figure, "fig-f1", data_kind, caption=caption, alt=alt)
 
-# %% [markdown]
+# %% [markdown] tags=["more"]
 # ## Each source, and across sources (Supplementary Fig. 5)
 #
 # Within a source, replicates are matched across its batches. Across sources, the source takes the place
@@ -366,7 +366,7 @@ if sources:
 else:
     print("These data name fewer than two sources.")
 
-# %% [markdown]
+# %% [markdown] tags=["more"]
 # ## Do replicates agree?
 #
 # An older question: for what share of perturbations does the median correlation of the replicates exceed

@@ -127,7 +127,7 @@ if baseline:
 alt = "Two scatter plots with one marker per feature type: nearest-neighbour accuracy against mean average precision, for genes and for gene families."
 show(figure, "fig-genes", data_kind, caption=caption, alt=alt)
 
-# %% [markdown]
+# %% [markdown] tags=["more"]
 # ```{admonition} After this chapter you can
 # :class: tip
 # - say why adjusted mutual information, and not the share of pairs, compares clusterings
@@ -158,7 +158,7 @@ show(figure, "fig-genes", data_kind, caption=caption, alt=alt)
 # that acts on it. Three things are added: how many families are found at all, groups boxed by a rule, and
 # chance worked out twice.
 
-# %% [markdown]
+# %% [markdown] tags=["more"]
 # ## Which genes are kept
 #
 # Unless the data were filtered before they came here, a gene stays if the median correlation of its replicates exceeds that of 95% of random groups of
@@ -210,7 +210,18 @@ caption = f"Left: families whose genes are nearer to each other than to other ge
 alt = "Bars of the percentage of consistent families for each feature type, beside lines of nearest-neighbour recall over rising restrictions."
 show(figure, "fig-consistent", data_kind, caption=caption, alt=alt)
 
-# %% [markdown]
+# %% tags=["hide-input"]
+left = np.array(rungs)[np.isfinite(rungs)]
+left = left[-1] / left[0] if len(left) and left[0] else 0.0
+answers = ["less than half", "half to nine tenths", "more than nine tenths"]
+ask(
+    f"On the lowest rung nothing of batch, source or position can help. How much of what {first} recalls without a restriction is left there?",
+    answers,
+    answers[int(np.digitize(left, (0.5, 0.9)))],
+    f"{left:.0%} of it: the rest was near for reasons that have nothing to do with a gene.",
+)
+
+# %% [markdown] tags=["more"]
 # ## How sure is the difference?
 #
 # The paper compares DINO with CellProfiler, gene by gene. The same test with each other feature type:
@@ -266,7 +277,7 @@ frame_table(
     shown, panels.columns(whats) | {"f1": "Best F1"}, "Fig. 3a to c as a table"
 )
 
-# %% [markdown]
+# %% [markdown] tags=["more"]
 # ## Choosing and clustering families (Fig. 3d and e)
 #
 # Each feature type chooses its own families, as in the paper: it is judged on those that it likes best.
@@ -387,6 +398,7 @@ table(
     header,
     rows,
     f"Clusters and families, {at[first]} families of {len(clustered[first].family)} genes in {first} (chance: shuffled before choosing)",
+    fold=True,
 )
 
 # %% tags=["hide-input"]

@@ -237,7 +237,7 @@ if card is not None:
 alt = "A point with a horizontal interval for each method, sorted by mean AUCROC, beside a dotted line at one half."
 show(figure, "fig-bioactivity", data_kind, caption=caption, alt=alt)
 
-# %% [markdown]
+# %% [markdown] tags=["more"]
 # **The paper's claim** (Table 1, Supplementary Fig. 8). A small network on DINO features predicts
 # the activity of compounds in 209 {term}`assays <assay>` almost as well as six convolutional
 # networks that were trained on the images themselves: a mean {term}`AUCROC` of 0.723, beside 0.731
@@ -262,7 +262,7 @@ show(figure, "fig-bioactivity", data_kind, caption=caption, alt=alt)
 # last table of this page names them). Rows of the paper's Table 1 stand beside it as quoted: they are
 # no numbers of this run.
 
-# %% [markdown]
+# %% [markdown] tags=["more"]
 # ```{admonition} After this chapter you can
 # :class: tip
 # - say why compounds and not wells are divided into training and test
@@ -377,7 +377,7 @@ if one_class.any():
     both = pd.DataFrame(both).T
     display(frame_table(both, caption=about, first="Method", fold=False))
 
-# %% [markdown]
+# %% [markdown] tags=["more"]
 # ## Few labels and many
 
 # %% tags=["hide-input"]
@@ -465,7 +465,7 @@ paired["q"] = q_values(paired["p"].to_numpy())
 about = f"{first} minus each, AUCROC paired over assays ({data_kind}): 95% bootstrap interval, Wilcoxon's p, and q of {len(paired)} tests"
 frame_table(paired, caption=about, first=f"{first} minus", form="+.3f")
 
-# %% [markdown]
+# %% [markdown] tags=["more"]
 # ## Are the probabilities to be trusted?
 #
 # AUCROC looks at the order of compounds only. A *calibrated* predictor that says 30% is right three

@@ -170,7 +170,7 @@ if not as_given:
 alt = "A grid of UMAP scatter plots: a row for each technical factor, a column per feature type and one for raw profiles."
 show(figure, "fig-umap-technical", data_kind, caption=caption, alt=alt)
 
-# %% [markdown]
+# %% [markdown] tags=["more"]
 # ## Cell count
 #
 # Is what the map shows the number of cells? Correlations of the count with the leading principal
@@ -315,7 +315,7 @@ frame_table(
     pd.DataFrame(numbers).T, caption="The same as means / what no effect gives"
 )
 
-# %% [markdown]
+# %% [markdown] tags=["more"]
 # Choices that the text leaves open, and what is taken here: edges have no direction (two wells are
 # joined if either names the other); silhouettes use cosine distance like the graph; all wells
 # count, controls too; k of LISI is the size of the neighbourhood with the well itself, and its
@@ -379,7 +379,7 @@ mixing = pd.DataFrame(rows).T
 about = "0 and 1: apart and mixed by BRAS, CiLISI and kBET; mixed and apart by the others"
 frame_table(mixing, caption=f"By batch ({about})", fold=False)
 
-# %% [markdown]
+# %% [markdown] tags=["more"]
 # ## Controls and treated wells apart
 #
 # The paper saw the strongest effect among the negative controls, on the map.

@@ -330,7 +330,7 @@ for axis, (values, title, unit) in zip(axes[0], panels, strict=True):
     axis.set(title=title)
     axis.grid(False)
     figure.colorbar(shades, ax=axis, label=unit, location="bottom", pad=0.02)
-axes[0, 0].set_yticks(range(len(order)), order, fontsize=7)
+axes[0, 0].set_yticks(range(len(order)), order, fontsize=8)
 caption = f"a, importance of each channel for the {len(order)} perturbations whose profiles differ most from the controls (1: as for control wells)."
 caption += (
     " b, what was really changed in the structures that a channel stains."
@@ -361,7 +361,7 @@ frame_table(
     form=".2f",
 )
 
-# %% [markdown]
+# %% [markdown] tags=["more"]
 # The table behind it counts for how many perturbations a channel is the most important one. On
 # simulated data it also compares importance with the truth: does a channel matter more where the
 # structures that it stains were changed more? Changes of cell size, shape and number show in every

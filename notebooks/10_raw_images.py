@@ -135,7 +135,7 @@ frame_table(
     shown, what, f"{len(fields)} fields by their DNA file", first="DNA file"
 )
 
-# %% [markdown]
+# %% [markdown] tags=["more"]
 # ## Two conventions
 #
 # The paper's text clips at the 0.01st percentile, the released code at the 0.1st. How far apart the
@@ -242,7 +242,7 @@ columns = {name: name for name in ("otsu", "foreground", "slope_DNA", "flag")}
 caption = "Quality of the fields and of the two spoiled copies"
 frame_table(measures.tail(9), columns, caption, first="Field")
 
-# %% [markdown]
+# %% [markdown] tags=["more"]
 # ## Crops
 #
 # The field is cut from the top left; crops in which under 1% is brighter than 0.7 times Otsu's

@@ -142,7 +142,7 @@ handles, names = axes[0, 0].get_legend_handles_labels()
 figure.legend(handles, names, loc="outside upper center", ncols=3)
 tag(figure)
 
-# %% [markdown]
+# %% [markdown] tags=["more"]
 # ## One difference at a time
 #
 # Each bar below changes one thing and leaves the rest as the text has it, and says whether the
@@ -404,7 +404,7 @@ axis.invert_yaxis()
 axis.grid(axis="y", visible=False)
 tag(figure)
 
-# %% [markdown]
+# %% [markdown] tags=["more"]
 # ## Images and features
 #
 # All crops of a few perturbations, half of them those with the fewest cells, pass through the
@@ -598,7 +598,7 @@ effect_table(
     (*KEYS, "norm", "area"), "Moved", "Images and features: simulated data"
 )
 
-# %% [markdown]
+# %% [markdown] tags=["more"]
 # ## Augmentations: views that leak into each other
 #
 # The slip: in the released code a crop is a window into the field, not a copy. Flipping makes a
@@ -666,7 +666,7 @@ axes[2].grid(False)
 axes[2].spines[:].set_visible(True)
 tag(figure)
 
-# %% [markdown]
+# %% [markdown] tags=["more"]
 # ## Training and bioactivity
 #
 # Networks are not trained again here. What can be shown without: the schedules themselves, the loss
@@ -728,7 +728,7 @@ effect_table(
     "Training, augmentation and bioactivity (simulated data)",
 )
 
-# %% [markdown]
+# %% [markdown] tags=["more"]
 # ## Every difference
 #
 # Type to search. Severity *high*: changes the kinds of numbers that are published; *medium*: matters

@@ -156,7 +156,7 @@ show(
 # %% tags=["hide-input"]
 live.strip(hit)
 
-# %% [markdown]
+# %% [markdown] tags=["more"]
 # ## Not the same batch
 #
 # Wells of one {term}`batch` look alike for reasons that have nothing to do with the treatment. So the
@@ -228,7 +228,7 @@ show(
 # %% tags=["hide-input"]
 live.spread(z[drawn], is_control[drawn], values, epsilon)
 
-# %% [markdown]
+# %% [markdown] tags=["more"]
 # ## Three ways to learn without labels
 #
 # Now to the networks. All three methods take the same crops and the same kind of network ({term}`ViT`).
@@ -364,7 +364,7 @@ show(
     alt="A small crop leads to a box named student, a large crop to a box named teacher; both lead to a comparison; a dashed arrow goes from student to teacher.",
 )
 
-# %% [markdown]
+# %% [markdown] tags=["more"]
 # **MAE** paints the hidden patches in. There is one view, and nothing to compare it with but its own
 # pixels; the loss is the mean squared difference on the hidden patches.
 #
@@ -394,7 +394,7 @@ show(
     alt="Two grids of squares; in the left one blue squares are scattered, in the right one they fill whole columns.",
 )
 
-# %% [markdown]
+# %% [markdown] tags=["more"]
 # ## The stringency ladder
 #
 # NSB is one rule of several. Leave out the same batch, then the same laboratory, then the same place on

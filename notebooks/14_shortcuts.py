@@ -216,7 +216,7 @@ if counted:
 else:
     print(f"No cell counts (no column {cell_count}): nobody can tell here.")
 
-# %% [markdown] tags=["drawn"]
+# %% [markdown] tags=["more", "drawn"]
 # ## The same cells at other densities, and with a part hidden
 #
 # Regression guesses what the count did. A simulator can draw it: twenty strong compounds that do not
@@ -350,7 +350,7 @@ if matched:
 else:
     print("Not done here: these cells cannot be drawn again.")
 
-# %% [markdown] tags=["drawn"]
+# %% [markdown] tags=["more", "drawn"]
 # Compare the two uppermost pairs: what the density costs. Then the last ones: every field is scaled to
 # its own darkest and brightest pixels, and cells glow into what surrounds them, so that a background can
 # carry the brightness of the cells and their outlines. Fields of real screens are scaled in the same way.

@@ -1,10 +1,12 @@
 """From an executed notebook to its page: what cells said goes where the page wants it.
 
 A chapter (chapter.py) computes its captions and its headline, so they are in the outputs; MyST-NB
-reads captions from the cells' metadata, and the headline belongs below the title.
+reads captions from the cells' metadata, the headline and the first figure belong below the title,
+and what not every reader wants stays folded.
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,14 @@ KEY = "cpssl"  # in the metadata of an output
 HEADLINE = '<p class="cpssl-headline">'
 WARNING = '<div class="admonition warning">'
 FOLDS = {"parameters": "the parameters", "injected-parameters": "what this run was given"}
+FIRST = "how the first figure is drawn"
 SOLUTION = "solution"  # tag of a cell that answers an exercise
 DRAWN, REAL = "drawn", "real"  # tags of what is said of the one kind of data only
+ELSEWHERE = "# see the cell that made this"  # an empty cell would lose its outputs (MyST-NB)
+MORE = "more"  # tag of a text whose first section is folded but for its first paragraph
+FOLDED = "{.cpssl-more}"  # before a heading: sphinx_offline.py folds its section
+# Sections that every chapter has and that are looked up, not read.
+ASIDE = re.compile(r"^## (?:Re-run it|Use your own|Exercises|How this page was made)", re.MULTILINE)
 
 
 def read_executed(path: str | Path) -> dict[str, Any]:
@@ -29,13 +37,14 @@ def write_arranged(path: Path, folder: Path) -> None:
 
 
 def arrange(notebook: dict[str, Any]) -> dict[str, Any]:
-    """Put captions into the cells' metadata and the headline below the title; label folds.
+    """Put captions into the cells' metadata, headline and figure below the title; label folds.
 
     In place; a notebook that is arranged already stays as it is.
     """
     notebook["cells"] = _of_these_data(notebook["cells"])
     for code in notebook["cells"]:
         if code["cell_type"] != "code":
+            _fold_sections(code)
             continue
         about = code["metadata"].setdefault("mystnb", {})
         for output in list(code.get("outputs", [])):
@@ -52,7 +61,8 @@ def arrange(notebook: dict[str, Any]) -> dict[str, Any]:
         _label_fold(code, about)
         if not about:
             del code["metadata"]["mystnb"]
-    notebook["cells"] = [part for one in notebook["cells"] for part in _figure_alone(one)]
+    cells = [part for one in notebook["cells"] for part in _figure_alone(one)]
+    notebook["cells"] = _first_figure(cells)
     return notebook
 
 
@@ -65,20 +75,74 @@ def _of_these_data(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [one for one in cells if other not in one["metadata"].get("tags", [])]
 
 
+def _fold_sections(part: dict[str, Any]) -> None:
+    """Mark the sections of a text that the page shows folded."""
+    text = "".join(part["source"])
+    if FOLDED in text:
+        return
+    text = ASIDE.sub(rf"{FOLDED}\n\g<0>", text)
+    if MORE in part.get("metadata", {}).get("tags", []):
+        text = re.sub("^## ", f"{FOLDED}\n## ", text, count=1, flags=re.MULTILINE)
+    part["source"] = text
+
+
+def _first_figure(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Put the first figure that is not folded below title and headline.
+
+    The code that draws it stays where it ran.
+    """
+    texts = ["".join(part["source"]) if part["cell_type"] == "markdown" else "" for part in cells]
+    title = next((i for i, text in enumerate(texts) if text.startswith("# ")), None)
+    if title is None:
+        return cells
+    end = next((i for i, text in enumerate(texts) if FOLDED in text), len(cells))
+    drawn = next((i for i in range(title, end) if _figure_of(cells[i])), title + 1)
+    if drawn <= title + 1:
+        return cells
+    code, about = cells[drawn], cells[drawn]["metadata"]["mystnb"]
+    moved = {key: about.pop(key) for key in ("figure", "image") if key in about}
+    name = {"id": f"{code['id']}-first"} if "id" in code else {}
+    metadata = {"tags": ["remove-input"], "mystnb": moved}
+    first = {**code, **name, "source": ELSEWHERE, "metadata": metadata}
+    first["outputs"] = [output for output in code["outputs"] if _image(output)]
+    code["outputs"] = [output for output in code["outputs"] if not _image(output)]
+    if "code_prompt_show" in about:
+        about |= {"code_prompt_show": f"Show {FIRST}", "code_prompt_hide": f"Hide {FIRST}"}
+    if not about:
+        del code["metadata"]["mystnb"]
+    head, rest = _split_title(cells[title])
+    return [*cells[:title], head, first, *rest, *cells[title + 1 :]]
+
+
+def _figure_of(part: dict[str, Any]) -> bool:
+    drawn = part["cell_type"] == "code" and "figure" in part["metadata"].get("mystnb", {})
+    return drawn and any(map(_image, part.get("outputs", [])))
+
+
+def _split_title(part: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A chapter's title, with its headline, and the text that follows in the same cell."""
+    head, _, rest = "".join(part["source"]).partition("\n")
+    if rest.lstrip().startswith(HEADLINE):
+        said, _, rest = rest.lstrip().partition("\n")
+        head = f"{head}\n\n{said}"
+    if not rest.strip():
+        return part, []
+    name = {"id": f"{part['id']}-text"} if "id" in part else {}
+    return {**part, "source": head}, [{**part, **name, "source": rest.lstrip()}]
+
+
 def _figure_alone(code: dict[str, Any]) -> list[dict[str, Any]]:
     """A cell, and after it what it shows beside its figure: MyST-NB gives all the same caption."""
     if "figure" not in code["metadata"].get("mystnb", {}):
         return [code]
     shown = code.get("outputs", [])
-    rest = [
-        o for o in shown if o.get("data") and not any(m.startswith("image/") for m in o["data"])
-    ]
+    rest = [output for output in shown if output.get("data") and not _image(output)]
     if not rest or len(rest) == len(shown):
         return [code]
     code["outputs"] = [o for o in shown if not any(o is other for other in rest)]
     about = {"tags": ["remove-input"]}
     name = {"id": f"{code['id']}-more"} if "id" in code else {}
-    return [code, {**code, **name, "source": "", "metadata": about, "outputs": rest}]
+    return [code, {**code, **name, "source": ELSEWHERE, "metadata": about, "outputs": rest}]
 
 
 def _below_title(notebook: dict[str, Any], html: str) -> None:
@@ -120,6 +184,10 @@ def _label_fold(code: dict[str, Any], about: dict[str, Any]) -> None:
         shown = "".join(map(_html, code.get("outputs", [])))
         held = "how this table is made" if "<table" in shown else "the code"
     about["code_prompt_show"], about["code_prompt_hide"] = f"Show {held}", f"Hide {held}"
+
+
+def _image(output: dict[str, Any]) -> bool:
+    return any(kind.startswith("image/") for kind in output.get("data", {}))
 
 
 def _html(output: dict[str, Any]) -> str:

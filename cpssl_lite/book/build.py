@@ -1,5 +1,6 @@
 """Build the book: check, stage, render with Jupyter Book, check what came out, put in place."""
 
+import json
 import logging
 import os
 import re
@@ -9,23 +10,25 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
 
 from cpssl_lite.base.errors import InputError, StepFailed
-from cpssl_lite.book.arrange import write_arranged
+from cpssl_lite.book.arrange import read_executed, write_arranged
 from cpssl_lite.book.claims import load_claims
 from cpssl_lite.book.coverage import coverage
 from cpssl_lite.book.crate import write_crate
 from cpssl_lite.book.drawn import load_expected
 from cpssl_lite.book.editions import Edition
 from cpssl_lite.book.front import add_dark_figures, add_front
+from cpssl_lite.book.html import markdown
 from cpssl_lite.book.notices import write_notice
 from cpssl_lite.book.pages import check_executed, check_html
 from cpssl_lite.book.rendered import is_rendered, rendering_digest, write_note
 from cpssl_lite.book.runner import ANSI
-from cpssl_lite.book.scorecard import fill_scorecard, read_page, stage_runs
+from cpssl_lite.book.scorecard import Page, fill_scorecard, read_page
 from cpssl_lite.book.where import DEFAULT, executed_folder, find_notebook, find_root, list_notebooks
 
 log = logging.getLogger(__name__)
@@ -198,6 +201,33 @@ def _staged(root: Path, executed: Sequence[Path], out: Path) -> Iterator[Path]:
         for path in executed:
             write_arranged(path, stage / CHAPTERS)
         yield stage
+
+
+def stage_runs(stage: Path, runs: Sequence[Path]) -> list[Page]:
+    """Add executed notebooks with other data to a staged book, as pages after its own."""
+    added = []
+    for order, path in enumerate(runs, 1):
+        page = read_page(path)
+        data = ", ".join(sorted({m.data for m in page.measured.values()})) or path.parent.name
+        notebook = read_executed(path)
+        for part in notebook["cells"]:
+            # The chapter itself is in the book: its labels are taken.
+            part["metadata"].get("mystnb", {}).get("figure", {}).pop("name", None)
+            if part["cell_type"] == "markdown":
+                text = f"{''.join(part['source'])}\n"
+                title = f"# {page.title}: {markdown(data)}\n"
+                part["source"] = text.replace(f"# {page.title}\n", title, 1).removesuffix("\n")
+        name = re.sub(r"[^\w.-]", "_", page.name)
+        page = replace(page, name=f"{name}-run{order}", title=f"{page.title}: {data}")
+        file = stage / CHAPTERS / f"{page.name}.ipynb"
+        file.write_text(json.dumps(notebook), encoding="utf-8")
+        added.append(page)
+    if added:
+        toc = yaml.safe_load((stage / "_toc.yml").read_text(encoding="utf-8"))
+        files = [{"file": f"{CHAPTERS}{page.name}"} for page in added]
+        toc["parts"].append({"caption": "Runs on other data", "chapters": files})
+        (stage / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
+    return added
 
 
 def _put(html: Path, out: Path) -> None:

@@ -83,7 +83,7 @@ def needs_table(claims: Mapping[str, Claim], covered: Mapping[str, list[str]]) -
         what = Html(f"{data} <small>{cell(', '.join(features))}</small>") if features else data
         rows.append((sentence, editions or own_way(claim), what, by[claim.convention]))
     header = ("Claim", "Edition", "Tested by", "Convention of the paper's number")
-    return table(header, rows, caption="What tests each claim", kind="cpssl-needs")
+    return table(header, rows, "What tests each claim", "cpssl-needs", fold=True)
 
 
 def _offered(edition: Edition, stem: str) -> dict[str, set[str]]:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cpssl_lite.book.letters import letters
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -165,12 +167,29 @@ def _parts(artist: Any) -> tuple[str, ...]:
     return ("color",) if isinstance(artist, Text) else ()
 
 
-def dark_png(figure: "Figure") -> bytes:
-    """Draw a figure for the dark theme, as large as Jupyter's light one."""
+def dark_png(figure: "Figure") -> tuple[bytes, dict[str, Any]]:
+    """Draw a figure for the dark theme, as large as Jupyter's light one, and measure its letters.
+
+    Returns
+    -------
+    The picture, and what `letters` says of it.
+    """
     target = io.BytesIO()
+    measured: dict[str, Any] = {}
+
+    def measure(event: Any) -> None:
+        measured.update(letters(figure, event.renderer))  # of the last drawing: the others lay out
+
+    watch = figure.canvas.mpl_connect("draw_event", measure)
     with dark_colors(figure):
         figure.savefig(target, format="png", dpi=2 * figure.dpi, facecolor=PAPER)
-    return target.getvalue()
+    figure.canvas.mpl_disconnect(watch)
+    return target.getvalue(), measured
+
+
+def _bundle(figure: "Figure") -> dict[str, Any]:
+    picture, measured = dark_png(figure)
+    return {"png": base64.b64encode(picture).decode(), "letters": measured}
 
 
 def show_both(shell: Any) -> None:
@@ -189,6 +208,6 @@ def show_both(shell: Any) -> None:
         _return_type = (dict, str)
 
     dark = DarkFormatter(parent=formatter)
-    dark.for_type(Figure, lambda f: {"png": base64.b64encode(dark_png(f)).decode()})
+    dark.for_type(Figure, _bundle)
     formatter.formatters[MIME] = dark
     formatter.active_types = [*formatter.active_types, MIME]

@@ -14,6 +14,7 @@ from cpssl_lite.book.arrange import HEADLINE
 from cpssl_lite.book.claims import Claim
 from cpssl_lite.book.drawn import Expected
 from cpssl_lite.book.editions import Edition
+from cpssl_lite.book.figures import WIDTH
 from cpssl_lite.book.findings import write_findings
 from cpssl_lite.book.html import Html, cell, table
 from cpssl_lite.book.scorecard import Page, count_drawn, count_verdicts, judged, tested
@@ -123,8 +124,10 @@ def _overview(stage: Path, about: dict[str, Any], data: dict[str, Any]) -> str:
     picture.write_bytes(base64.b64decode("".join(data["image/png"])))
     _write_dark(stage, picture.name, data)
     draw_card(stage / "_static" / "social-card.png", picture)
-    lines = ("```{figure} _made/overview.png", f":alt: {about['image']['alt']}", "")
-    return "\n".join((*lines, about["figure"]["caption"], "```", ""))
+    # As wide as in its chapter, where a phone lets it scroll (cpssl.css).
+    options = f":alt: {about['image']['alt']}", f":width: {round(110 * WIDTH)}px"
+    caption = about["figure"]["caption"]
+    return "\n".join(("```{figure} _made/overview.png", *options, "", caption, "```", ""))
 
 
 def draw_card(target: Path, picture: Path) -> None:

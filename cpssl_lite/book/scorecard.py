@@ -1,22 +1,24 @@
 """The scorecard page: every claim of the paper beside what the pages of this book measured."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import yaml
 
 from cpssl_lite.book.arrange import read_executed
 from cpssl_lite.book.claims import Claim, Measured, missing, needs, read_recorded, verdict
 from cpssl_lite.book.coverage import coverage_line, needs_table
 from cpssl_lite.book.drawn import SHOULD, UNSEEN, Expected, behaviour, drawn_table
-from cpssl_lite.book.html import Html, cell, markdown
+from cpssl_lite.book.findings import FINDINGS
+from cpssl_lite.book.html import Html, cell
 from cpssl_lite.book.rules import SHOWN, UNTESTABLE, VERDICTS
 from cpssl_lite.book.wording import badge, number
+
+_COLUMNS = ("Claim", "Paper", "This build", "Verdict")
+_CELLS = "".join(f'<th scope="col" role="columnheader">{name}</th>' for name in _COLUMNS)
+_HEAD = f'<thead role="rowgroup"><tr role="row">{_CELLS}</tr></thead>'
 
 
 @dataclass(frozen=True)
@@ -48,33 +50,6 @@ def read_page(notebook: Path) -> Page:
     heading = re.search(r"^# (.+)$", prose, re.MULTILINE)
     title = heading[1] if heading else notebook.stem
     return Page(notebook.stem, title, read_recorded(cells), prose, run, cells)
-
-
-def stage_runs(stage: Path, runs: Sequence[Path]) -> list[Page]:
-    """Add executed notebooks with other data to a staged book, as pages after its own."""
-    added = []
-    for order, path in enumerate(runs, 1):
-        page = read_page(path)
-        data = ", ".join(sorted({m.data for m in page.measured.values()})) or path.parent.name
-        notebook = read_executed(path)
-        for part in notebook["cells"]:
-            # The chapter itself is in the book: its labels are taken.
-            part["metadata"].get("mystnb", {}).get("figure", {}).pop("name", None)
-            if part["cell_type"] == "markdown":
-                text = f"{''.join(part['source'])}\n"
-                title = f"# {page.title}: {markdown(data)}\n"
-                part["source"] = text.replace(f"# {page.title}\n", title, 1).removesuffix("\n")
-        name = re.sub(r"[^\w.-]", "_", page.name)
-        page = replace(page, name=f"{name}-run{order}", title=f"{page.title}: {data}")
-        file = stage / "chapters" / f"{page.name}.ipynb"
-        file.write_text(json.dumps(notebook), encoding="utf-8")
-        added.append(page)
-    if added:
-        toc = yaml.safe_load((stage / "_toc.yml").read_text(encoding="utf-8"))
-        files = [{"file": f"chapters/{page.name}"} for page in added]
-        toc["parts"].append({"caption": "Runs on other data", "chapters": files})
-        (stage / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
-    return added
 
 
 def fill_scorecard(
@@ -141,19 +116,86 @@ def count_verdicts(claims: Mapping[str, Claim], judgements: Sequence[Judged]) ->
 
 
 def scorecard(claims: Mapping[str, Claim], pages: Sequence[Page]) -> Html:
-    """Table of all claims that can be checked, each number with a link to its cell."""
-    # What this build can say comes first; both parts in the order of the paper.
-    found = sorted(judged(claims, pages), key=lambda one: one.status in (UNTESTABLE, SHOWN))
-    head = "".join(
-        f'<th scope="col" role="columnheader">{name}</th>'
-        for name in ("Claim", "Paper", "This build", "Verdict")
-    )
-    rows = "".join(_row(one, pages) for one in found)
+    """Table of all claims that can be checked, each number with a link to its cell.
+
+    By chapter, those that hold the first page's headlines first. What these data cannot test is one
+    folded row a chapter; what the paper has as one table is one row.
+    """
+    found = judged(claims, pages)
+    homes = {_stem(page): page for page in reversed(pages)}
+    headlines: dict[str, list[str]] = {}
+    for finding in FINDINGS:
+        if finding.ids[0] in claims:
+            headlines.setdefault(claims[finding.ids[0]].chapter, []).append(finding.name)
+    order = [*headlines, *map(_stem, pages), *(claim.chapter for claim in claims.values())]
+    bodies = []
+    for chapter in dict.fromkeys(order):
+        here = [one for one in found if one.claim.chapter == chapter]
+        others = [one for one in here if one.status == UNTESTABLE]
+        told = _rows([one for one in here if one.status != UNTESTABLE], homes)
+        if others:
+            lacking = "1 claim needs" if len(others) == 1 else f"{len(others)} claims need"
+            told += (
+                f'<tr role="row" class="cpssl-lacking"><td role="cell" colspan="4"><details>'
+                f"<summary>{lacking} other data</summary>"
+                f'<table class="cpssl-table cpssl-claims cpssl-scorecard" role="table">{_HEAD}'
+                f'<tbody role="rowgroup">{_rows(others, homes)}</tbody></table></details></td></tr>'
+            )
+        if told:
+            title = _title(chapter, homes, headlines.get(chapter, ()))
+            bodies.append(f'<tbody role="rowgroup">{title}{told}</tbody>')
     return Html(
         f"<p>{count_verdicts(claims, found)}</p>"
         '<table class="cpssl-table cpssl-claims cpssl-scorecard" id="scorecard" role="table">'
-        f'<thead role="rowgroup"><tr role="row">{head}</tr></thead>'
-        f'<tbody role="rowgroup">{rows}</tbody></table>'
+        f"{_HEAD}{''.join(bodies)}</table>"
+    )
+
+
+def _stem(page: Page) -> str:
+    """A page's chapter, as claims name it."""
+    return re.sub(r"^\d+_|-run\d+$", "", page.name)
+
+
+def _title(chapter: str, homes: Mapping[str, Page], headlines: Sequence[str]) -> str:
+    """The row that a chapter's claims stand below."""
+    name = cell(chapter.replace("_", " ") or "Claims")
+    if home := homes.get(chapter):
+        name = f'<a href="chapters/{cell(home.name)}.html">{cell(home.title)}</a>'
+    if headlines:
+        name += f" <small>DINO {cell(', '.join(headlines))}</small>"
+    return (
+        f'<tr role="row" class="cpssl-group"><th role="rowheader" scope="rowgroup" colspan="4">'
+        f"{name}</th></tr>"
+    )
+
+
+def _rows(found: Sequence[Judged], homes: Mapping[str, Page]) -> str:
+    """A row for each claim, one for those that are rows of one table of the paper's."""
+    tables: dict[tuple[str, ...], list[Judged]] = {}
+    for one in found:
+        many = one.claim.judge.get("kind") == "values"
+        key = (one.claim.where, one.claim.metric) if many else (one.claim.id,)
+        tables.setdefault(key, []).append(one)
+    return "".join(_row(t[0], homes) if len(t) == 1 else _merged(t, homes) for t in tables.values())
+
+
+def _merged(rows: Sequence[Judged], homes: Mapping[str, Page]) -> str:
+    """Claims that differ in their features only, with a line each."""
+    first = rows[0].claim
+    lines = "".join(
+        f'<tr id="{cell(claim.id)}"><th scope="row">{cell(", ".join(claim.features))}</th>'
+        f"<td>{cell(number(claim.paper_value, claim))}</td><td>{_value(one)}</td>"
+        f"<td>{badge(one.status)}</td></tr>"
+        for one in rows
+        for claim in (one.claim,)
+    )
+    lacks = f"; needs {cell(', '.join(first.testable_on))}" if _lacks(rows[0]) else ""
+    return (
+        f'<tr role="row" {_marks(rows, homes)}><td role="cell" colspan="4">'
+        f"{cell(first.where)}: {len(rows)} rows, as the paper has them{lacks}"
+        f"<small>Measured: {cell(first.metric)}</small>"
+        f"<table><thead><tr>{''.join(f'<th scope=col>{h}</th>' for h in _COLUMNS)}</tr></thead>"
+        f"<tbody>{lines}</tbody></table></td></tr>"
     )
 
 
@@ -161,43 +203,57 @@ def _drawn(measured: Measured | None) -> bool:
     return measured is not None and measured.data.startswith("simulated")
 
 
-def _row(one: Judged, pages: Sequence[Page]) -> str:
+def _row(one: Judged, homes: Mapping[str, Page]) -> str:
     """One claim; roles keep it a table for screen readers where the page shows it as a card."""
-    claim, status, page, measured = one
-    home = next((p for p in pages if re.sub(r"^\d+_", "", p.name) == claim.chapter), None)
-    where = cell(claim.where)
-    if home:
-        where += f' &middot; <a href="chapters/{cell(home.name)}.html">{cell(home.title)}</a>'
-    lacks = claim.no_verdict if status == SHOWN else ""
-    if status == UNTESTABLE:
-        lacks = f"needs {needs(claim)}"
-        if measured and not _drawn(measured):
-            lacks += f" ({missing(claim, measured)})"
-    value = "not measured"
-    if page and measured:
-        text = cell(number(measured.value, claim))
-        value = f'<a href="chapters/{cell(page.name)}.html#claim-{cell(claim.id)}">{text}</a>'
-    about = [text for text in (measured.data if measured else "", lacks) if text]
-    value += f" <small>{cell('; '.join(about))}</small>"
-    marks = {
-        "verdict": status,
-        "chapter": home.title if home else "",
-        "data": "simulated" if _drawn(measured) else measured.data if measured else "none here",
-    }
-    attributes = " ".join(f'data-{name}="{cell(text)}"' for name, text in marks.items())
+    claim = one.claim
+    about = [text for text in (one.measured.data if one.measured else "", _lacks(one)) if text]
     cells = "".join(
         f'<td role="cell" data-label="{label}">{html}</td>'
         for label, html in (
             ("Paper", cell(number(claim.paper_value, claim))),
-            ("This build", value),
-            ("Verdict", badge(status)),
+            ("This build", f"{_value(one)} <small>{cell('; '.join(about))}</small>"),
+            ("Verdict", badge(one.status)),
         )
     )
     return (
-        f'<tr role="row" id="{cell(claim.id)}" {attributes}><th scope="row" role="rowheader">'
-        f"{cell(claim.sentence)} <small>{where}</small> "
-        f"<small>Measured: {cell(claim.metric)}</small></th>{cells}</tr>"
+        f'<tr role="row" id="{cell(claim.id)}" {_marks([one], homes)}>'
+        f'<th scope="row" role="rowheader">{cell(claim.sentence)} <small>{cell(claim.where)}'
+        f"</small> <small>Measured: {cell(claim.metric)}</small></th>{cells}</tr>"
     )
+
+
+def _value(one: Judged) -> str:
+    """What this build measured, with a link to the cell that did."""
+    if not (one.page and one.measured):
+        return "not measured"
+    text = cell(number(one.measured.value, one.claim))
+    return f'<a href="chapters/{cell(one.page.name)}.html#claim-{cell(one.claim.id)}">{text}</a>'
+
+
+def _lacks(one: Judged) -> str:
+    """Why there is no verdict; "" where there is one."""
+    claim, status, _, measured = one
+    if status != UNTESTABLE:
+        return claim.no_verdict if status == SHOWN else ""
+    if measured is None or _drawn(measured):
+        return f"needs {needs(claim)}"
+    return f"needs {needs(claim)} ({missing(claim, measured)})"
+
+
+def _marks(rows: Sequence[Judged], homes: Mapping[str, Page]) -> str:
+    """Attributes of a row that the page's menus filter by; several values by semicolons."""
+    home = homes.get(rows[0].claim.chapter)
+    kinds = (
+        "simulated" if _drawn(one.measured) else one.measured.data if one.measured else "none here"
+        for one in rows
+    )
+    marks = {
+        "verdict": "; ".join(dict.fromkeys(one.status for one in rows)),
+        "chapter": home.title if home else "",
+        "data": "; ".join(dict.fromkeys(kinds)),
+        "claims": len(rows),
+    }
+    return " ".join(f'data-{name}="{cell(text)}"' for name, text in marks.items())
 
 
 def on_drawn(expected: Mapping[str, Expected], pages: Sequence[Page]) -> Html:

@@ -1,4 +1,4 @@
-"""Sphinx extension: MathJax from this machine, dark figures, repairs for screen readers."""
+"""Sphinx extension: MathJax from this machine, dark figures, folds, repairs for screen readers."""
 
 import importlib.util
 import re
@@ -14,6 +14,7 @@ from cpssl_lite.book import api
 MATHJAX = "tex-svg.js"
 IMAGE = re.compile(r'<img\b[^>]*?\bsrc="((?:\.\./)*)_images/([^"/]+)"[^>]*>')
 TAG = re.compile(r"<[^>]+>")
+FOLD = "cpssl-more"
 CARD = "_static/social-card.png"
 EMPTY_HEADING = re.compile(r"<th[^>]*>\s*</th>")
 REPAIRS = {
@@ -40,6 +41,31 @@ def name_table_corners(app: Any, doctree: nodes.document, docname: str) -> None:
         if "<th" in raw.rawsource or "<th" in raw.astext():
             text = EMPTY_HEADING.sub("<td></td>", raw.astext())
             raw.children = [nodes.Text(text)]
+
+
+def fold_sections(app: Any, doctree: nodes.document, docname: str) -> None:
+    """Fold marked sections (arrange.py) but for their headings and first paragraphs."""
+    for section in doctree.findall(nodes.section):
+        if FOLD not in section["classes"]:
+            continue
+        shown = 1 + isinstance(section[1], nodes.paragraph) if len(section) > 1 else 1
+        if rest := section[shown:]:
+            start = f'<details class="{FOLD}"><summary>{_inside(rest)}</summary>'
+            fold = nodes.raw("", start, format="html"), nodes.raw("", "</details>", format="html")
+            section[shown:] = [fold[0], *rest, fold[1]]
+        section["classes"].remove(FOLD)
+
+
+def _inside(parts: list[nodes.Node]) -> str:
+    """What a fold says that it holds."""
+    html = "".join(raw.astext() for part in parts for raw in part.findall(nodes.raw))
+    counts = {
+        "figure": sum(len(list(part.findall(nodes.figure))) for part in parts),
+        "table": html.count("<table") + sum(len(list(p.findall(nodes.table))) for p in parts),
+        "question": html.count('class="cpssl-ask"'),
+    }
+    held = [f"{n} {name}{'s' if n > 1 else ''}" for name, n in counts.items() if n]
+    return f"Read on: {', '.join(held)}" if held else "Read on"
 
 
 def with_dark(found: re.Match[str], out: Path) -> str:
@@ -99,6 +125,7 @@ def setup(app: Any) -> dict[str, bool]:
     # Relative to _static, so it works from file:// at any depth.
     app.config.mathjax_path = MATHJAX
     app.connect("doctree-resolved", name_table_corners)
+    app.connect("doctree-resolved", fold_sections)
     app.connect("html-page-context", add_card)
     app.connect("build-finished", finish)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

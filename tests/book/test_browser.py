@@ -1,12 +1,19 @@
 """Every page of a built book in headless Chromium, with the network off."""
 
+import base64
+import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from cpssl_lite.book import dark
+from cpssl_lite.book.arrange import KEY
 
 pytestmark = pytest.mark.browser
 
@@ -15,6 +22,26 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking",
 
 # Preloading would read style sheets by XMLHttpRequest, which file:// forbids.
 QUIET = {"preload": False, "resultTypes": ["violations"]}
+
+# px on screen that letters have at least.
+LEAST = 9
+OPEN = "document.querySelectorAll('article details').forEach((fold) => { fold.open = true; })"
+# Texts of a page that are smaller, with their sizes. (Formulas are drawings of MathJax's own.)
+SMALL = """(least) => {
+  const found = [];
+  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walk.nextNode()) {
+    const text = walk.currentNode.data.trim(), box = walk.currentNode.parentElement;
+    if (!text || box.closest("script, style, mjx-container") || !box.checkVisibility()) continue;
+    const drawn = box.getScreenCTM ? box.getScreenCTM().a : 1;  // an SVG may be scaled
+    const size = parseFloat(getComputedStyle(box).fontSize) * drawn;
+    if (size && size < least) found.push(`${size.toFixed(1)} px: ${text.slice(0, 40)}`);
+  }
+  return found;
+}"""
+# Figures that are seen: file, width on screen, pixels across.
+SHOWN = """[...document.querySelectorAll("article figure img")].filter((i) => i.clientWidth)
+  .map((i) => [i.src.split("/").pop(), i.clientWidth, i.naturalWidth])"""
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +85,36 @@ class Visit:
         return self.page
 
 
+@cache
+def letters(book: Path) -> dict[str, dict[str, Any]]:
+    """What was measured of the letters of a book's figures when they were drawn, by file."""
+    found = {}
+    for path in (book / "_sources" / "chapters").glob("*.ipynb"):
+        for cell in json.loads(path.read_text())["cells"]:
+            for output in cell.get("outputs", []):
+                if dark.MIME in output.get("data", {}):
+                    light = base64.b64decode("".join(output["data"]["image/png"]))
+                    name = f"{hashlib.sha256(light).hexdigest()}.png"
+                    found[name] = {
+                        "figure": output["metadata"].get(KEY, {}).get("figure", {}).get("name"),
+                        **output["data"][dark.MIME]["letters"],
+                    }
+    return found
+
+
+def too_small(page: Any, book: Path) -> list[str]:
+    """Texts of a page, and figures on it, with letters that are too small on screen."""
+    found = list(page.evaluate(SMALL, LEAST))
+    for file, width, across in page.evaluate(SHOWN):
+        measured = letters(book).get(file, {})
+        if least := measured.get("smallest"):
+            # A figure is 2 x 110 px an inch; a point is 1/72 of it.
+            size = least * 110 / 72 * width / (across / 2)
+            if size < LEAST:
+                found.append(f"{size:.1f} px: figure {measured['figure']}")
+    return found
+
+
 def pages(book: Path) -> list[Path]:
     return [p for p in sorted(book.rglob("*.html")) if "_static" not in p.parts]
 
@@ -72,10 +129,14 @@ def test_every_page(browser: Any, book: Path, width: int, theme: str) -> None:
     for path in found:
         name = path.relative_to(book).as_posix()
         page = visit.open(path)
+        page.evaluate(OPEN)
         assert page.evaluate("document.documentElement.dataset.theme") == theme
-        wide = page.evaluate("document.documentElement.scrollWidth")
-        if wide > width:
-            wrong.append(f"{name}: {wide} px wide")
+        for size in (768, width) if width > 768 else (width,):
+            page.set_viewport_size({"width": size, "height": 900})
+            wide = page.evaluate("document.documentElement.scrollWidth")
+            if wide > size:
+                wrong.append(f"{name}: {wide} px wide at {size}")
+            wrong += [f"{name} at {size}: {text}" for text in too_small(page, book)]
         for image in page.evaluate(
             "[...document.querySelectorAll('article img')]"
             ".map(i => [i.getAttribute('src'), i.alt, i.complete && i.naturalWidth])"
@@ -90,6 +151,12 @@ def test_every_page(browser: Any, book: Path, width: int, theme: str) -> None:
     assert (wrong, visit.asked, visit.said) == ([], [], [])
 
 
+def test_no_texts_of_a_figure_overlap(small_book: Path) -> None:
+    found = letters(small_book).values()
+    assert found, "measured where figures are drawn"
+    assert {one["figure"]: one["overlaps"] for one in found if one["overlaps"]} == {}
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_a_figure_shows_one_picture_and_its_caption(
     browser: Any, small_book: Path, theme: str
@@ -101,6 +168,18 @@ def test_a_figure_shows_one_picture_and_its_caption(
         ".filter(e => e.offsetHeight > 0).map(e => e.className || e.tagName)"
     )
     assert [name.split()[0] for name in shown] == [f"cpssl-{theme}", "FIGCAPTION"]
+    visit.context.close()
+
+
+def test_a_link_into_a_folded_section_opens_it(browser: Any, small_book: Path) -> None:
+    visit = Visit(browser)
+    chapter = small_book / "chapters" / "02_ssl_comparison.html"
+    page = visit.open(chapter)
+    figure = page.locator("#fig-replicating")
+    assert figure.count() == 1 and not figure.is_visible()
+    visit.open(chapter, "#fig-replicating")
+    assert page.locator("#fig-replicating").is_visible()
+    assert not page.locator("#fig-sources").is_visible()
     visit.context.close()
 
 
@@ -144,9 +223,10 @@ def test_wide_tables_scroll_inside_their_box(browser: Any, small_book: Path) -> 
 def test_the_scorecard_is_filtered_by_keyboard(browser: Any, small_book: Path) -> None:
     visit = Visit(browser, 390)
     page = visit.open(small_book / "scorecard.html")
-    rows = page.locator("table#scorecard tbody tr:visible")
+    rows = page.locator("table#scorecard tr[data-verdict]:visible")
     count = page.locator(".cpssl-filter output")
-    assert (rows.count(), count.inner_text()) == (3, "3 of 3 claims")
+    # The other two need other data: folded.
+    assert (rows.count(), count.inner_text()) == (1, "3 of 3 claims")
     page.focus(".cpssl-filter input")
     page.keyboard.type("gene clusters")
     assert (rows.count(), count.inner_text()) == (1, "1 of 3 claims")
@@ -166,7 +246,8 @@ def test_the_scorecard_without_a_script_is_whole(browser: Any, small_book: Path)
     context = browser.new_context(java_script_enabled=False, offline=True)
     page = context.new_page()
     page.goto((small_book / "scorecard.html").as_uri())
-    assert page.locator("table#scorecard tbody tr:visible").count() == 3
+    page.click(".cpssl-lacking summary")
+    assert page.locator("table#scorecard tr[data-verdict]:visible").count() == 3
     assert not page.locator(".cpssl-filter").is_visible()
     context.close()
 

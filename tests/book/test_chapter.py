@@ -16,7 +16,7 @@ import pytest
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.book import chapter, panels, plots
-from cpssl_lite.book.arrange import KEY, arrange, read_executed
+from cpssl_lite.book.arrange import ELSEWHERE, KEY, arrange, read_executed
 from cpssl_lite.book.chapter import ask, frame_table, note, show
 from cpssl_lite.book.claims import MIME
 from cpssl_lite.book.html import table
@@ -108,19 +108,23 @@ def test_words_go_where_the_page_wants_them() -> None:
         nbformat.v4.new_code_cell("3 + 3"),
     ]
     made = arrange(json.loads(nbformat.writes(nbformat.v4.new_notebook(cells=cells))))
-    title, parameters, figure, solution, plain = made["cells"]
-    assert title["source"] == '# Title\n\n<p class="cpssl-headline">Found.</p>\n\nText.'
+    title, figure, text, parameters, drawing, solution, plain = made["cells"]
+    assert title["source"] == '# Title\n\n<p class="cpssl-headline">Found.</p>'
+    assert text["source"] == "Text." and drawing["source"] == ["draw()"]
+    assert not drawing["outputs"]
     assert parameters["metadata"]["mystnb"]["code_prompt_show"] == "Show the parameters"
     about = figure["metadata"]["mystnb"]
     assert about["figure"] == {"name": "fig-x", "caption": r"At \*5\%\*\."}
     assert about["image"] == {"alt": "A & b"} and len(figure["outputs"]) == 1
-    assert about["code_prompt_show"] == "Show how this figure is drawn"
+    assert figure["metadata"]["tags"] == ["remove-input"]
+    how = drawing["metadata"]["mystnb"]["code_prompt_show"]
+    assert how == "Show how the first figure is drawn"
     assert solution["metadata"]["tags"] == ["solution", "hide-cell"]
     assert plain["metadata"] == {}
     warned = '<div class="admonition warning"><p>{}</p></div>'
     told = [{"data": {"text/html": warned.format(text)}} for text in ("one", "two")]
-    made["cells"][4]["outputs"] = [*told, {"data": {"text/plain": "6"}}]
-    first, value = arrange(made)["cells"][4]["outputs"]
+    made["cells"][-1]["outputs"] = [*told, {"data": {"text/plain": "6"}}]
+    first, value = arrange(made)["cells"][-1]["outputs"]
     assert "2 warnings of this step</summary><p>one</p><p>two</p>" in first["data"]["text/html"]
     assert value["data"]["text/plain"] == "6"
     again = json.dumps(made)
@@ -138,11 +142,23 @@ def test_the_page_of_the_demo(small_root: Path, small_book: Path) -> None:
     assert "Random points, &lt;108&gt; in *all*." in article
     assert 'alt="Rows of &quot;random&quot; points in the colours of the methods"' in article
     assert len(re.findall(r"point is in row \d", article)) == 1, "moved, not copied"
+    places = [article.index(t) for t in ("<figure", "It holds one of", "Said beside the figure.")]
+    assert places == sorted(places), "the main figure first, the rest where it was"
     assert "row 1 &lt;b&gt;" in article
     assert "Show the solution" in article and "<summary>Table: The same points</summary>" in article
     cells = read_executed(small_root / "book" / "executed" / "lite" / "99_demo.ipynb")["cells"]
     images = [o for c in cells for o in c.get("outputs", []) if "image/png" in o.get("data", {})]
     assert len(images) == 1, "drawn once"
+
+
+def test_marked_sections_keep_heading_and_first_paragraph(small_book: Path) -> None:
+    page = (small_book / "chapters" / "02_ssl_comparison.html").read_text()
+    start = page.index('<section id="do-replicates-agree">')
+    part = page[start : page.index("</section>", start)]
+    places = [part.index(tag) for tag in ("<h2>", "<p>", '<details class="cpssl-more">', "<figure")]
+    assert places == sorted(places) and "<summary>Read on: 1 figure</summary>" in part
+    first = page[page.index('<section id="how-many') :]
+    assert "cpssl-more" not in first[: first.index("</section>")], "not marked"
 
 
 def test_plots_show_what_they_are_given() -> None:
@@ -174,6 +190,26 @@ def test_a_rung_that_nobody_can_stand_on_is_left_out() -> None:
         "\n".join(name.rsplit(" ", 1)) for rung, name in panels.LADDER.items() if rung != "nss"
     ]
     plt.close(figure)
+
+
+def test_what_is_looked_up_is_folded_and_the_first_figure_moves() -> None:
+    figure = {"output_type": "display_data", "data": {"image/png": "x"}, "metadata": {}}
+    about = {"figure": {"name": "a", "caption": "b"}, "image": {"alt": "c"}}
+    drawn = {"cell_type": "code", "source": "x", "metadata": {"mystnb": about}, "outputs": [figure]}
+    texts = "# T", "## Known\n\nText.", "## Exercises\n\nOne.", "More.\n\n## Far\n\n## Near"
+    cells = [{"cell_type": "markdown", "source": t, "metadata": {}} for t in texts]
+    cells[3]["metadata"]["tags"] = ["more"]
+    made = arrange({"cells": [*cells[:2], drawn, *cells[2:]]})["cells"]
+    assert [part["source"] for part in made] == [
+        "# T",
+        ELSEWHERE,
+        "## Known\n\nText.",
+        "x",
+        "{.cpssl-more}\n## Exercises\n\nOne.",
+        "More.\n\n{.cpssl-more}\n## Far\n\n## Near",
+    ]
+    again = json.dumps(made)
+    assert json.dumps(arrange({"cells": made})["cells"]) == again
 
 
 def test_what_a_cell_shows_beside_its_figure_has_no_caption() -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,10 +36,12 @@ def test_a_number_leads_to_its_cell_and_real_data_go_first() -> None:
     drawn, real = page("02_x", 29, "simulated"), page("02_x-run1", 12, "real")
     other = page("03_y", 29, "other cells")
     assert "not measured" in row(scorecard({"gain": GAIN}, []), "gain")
-    one = row(scorecard({"gain": GAIN}, [drawn]), "gain")
+    whole = scorecard({"gain": GAIN}, [drawn])
+    assert '<a href="chapters/02_x.html">A chapter</a>' in whole
+    one = row(whole, "gain")
     assert 'href="chapters/02_x.html#claim-gain">29%</a>' in one
     assert "not testable on this data" in one and "needs real" in one
-    assert "Gain &amp; more." in one and '<a href="chapters/02_x.html">A chapter</a>' in one
+    assert "Gain &amp; more." in one
     html = scorecard({"gain": GAIN}, [drawn, real, other])
     best = row(html, "gain")
     assert 'href="chapters/02_x-run1.html#claim-gain">12%</a>' in best
@@ -47,6 +50,26 @@ def test_a_number_leads_to_its_cell_and_real_data_go_first() -> None:
     nothing = scorecard({"gain": GAIN}, [drawn])
     assert "can test 0 of the paper's 1 claims: " in nothing
     assert "measured on other cells" in row(scorecard({"gain": GAIN}, [other]), "gain")
+
+
+def test_what_needs_other_data_is_one_row_a_chapter_and_a_table_is_one_row() -> None:
+    rule = {"kind": "values", "absolute": {"AUCROC": 0.02}, "neutral": {"AUCROC": 0.5}}
+    rows = {
+        name: Claim(
+            name, "Table 1", f"{name} does.", "AUC", {"AUCROC": 0.7}, rule, ("real",), (name,)
+        )
+        for name in ("ResNet", "DINO", "MAE")
+    }
+    rows = {name: replace(claim, chapter="x") for name, claim in rows.items()}
+    html = scorecard({"gain": GAIN, **rows}, [page("02_x", 29, "real")])
+    assert html.index('id="gain"') < html.index("3 claims need other data</summary>")
+    merged = html[html.index("</summary>") :]
+    assert merged.count("data-verdict=") == 1 and 'data-claims="3"' in merged
+    assert "Table 1: 3 rows" in merged and "AUCROC 0.7" in row(merged, "DINO")
+    found = Measured("DINO", {"AUCROC": 0.71}, "real", known={"DINO": "real"})
+    both = {"gain": Measured("gain", 29, "simulated"), "DINO": found}
+    html = scorecard({"gain": GAIN, **rows}, [Page("02_x", "A chapter", both)])
+    assert "reproduced" in row(html, "DINO") and "3 claims need other data" in html
 
 
 def test_what_nobody_can_check_has_its_reason_and_no_verdict() -> None:

@@ -10,11 +10,11 @@ import pytest
 pytest.importorskip("markdown_it")
 from markdown_it import MarkdownIt
 
-from cpssl_lite.book import scorecard
+from cpssl_lite.book import build, scorecard
 from cpssl_lite.book.claims import Claim, Measured
 from cpssl_lite.book.html import markdown
 from cpssl_lite.book.notices import write_notice
-from cpssl_lite.book.scorecard import Page, stage_runs
+from cpssl_lite.book.scorecard import Page
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -69,7 +69,7 @@ def staged(tmp_path, run):
     stage = tmp_path / "stage"
     (stage / "chapters").mkdir(parents=True)
     (stage / "_toc.yml").write_text(json.dumps({"root": "index", "parts": []}))
-    (page,) = stage_runs(stage, [run])
+    (page,) = build.stage_runs(stage, [run])
     (file,) = (stage / "chapters").glob("*.ipynb")
     (source,) = (cell["source"] for cell in json.loads(file.read_text())["cells"])
     return page, file, "".join(source)
@@ -88,7 +88,7 @@ def test_the_folder_of_a_run_is_text_in_its_heading(tmp_path, name):
 def test_the_name_of_the_data_is_text_in_heading_and_scorecard(tmp_path, monkeypatch, name):
     run = notebook(tmp_path / "run")
     measured = {"gain": Measured("gain", 12.0, name)}
-    monkeypatch.setattr(scorecard, "read_page", lambda path: Page("02_x", "A chapter", measured))
+    monkeypatch.setattr(build, "read_page", lambda path: Page("02_x", "A chapter", measured))
     page, _, source = staged(tmp_path, run)
     assert [tag for tag, _ in rendered(source).tags] == ["h1", "p"]
     rule = {"kind": "value", "absolute": 5}
@@ -97,7 +97,7 @@ def test_the_name_of_the_data_is_text_in_heading_and_scorecard(tmp_path, monkeyp
     table = Tags()
     table.feed(html)
     assert {tag for tag, _ in table.tags} <= {
-        "p", "span", "table", "thead", "tbody", "tr", "th", "td", "small", "a"
+        "p", "span", "table", "thead", "tbody", "tr", "th", "td", "small", "a", "details", "summary"
     }  # fmt: skip
     assert unescape(name) in unescape(unescape(html))
     assert not any(key.startswith("on") for _, attrs in table.tags for key in attrs)
