@@ -71,7 +71,7 @@ def my_pipeline(path: Path) -> Path:
 
 def raw_images(drawn: pd.DataFrame, folder: Path) -> Path:
     """The fields as five files each, a table of them, and illumination functions of 2."""
-    table = drawn.filter(like="Metadata_").copy()
+    table = drawn.filter(like="Metadata_").assign(Metadata_Perturbation="DMSO")
     for i, merged in enumerate(drawn["FileName_Merged"]):
         for name, plane in zip(CHANNELS, read_merged(merged).pixels, strict=True):
             tifffile.imwrite(folder / f"{i}_{name}.tiff", plane)
