@@ -7,6 +7,7 @@ from math import comb
 import numpy as np
 import pandas as pd
 import pytest
+from copairs import compute as copairs_compute
 from copairs.map import average_precision as copairs_precision
 from copairs.map import mean_average_precision as copairs_mean
 from copairs.map.normalization import normalize_ap
@@ -196,24 +197,74 @@ def test_three_questions_equal_copairs(tmp_path):
         assert 0.1 < share_below(q) < 0.9
 
 
-@pytest.mark.parametrize("name", ["compound", "orf", "cpjump1"])
-def test_real_and_parity_tables_equal_copairs(parity, real, name):
+def some_wells(name, parity, real):
+    """A quarter of the perturbations and a third of the controls: copairs takes its time."""
     if name == "cpjump1":
         files = sorted((real / "profiles/cpjump1").glob("BR0011701*.csv.gz"))[:1]
         table = assign_roles(read_profiles(files), batch="Metadata_Plate")
     else:
         table = read_profiles(parity / "eval" / name / "DINO/well_features.csv")
     head, profiles = profile_matrix(table)
-    few = encode(head["Metadata_Perturbation"].to_numpy()) % 4 == 0  # copairs takes its time
+    few = encode(head["Metadata_Perturbation"].to_numpy()) % 4 == 0
     few |= (head["Metadata_Control"] == "negcon") & (np.arange(len(head)) % 3 == 0)
     head, profiles = head[few], profiles[few]
     control = (head["Metadata_Control"] == "negcon").to_numpy()
     group, plate = (encode(head[f"Metadata_{c}"].to_numpy()) for c in ("Perturbation", "Plate"))
-    for got, reference in zip(*three_questions(profiles, group, control, plate), strict=True):
+    return profiles, group, control, plate
+
+
+def in_float64(similarity, progress_bar=True):
+    """copairs' batches of pairs, without rounding their similarities to float32."""
+
+    def of_pairs(values, pairs, size):
+        parts = [pairs[i : i + size] for i in range(0, len(pairs), size)]
+        return np.concatenate([similarity(values[p[:, 0]], values[p[:, 1]]) for p in parts])
+
+    return of_pairs
+
+
+@pytest.mark.parametrize("name", ["compound", "orf", "cpjump1"])
+def test_real_and_parity_tables_equal_copairs(parity, real, name, monkeypatch, tmp_path):
+    screen = some_wells(name, parity, real)
+    control = screen[2]
+    # copairs ranks similarities that are rounded to float32, the positives first of equals.
+    for got, reference in zip(*three_questions(*screen), strict=True):
         gap = np.abs(got.precision[~control] - reference["average_precision"])
-        # copairs ranks similarities that are rounded to float32, the positives first of equals.
         assert np.mean(gap > 1e-6) < 0.005 and np.nanmax(gap) < 1e-4
         np.testing.assert_array_equal(got.total[~control], reference["n_total_pairs"])
+    monkeypatch.setattr(copairs_compute, "batch_processing", in_float64)
+    ours, theirs = three_questions(*screen)
+    for by, got, reference in zip(("group", "group", "target"), ours, theirs, strict=True):
+        part = [a[~control] for a in got[:3]]
+        np.testing.assert_allclose(part[0], reference["average_precision"], atol=1e-6)
+        p_equals_copairs(part, reference, by, 100_000, tmp_path)
+
+
+def p_equals_copairs(part, reference, by, size, folder):
+    """p, q and the fraction called beside copairs', both drawn with `size` rankings."""
+    known = reference[~reference["average_precision"].isna() & (reference["n_pos_pairs"] > 0)]
+    how = {"seed": 3, "progress_bar": False, "cache_dir": folder}
+    means = copairs_mean(reference, [by], size, 0.05, **how)
+    got = group_evidence(*part, encode(reference[by].to_numpy()), size=size, seed=5)
+    have = got.queries > 0
+    np.testing.assert_allclose(got.precision[have], means["mean_average_precision"], atol=1e-6)
+    # copairs counts only rankings that are strictly better (which of equals are is rounding); with
+    # few places many are equal. Its p and ours are those of its null without and with them.
+    pairs, which = np.unique(known[["n_pos_pairs", "n_total_pairs"]], axis=0, return_inverse=True)
+    null = copairs_compute.get_null_dists(pairs, size, **how)
+    drawn = [null[which.ravel()[known[by] == one]].mean(axis=0) for one in means[by]]
+    value = means["mean_average_precision"]
+    below, with_equals = (
+        np.array([np.mean(n > v + near) for n, v in zip(drawn, value, strict=True)])
+        for near in (1e-6, -1e-6)
+    )
+    error = 7 * np.sqrt(np.maximum(with_equals * (1 - with_equals), 1 / size) / size)
+    assert (np.abs(got.p[have] - with_equals) < error).all()
+    p = means["p_value"]
+    assert (p > below - error).all() and (p < with_equals + error).all()
+    q = q_values(got.p[have])
+    sure = np.abs(means["corrected_p_value"] - 0.05) > 0.01
+    np.testing.assert_array_equal((q < 0.05)[sure], means["below_corrected_p"][sure])
 
 
 def test_groups_whose_queries_differ_take_the_mean_of_their_nulls(tmp_path):
