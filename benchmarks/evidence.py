@@ -4,25 +4,26 @@ A screen of treated wells in 16 replicates and 4% negative controls over plates 
 ranks a well's replicates against the controls of its plate, distinctiveness against all other
 treated wells; p from a null of 100,000 rankings here and there, q by Benjamini and Hochberg.
 
-growth      this package alone, with its peak memory so far
+growth      this package alone, with its peak memory
 copairs     beside copairs: average precision, p and the fraction with q below 0.05. It keeps a list
             of all pairs and its null in memory (some 12 GB for 8,000 wells)
 
     python benchmarks/evidence.py [--parts growth copairs]
 
-Compiled functions are called once before anything is timed. Where a first look at fewer wells
-says that a part would take longer than --limit seconds, it gets fewer wells and says so.
+Every line is a process of its own, in which what is compiled or imported was called once before
+anything is timed. One that needs more than --limit CPU seconds is ended, and its ratio is a bound.
 """
 
 import argparse
 import resource
+import signal
 import tempfile
+from multiprocessing import get_context
 from time import process_time
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from _bound import wells_within
 
 from cpssl_lite.metrics.pairs import Pairs
 from cpssl_lite.metrics.ranking import ranking
@@ -90,45 +91,73 @@ def theirs(
     return precision, p, q
 
 
-def timed(work: Any, *args: Any) -> tuple[float, Found]:
-    """CPU seconds and result of one call."""
+def timed(work: Any, question: str, n: int, d: int, null: int) -> tuple[float, float, Found]:
+    """CPU seconds, peak memory (GiB) and result of one call, after one with few wells."""
+    work(question, *screen(400, 8), 1000)
+    data = screen(n, d)
     start = process_time()
-    found = work(*args)
-    return process_time() - start, found
+    found = work(question, *data, null)
+    seconds = process_time() - start
+    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, found
 
 
-def growth(n: int, d: int, null: int) -> None:
+def _timed(limit: int, send: Any, *what: Any) -> None:
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 10))
+    send.send(timed(*what))
+
+
+def alone(limit: int, *what: Any) -> tuple[float, float, Found] | None:
+    """`timed` in a process of its own; None if it needed more than `limit` CPU seconds."""
+    context = get_context("spawn")
+    receive, send = context.Pipe(duplex=False)
+    process = context.Process(target=_timed, args=(limit, send, *what))
+    process.start()
+    send.close()  # only the process has it now: if that ends, so does the pipe
+    try:
+        return receive.recv()  # type: ignore[no-any-return]
+    except EOFError:
+        process.join()
+        if process.exitcode != -signal.SIGXCPU:
+            raise SystemExit(f"{what[1]}: the process ended with {process.exitcode}") from None
+        return None
+
+
+def growth(n: int, d: int, null: int, limit: int) -> None:
     """Time this package alone."""
-    data = screen(n, d)
     for question in QUESTIONS:
-        seconds, (_, _, q) = timed(ours, question, *data, null)
-        print(f"{question:<20}{n:>8}{seconds:10.2f}{'':28}{np.mean(q < 0.05):12.3f}", flush=True)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"{'peak memory (GiB)':<20}{n:>8}{peak:10.2f}", flush=True)
+        done = alone(limit, ours, question, n, d, null)
+        if done is None:
+            print(f"{question:<16}{n:>8}   more than {limit} s")
+            continue
+        share = np.mean(done[2][2] < 0.05)
+        print(f"{question:<16}{n:>8}{done[0]:9.2f}{done[1]:7.2f}{share:44.3f}", flush=True)
 
 
-def copairs(n: int, d: int, null: int) -> None:
+def copairs(n: int, d: int, null: int, limit: int) -> None:
     """Compare with copairs."""
-    data = screen(n, d)
-    total = np.zeros(2)
+    total, more = np.zeros(2), ""
     for question in QUESTIONS:
-        mine, (precision, p, q) = timed(ours, question, *data, null)
-        other, (reference, p_other, q_other) = timed(theirs, question, *data, null)
-        total += mine, other
+        mine, peak, (precision, p, q) = alone(limit, ours, question, n, d, null)  # type: ignore[misc]
+        other = alone(limit, theirs, question, n, d, null)
+        seconds, memory = (limit, np.nan) if other is None else other[:2]
+        more = ">" if other is None else more
+        total += mine, seconds
+        line = f"{question:<16}{n:>8}{mine:9.2f}{peak:7.2f}{seconds:13.2f}{memory:7.2f}"
+        line += f"{more + format(seconds / mine, '.1f'):>10}x{np.mean(q < 0.05):13.3f}"
+        if other is None:
+            print(f"{line}   copairs was ended after {limit} CPU seconds", flush=True)
+            continue
+        reference, p_other, q_other = other[2]
         gaps = [np.abs(a - b).max() for a, b in ((precision, reference), (p, p_other))]
-        print(
-            f"{question:<20}{n:>8}{mine:10.2f}{other:12.2f}{other / mine:8.1f}x"
-            f"{np.mean(q < 0.05):19.3f}{np.mean(q_other < 0.05):9.3f}"
-            f"   {gaps[0]:.1e}  {gaps[1]:.1e}",
-            flush=True,
-        )
+        print(f"{line}{np.mean(q_other < 0.05):9.3f}   {gaps[0]:.1e}  {gaps[1]:.1e}", flush=True)
         odd = np.abs(precision - reference) > 1e-6
         if odd.any():
             print(
                 f"  {odd.sum()} of {len(odd)} means of AP differ by more than 1e-6: copairs ranks"
             )
             print("  similarities rounded to float32, and puts the positives first of equals")
-    print(f"{'both':<20}{n:>8}{total[0]:10.2f}{total[1]:12.2f}{total[1] / total[0]:8.1f}x")
+    ratio = more + format(total[1] / total[0], ".1f")
+    print(f"{'both':<16}{n:>8}{total[0]:9.2f}{'':7}{total[1]:13.2f}{'':7}{ratio:>10}x")
 
 
 def main() -> None:
@@ -137,28 +166,20 @@ def main() -> None:
     parts = ["growth", "copairs"]
     parser.add_argument("--parts", nargs="*", choices=parts, default=parts)
     parser.add_argument("--growth", type=int, nargs="*", default=[8000, 20_000, 100_000])
-    parser.add_argument("--wells", type=int, default=8000, help="for copairs")
+    parser.add_argument("--wells", type=int, nargs="*", default=[2000, 8000], help="for copairs")
     parser.add_argument("--features", type=int, default=384)
     parser.add_argument("--null", type=int, default=NULL_SIZE)
-    parser.add_argument("--limit", type=float, default=600, help="seconds for each part, about")
+    parser.add_argument("--limit", type=int, default=900, help="CPU seconds for each line")
     args = parser.parse_args()
     print(
-        f"{'':<20}{'wells':>8}{'ours (s)':>10}{'copairs (s)':>12}{'ratio':>9}"
-        f"{'q < 0.05: ours':>19}{'copairs':>9}   largest difference of AP, p"
+        f"{'':<16}{'wells':>8}{'ours (s)':>9}{'GiB':>7}{'copairs (s)':>13}{'GiB':>7}{'ratio':>11}"
+        f"{'q<.05: ours':>13}{'copairs':>9}   largest difference of AP, p"
     )
-    for question in QUESTIONS:
-        ours(question, *screen(400, 8), 1000)
-    rest = args.features, args.null
-    if "growth" in args.parts:
-        for wanted in sorted(args.growth):
-            probe = {"limit": args.limit, "probe": 4000}
-            n = wells_within("growth", wanted, lambda n: growth(n, *rest), **probe)
-            growth(n, *rest)
-            if n < wanted:  # larger ones would be this one again
-                break
-    if "copairs" in args.parts:
-        n = wells_within("copairs", args.wells, lambda n: copairs(n, *rest), args.limit)
-        copairs(n, *rest)
+    how = args.features, args.null, args.limit
+    for n in args.growth if "growth" in args.parts else ():
+        growth(n, *how)
+    for n in args.wells if "copairs" in args.parts else ():
+        copairs(n, *how)
 
 
 if __name__ == "__main__":
