@@ -220,7 +220,7 @@ else:
 # ## The same cells at other densities, and with a part hidden
 #
 # Regression guesses what the count did. A simulator can draw it: twenty strong compounds that do not
-# touch the count, each at half, the usual and twice the density of cells, four fields each, one
+# touch the count, each at half, the usual and twice the density of cells, three fields each, one
 # microscope. Does a field find its compound among fields of *another* density?
 #
 # Then parts of the same fields are hidden after scaling: the background (made flat), the cells (filled
@@ -236,6 +236,7 @@ from cpssl_lite.data.simulate.optics import Optics, expose
 from cpssl_lite.images.scale import scale_intensities, to_uint16
 
 DENSITIES = (4.25, 8.5, 17.0)  # cells in a field of 256 x 256 px
+FIELDS = 3  # of each compound at each density
 
 
 def draw_again(compound, density, number):
@@ -287,7 +288,9 @@ if drawn and features.simulated:
     seen_by = {name: [] for name in networks}
     corners = corners_of(256, 256, size)
     for compound in strong:
-        for cells_in, number in [(d, i) for d in DENSITIES for i in range(4)]:
+        for cells_in, number in [
+            (d, i) for d in DENSITIES for i in range(FIELDS)
+        ]:
             pixels, inside = draw_again(compound, cells_in, number)
             level = otsu_threshold(pixels[4])
             share = foreground_share(pixels[4], level, corners, size)
@@ -344,7 +347,7 @@ if matched:
     axis.grid(axis="y", visible=False)
     axis.legend(loc="lower right")
     d = frame["DINO"]
-    caption = f"Twenty compounds, {len(strong) * 12} fields drawn for this figure; dotted: chance. DINO finds the compound for {d.iloc[0]:.0f}% of fields among those of the same density and for {d.iloc[1]:.0f}% among those of another; for {d.iloc[2]:.0f}% without the background, {d.iloc[3]:.0f}% without the cells, and {d.iloc[4]:.0f}% from grey levels of the background alone."
+    caption = f"Twenty compounds, {len(strong) * 3 * FIELDS} fields drawn for this figure; dotted: chance. DINO finds the compound for {d.iloc[0]:.0f}% of fields among those of the same density and for {d.iloc[1]:.0f}% among those of another; for {d.iloc[2]:.0f}% without the background, {d.iloc[3]:.0f}% without the cells, and {d.iloc[4]:.0f}% from grey levels of the background alone."
     alt = "Pairs of horizontal bars, DINO and a network with random weights: matching at the same density, at another one, and with parts of the fields hidden."
     show(figure, "fig-densities", "simulated", caption=caption, alt=alt)
 else:
@@ -358,7 +361,8 @@ else:
 # ## Genes and assays
 #
 # The same three rows for the paper's Fig. 3 and Table 1: [genes and their families](03_gene_clustering),
-# and the mean AUCROC of [24 assays](04_bioactivity). Cells are counted by the truth there.
+# and the mean AUCROC of [24 assays](04_bioactivity), over two of that chapter's three splits. Cells are
+# counted by the truth there.
 
 # %% tags=["drawn"]
 from cpssl_lite.bioactivity.cross_validation import cross_validate
@@ -411,7 +415,7 @@ if drawn and features.simulated:
     column = "Metadata_Perturbation"
     labels = read_labels(screen.parent / "assays.parquet", column)
     assays = match_labels(labels, who)
-    parts = draw_splits(assays, seed=seed)
+    parts = draw_splits(assays, seed=seed).iloc[:, :2]  # of three
     for name, wells in few.items():
         others[name]["auc"] = mean_auc(wells, assays, parts)
 
