@@ -127,5 +127,5 @@ def wait_for(happens, process) -> None:
         if happens():
             return
         assert process.poll() is None, "ended before it was killed"
-        time.sleep(0.05)
+        time.sleep(0.2)
     raise AssertionError("nothing happened")
