@@ -498,17 +498,20 @@ claims.show_claims(chapter="timing")
 #
 # ## Exercises
 #
-# **Change this and see.** Each is `cpssl run timing` with
-#
-# - `-p gpu_price=2 -p core_price=0.1`: your prices
-# - `-p batch_sizes='[1, 64]'`: how much a batch brings
+# 1. How many plates a day would this machine do with the fastest of these features? With batches of
+#    another size (`-p batch_sizes='[1, 64]'`)?
 
-# %% tags=["hide-input"]
+# %% tags=["solution"]
 a_day = 24 * 3600 / (plate * totals.min())
-ask(
-    "How many plates a day would this machine do with the fastest of these features?",
-    right=f"{a_day:.1f}, with {totals.idxmin()}.",
-)
+print(f"{a_day:.1f} plates a day with {totals.idxmin()}")
+
+# %% [markdown]
+# 2. What would a plate cost at twice the price of an hour? Put in yours: `-p gpu_price=2 -p core_price=0.1`.
+
+# %% tags=["solution"]
+for name in totals.index:
+    cost = plate * totals[name] / 3600 * price(name)
+    print(f"{name}: {cost:.2f} USD here, {2 * cost:.2f} at twice the price")
 
 # %% [markdown]
 # ## How this page was made

@@ -212,9 +212,9 @@ checkpoint_table()
 # cpssl run league -p profiles='{"A": ["a.parquet"], "B": ["b.parquet"]}'
 # ```
 #
-# ## Exercise
+# ## Exercises
 #
-# How much of the networks' order is the normalisation? Sort them again without sphering.
+# 1. How much of the networks' order is the normalisation? Sort them again without sphering.
 
 # %% tags=["solution"]
 learned = [n for n in frame.index if features.types[n].kind == "learned"]
@@ -225,6 +225,15 @@ plain = {
 again = league(plain, label or None, by=sort, seed=seed)
 for name, score in again[sort].items():
     print(f"{name}: {frame.loc[name, sort]:.3f}, without sphering {score:.3f}")
+
+# %% [markdown]
+# 2. Which one finds most for its time? Divide the perturbation mAP by the seconds of a field.
+
+# %% tags=["solution"]
+if seconds:
+    rate = (frame[P] / frame[SECONDS].astype(float)).dropna()
+    for name, value in rate.sort_values(ascending=False).items():
+        print(f"{name}: {value:.2f} a second")
 
 # %% [markdown]
 # ## How this page was made

@@ -19,6 +19,7 @@ with suppress(ImportError):
     settings.register_profile("many", max_examples=400, print_blob=True, **fixed)
     settings.load_profile("few")
 ROOT = Path(__file__).resolve().parents[1]
+collect_ignore = ["parity/make_scib.py"]  # it runs in an environment of its own
 SHARED = Path(os.environ.get("CPSSL_SHARED", ROOT.parent / "shared"))
 
 

@@ -45,7 +45,8 @@ class Forker:
 
     def __init__(self, environment: dict[str, str], imported: tuple[str, ...] = IMPORTED) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", __name__, *imported],
+            # As in other kernels the package is the installed one, not what lies in the folder.
+            [sys.executable, "-P", "-m", __name__, *imported],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,

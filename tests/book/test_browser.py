@@ -26,6 +26,8 @@ QUIET = {"preload": False, "resultTypes": ["violations"]}
 # px on screen that letters have at least.
 LEAST = 9
 OPEN = "document.querySelectorAll('article details').forEach((fold) => { fold.open = true; })"
+# What opens fades in; half-way its letters have too little contrast.
+STILL = "* { animation: none !important; transition: none !important; }"
 # Texts of a page that are smaller, with their sizes. (Formulas are drawings of MathJax's own.)
 SMALL = """(least) => {
   const found = [];
@@ -129,6 +131,7 @@ def test_every_page(browser: Any, book: Path, width: int, theme: str) -> None:
     for path in found:
         name = path.relative_to(book).as_posix()
         page = visit.open(path)
+        page.add_style_tag(content=STILL)
         page.evaluate(OPEN)
         assert page.evaluate("document.documentElement.dataset.theme") == theme
         for size in (768, width) if width > 768 else (width,):

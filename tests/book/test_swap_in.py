@@ -12,11 +12,12 @@ from cpssl_lite.data.simulate.screen import simulate
 from cpssl_lite.models.vit import Shape, build_vit
 
 PAGES = sorted((Path(__file__).parents[2] / "book").glob("*.md"))
-COMMAND = "cpssl run ssl_comparison -p checkpoints="
+COMMAND = "cpssl run league -p checkpoints="
 SMALLER = {
     "data_name": "real cells, honestly",
     "transfer": "",
     "measured": "false",
+    "standins": "[]",
     "method": "mad_robustize",  # eight controls are too few to sphere 128 features
 }
 
@@ -45,4 +46,4 @@ def test_a_foreign_checkpoint_becomes_one_more_row(tmp_path):
     )
     assert f'<th scope="row">{name}</th><td>' in pages, "a row in the table of results"
     assert f"Checkpoint: {name}" in pages
-    assert "as a table (simulated)" in pages, "known from the table, whatever it is called"
+    assert "in numbers (simulated)" in pages, "known from the table, whatever it is called"
