@@ -213,7 +213,7 @@ ask(
     f"A field: {why}. They run side by side.",
 )
 
-# %% [markdown]
+# %% [markdown] tags=["more"]
 # ## How near to what the machine can do?
 #
 # A network's matrix products cost a known number of operations. Divided by the measured time, and
@@ -292,7 +292,7 @@ say(
 line = quoted(results, "int8", "int8 by")
 say(line) if line else None
 
-# %% [markdown]
+# %% [markdown] tags=["more"]
 # ## Scaling
 
 # %%
@@ -341,7 +341,7 @@ say(
     f"A network's time follows the crops that hold cells, however many. CellProfiler measures each cell: in the kept run a field cost it about {base:.0f} s and {slope:.2f} s more for each nucleus, from {kept.nuclei.min()} to {kept.nuclei.max()} of them."
 )
 
-# %% [markdown]
+# %% [markdown] tags=["more"]
 # ## One merged file or five?
 #
 # The paper compares *training time*: from five TIFFs that are scaled at every reading, and from merged
@@ -430,7 +430,7 @@ ask(
     why=f"{middle[itself]:.0f} CPU seconds a field. Cloud machines of both sizes exist, so this does not settle how to read 1.3 minutes.",
 )
 
-# %% [markdown]
+# %% [markdown] tags=["more"]
 # ## Measured by `make bench`
 #
 # Each table names its date, machine and versions. On a machine with a GPU `python benchmarks/extract.py`

@@ -259,7 +259,7 @@ caption = f"Mean of both mAPs after what others use, beside no step and the pape
 alt = "Heat map of the mean of both mAPs: a row for each feature type, a column for each way of post-processing, the best of a row framed."
 show(figure, "fig-others", data_kind, caption=caption, alt=alt)
 
-# %% [markdown]
+# %% [markdown] tags=["more"]
 # ## Features that run away
 #
 # MAD robustize divides by the MAD. A feature that is nearly constant on a plate but for a few wells
@@ -292,7 +292,7 @@ for name, wells in raw.items():
 words = f"Number of features ({controls} controls); share of squared length in the ten largest; perturbation mAP with all features, without those beyond 500, and clipped"
 frame_table(pd.DataFrame(rows).T, caption=words, fold=False)
 
-# %% [markdown]
+# %% [markdown] tags=["more"]
 # ## Feature selection (Supplementary Fig. 3)
 #
 # Features repeat each other, measured and learned ones. Features with one value in over 95% of
