@@ -57,13 +57,13 @@ def transformers_names(state: Tensors, layer: Mapping[str, str]) -> Tensors:
     return out
 
 
-def chunked(state: Tensors, per_chunk: int = 1) -> Tensors:
-    """Blocks as DINOv2's training code stores them: in chunks, counted through."""
+def chunked(state: Tensors) -> Tensors:
+    """Blocks as DINOv2's training code stores them: in chunks (here of one), counted through."""
     out: Tensors = {"mask_token": torch.zeros(1, len(state["norm.bias"]))}
     for name, value in state.items():
         if name.startswith("blocks."):
             _, i, rest = name.split(".", 2)
-            name = f"blocks.{int(i) // per_chunk}.{i}.{rest}"
+            name = f"blocks.{i}.{i}.{rest}"
         out[name] = value
     return out
 

@@ -59,7 +59,8 @@ class Forker:
         """Start a kernel with these arguments of its own."""
         assert self.process.stdin and self.process.stdout  # pipes, see above
         job = {"arguments": arguments, "environment": environment, "folder": folder}
-        print(json.dumps(job), file=self.process.stdin, flush=True)
+        self.process.stdin.write(json.dumps(job) + "\n")
+        self.process.stdin.flush()
         answer = self.process.stdout.readline()
         if not answer:
             raise StepFailed("the process that forks kernels has ended (out of memory?)")
@@ -124,7 +125,8 @@ def main() -> None:
         if not pid:
             answers.close()
             _become_kernel(**json.loads(line))
-        print(pid, file=answers, flush=True)
+        answers.write(f"{pid}\n")
+        answers.flush()
 
 
 def _collect(*_: Any) -> None:

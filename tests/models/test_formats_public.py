@@ -7,6 +7,7 @@ import yaml
 from safetensors.torch import save_file
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.book.standins import DINOV2, VIT, chunked, transformers_names, under
 from cpssl_lite.models.checkpoints import load_encoder, random_like
 from cpssl_lite.models.formats import infer_shape
 from cpssl_lite.models.vit import Shape, build_vit
@@ -70,26 +71,16 @@ def test_unidino_looks_at_one_stain_at_a_time(tmp_path):
 
 def test_morphem_is_a_chunked_one_channel_network(tmp_path):
     vit = build_vit(SMALL, in_channels=1, layer_scale=True)
-    save_file(chunked(vit, 1), tmp_path / "model.safetensors")
+    save_file(chunked(vit.state_dict()), tmp_path / "model.safetensors")
     encoder = load_encoder(tmp_path / "model.safetensors")
     assert torch.allclose(encoder(CROPS), one_by_one(vit, standardised(CROPS)), atol=1e-4)
-
-
-def chunked(vit, per_chunk):
-    state = {"mask_token": torch.zeros(1, vit.embed_dim)}
-    for name, value in vit.state_dict().items():
-        if name.startswith("blocks."):
-            _, i, rest = name.split(".", 2)
-            name = f"blocks.{int(i) // per_chunk}.{i}.{rest}"
-        state[name] = value
-    return state
 
 
 def test_cell_dino_with_channels_in_another_order(tmp_path):
     vit = build_vit(SMALL, patch=8, layer_scale=True)
     for block in vit.blocks:  # layer scale starts near zero: make the blocks matter
         block.ls1.gamma.fill_(1.0)
-    teacher = {f"backbone.{k}": v for k, v in chunked(vit, 1).items()}
+    teacher = under("backbone.", chunked(vit.state_dict()))
     torch.save(
         {"teacher": {**teacher, "dino_head.mlp.0.weight": torch.zeros(2, 2)}}, tmp_path / "c.pth"
     )
@@ -103,7 +94,7 @@ def test_cell_dino_with_channels_in_another_order(tmp_path):
 
 
 def test_a_chunked_file_with_a_block_missing_is_refused(tmp_path):
-    state = chunked(build_vit(SMALL), 1)
+    state = chunked(build_vit(SMALL).state_dict())
     torch.save(
         {k: v for k, v in state.items() if not k.startswith("blocks.1.")}, tmp_path / "c.pth"
     )
@@ -111,46 +102,10 @@ def test_a_chunked_file_with_a_block_missing_is_refused(tmp_path):
         load_encoder(tmp_path / "c.pth")
 
 
-TOP = {
-    "cls_token": "embeddings.cls_token",
-    "pos_embed": "embeddings.position_embeddings",
-    "patch_embed.proj": "embeddings.patch_embeddings.projection",
-    "norm": "layernorm",
-}
-DINOV2 = {"attn.proj": "attention.output.dense"}
-VIT = {
-    **DINOV2,
-    "norm1": "layernorm_before",
-    "norm2": "layernorm_after",
-    "mlp.fc1": "intermediate.dense",
-    "mlp.fc2": "output.dense",
-}
-
-
-def transformers_names(state, layer):
-    """A ViT's tensors under the Transformers library's names; `layer`: those inside a block."""
-    out = {}
-    for name, value in state.items():
-        stem, _, kind = name.rpartition(".")
-        if name in TOP or stem in TOP:
-            out[TOP.get(name) or f"{TOP[stem]}.{kind}"] = value
-            continue
-        _, i, part = stem.split(".", 2)
-        block = f"encoder.layer.{i}"
-        if part == "attn.qkv":
-            for each, third in zip(("query", "key", "value"), value.chunk(3), strict=True):
-                out[f"{block}.attention.attention.{each}.{kind}"] = third
-        elif part in ("ls1", "ls2"):
-            out[f"{block}.layer_scale{part[-1]}.lambda1"] = value
-        else:
-            out[f"{block}.{layer.get(part, part)}.{kind}"] = value
-    return out
-
-
 @pytest.mark.parametrize(("prefix", "layer"), [("", VIT), ("vit.", VIT), ("", DINOV2)])
 def test_safetensors_of_the_transformers_library(tmp_path, prefix, layer):
     vit = build_vit(SMALL, in_channels=3, layer_scale=layer is DINOV2)
-    state = {prefix + k: v.clone() for k, v in transformers_names(vit.state_dict(), layer).items()}
+    state = under(prefix, transformers_names(vit.state_dict(), layer))
     assert f"{prefix}encoder.layer.2.attention.attention.key.bias" in state
     extra = {f"{prefix}pooler.dense.weight": torch.zeros(3), "classifier.bias": torch.zeros(3)}
     if layer is DINOV2:
@@ -250,7 +205,7 @@ def test_registers_and_positions_without_a_class_token(tmp_path):
 def subcell_file(path, channels, hidden=20, times=2):
     """A small network under SubCell's names, and the sizes that its pooling has."""
     vit = build_vit(SMALL, in_channels=channels)
-    state = {f"encoder.{k}": v for k, v in transformers_names(vit.state_dict(), VIT).items()}
+    state = under("encoder.", transformers_names(vit.state_dict(), VIT))
     for gate in ("v", "u"):
         state[f"pool_model.attention_{gate}.1.weight"] = torch.randn(hidden, 48)
         state[f"pool_model.attention_{gate}.1.bias"] = torch.randn(hidden)
