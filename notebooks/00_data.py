@@ -222,30 +222,23 @@ between = means.groupby(sample["Metadata_Batch"]).mean()
 apart = between.max() / between.min() - 1
 
 # %% tags=["hide-input"]
-groups = sample.groupby(
-    ["Metadata_Source", "Metadata_Batch", "Metadata_Plate"]
-).groups
-batches = sorted(sample["Metadata_Batch"].unique())
-palette = ["#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#009E73", "#CC79A7"]
-look = {
-    "widths": 0.7,
-    "showfliers": False,
-    "patch_artist": True,
-    "medianprops": {"color": "#26303A"},
-}
+import seaborn as sns
+
+plates = ["Metadata_Source", "Metadata_Batch", "Metadata_Plate"]
+sample = sample.sort_values(plates)
+look = dict(
+    x="Metadata_Plate",
+    hue="Metadata_Batch",
+    palette="colorblind",
+    linecolor="#26303A",
+)
 figure, axes = plt.subplots(1, 5, figsize=(WIDTH, 2.6), sharey=True)
 for axis, channel in zip(axes, CHANNELS, strict=True):
-    for at, ((_, batch, _), rows) in enumerate(groups.items()):
-        shade = palette[batches.index(batch) % 6]
-        axis.boxplot(
-            means.loc[rows, channel],
-            positions=[at],
-            boxprops={"facecolor": shade},
-            **look,
-        )
+    boxes = sample.assign(mean=means[channel])
+    sns.boxplot(boxes, y="mean", **look, fliersize=0, legend=False, ax=axis)
     axis.set(title=channel, xticks=[], xlabel="plates")
 axes[0].set_ylabel("mean intensity")
-caption = f"Mean intensity of each channel after scaling, 24 fields from each of {len(groups)} simulated plates; one colour per batch, one box per plate. Between the darkest and the brightest batch lie {apart.min():.0%} ({apart.idxmin()}) to {apart.max():.0%} ({apart.idxmax()})."
+caption = f"Mean intensity of each channel after scaling, 24 fields from each of {sample['Metadata_Plate'].nunique()} simulated plates; one colour per batch, one box per plate. Between the darkest and the brightest batch lie {apart.min():.0%} ({apart.idxmin()}) to {apart.max():.0%} ({apart.idxmax()})."
 alt = "Box plots of mean intensity for five channels by plate: boxes of one batch lie together, batches and sources are shifted."
 show(figure, "fig-batches", "simulated", caption=caption, alt=alt)
 

@@ -225,28 +225,21 @@ for name in np.unique(plate):
     own[plate == name] -= move[(plate == name) & negcon].mean(axis=0)
 
 # %% tags=["hide-input"]
+import seaborn as sns
+
 used_at_all = np.sqrt(np.square(move).mean(axis=2))  # (wells, C)
 medians = pd.Series(np.median(used_at_all[~negcon], axis=0), CHANNELS)
 most, next_most = medians.nlargest(2).items()
 figure, axis = plt.subplots(figsize=(WIDTH, 2.6))
-for mask, shift, tone, label in (
-    (negcon, -0.18, "#AEB7C0", "controls"),
-    (~negcon, 0.18, color(network), "treated wells"),
-):
-    look = {"facecolor": tone, "edgecolor": "#26303A", "label": ""}
-    at = np.arange(len(CHANNELS)) + shift
-    axis.boxplot(
-        used_at_all[mask],
-        positions=at,
-        widths=0.3,
-        showfliers=False,
-        patch_artist=True,
-        medianprops={"color": "#26303A"},
-        boxprops=look,
-    )
-    axis.bar(0, 0, color=tone, label=label)
-axis.set_xticks(range(len(CHANNELS)), CHANNELS)
-axis.set(ylabel="move (control spreads)", ylim=(0, None), title=network)
+wells_are = pd.Series(negcon).map({True: "controls", False: "treated wells"})
+moves = pd.DataFrame(used_at_all, wells_are, CHANNELS).stack().reset_index()
+moves.columns = ["wells", "channel", "move"]
+tones = {"controls": "#AEB7C0", "treated wells": color(network)}
+look = dict(x="channel", y="move", hue="wells", palette=tones, saturation=1)
+boxes = dict(fliersize=0, gap=0.2, linecolor="#26303A", hue_order=tones)
+sns.boxplot(moves, **look, **boxes, ax=axis)
+axis.set(xlabel="", ylabel="move (control spreads)", ylim=(0, None))
+axis.set_title(network)
 axis.legend(loc="best")
 caption = f"How far {network}'s profiles move when a channel is replaced by the controls' mean, in units of the controls' spread; boxes are wells. {most[0]} is missed most (median of treated wells {most[1]:.1f}), {medians.idxmin()} least ({medians.min():.1f})."
 alt = "Box plot: for each channel two boxes, control and treated wells, of the distance that profiles move without it."

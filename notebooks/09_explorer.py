@@ -35,10 +35,12 @@ import pandas as pd
 from cpssl_lite.book import provenance
 from cpssl_lite.book.chapter import ask, headline
 from cpssl_lite.book.features import load_features
+from cpssl_lite.book.figures import style
 from cpssl_lite.profiles.evaluate import label_column
 from cpssl_lite.profiles.roles import WELL_KEY
 from cpssl_lite.profiles.table import profile_matrix
 
+style()
 features = load_features(
     data,
     profiles,

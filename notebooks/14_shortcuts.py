@@ -334,18 +334,23 @@ for name, profiles in seen_by.items():
         matched[name][part] = own_found(standardise(x[here]), own)
 
 # %% tags=["hide-input", "drawn"]
+import seaborn as sns
+
 if matched:
     frame = 100 * pd.DataFrame(matched)
     figure, axis = plt.subplots(figsize=(WIDTH, 2.9))
-    for shift, name in enumerate(frame):
-        at = np.arange(len(frame)) + 0.36 * (shift - 0.5)
-        axis.barh(at, frame[name], 0.34, color=color(name), label=name)
+    bars = frame.rename_axis("what").reset_index().melt("what", var_name="by")
+    tones = {name: color(name) for name in frame}
+    look = dict(y="what", x="value", hue="by", palette=tones, saturation=1)
+    sns.barplot(bars, **look, width=0.7, gap=0.05, ax=axis)
     axis.axvline(100 / 20, color="#26303A", linestyle=":")
-    axis.set_yticks(range(len(frame)), frame.index)
-    axis.invert_yaxis()
-    axis.set(xlabel="% of fields whose nearest is of their own compound")
+    axis.set(
+        ylabel="", xlabel="% of fields whose nearest is of their own compound"
+    )
     axis.grid(axis="y", visible=False)
-    axis.legend(loc="lower right")
+    sns.move_legend(
+        axis, "lower left", bbox_to_anchor=(0, 1), ncols=2, title=""
+    )
     d = frame["DINO"]
     caption = f"Twenty compounds, {len(strong) * 3 * FIELDS} fields drawn for this figure; dotted: chance. DINO finds the compound for {d.iloc[0]:.0f}% of fields among those of the same density and for {d.iloc[1]:.0f}% among those of another; for {d.iloc[2]:.0f}% without the background, {d.iloc[3]:.0f}% without the cells, and {d.iloc[4]:.0f}% from grey levels of the background alone."
     alt = "Pairs of horizontal bars, DINO and a network with random weights: matching at the same density, at another one, and with parts of the fields hidden."

@@ -45,6 +45,11 @@ def test_the_root_holds_one_file_and_rooms_with_a_line_each() -> None:
         assert said and "\n" not in said, room
 
 
+def test_no_file_is_longer_than_300_lines() -> None:
+    length = {path: len(path.read_text().splitlines()) for path in PACKAGE.rglob("*.py")}
+    assert {path: n for path, n in length.items() if n > 300} == {}
+
+
 @pytest.mark.parametrize("room", MAY_USE)
 def test_arrows_go_one_way(room: str) -> None:
     allowed = MAY_USE[room] | {room, "base", "__version__"}

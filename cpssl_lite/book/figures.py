@@ -1,7 +1,10 @@
 """One look for every figure: method colours, a plain style, five channels as one picture."""
 
+import os
 import re
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,12 +64,17 @@ WIDTH = 6.4
 
 
 def style() -> None:
-    """Set the book's style for all figures of this session.
+    """Set the book's style for all figures of this session; a chapter's first call.
 
-    In Jupyter images are sharp, and each comes with a second one for the dark theme.
+    In Jupyter images are sharp, and each comes with a second one for the dark theme. A notebook
+    opened there starts in its own folder: from here on it names files from the repository's.
     """
     import matplotlib as mpl
     from cycler import cycler
+
+    here = Path.cwd()
+    if "ipykernel" in sys.modules and here.name == "notebooks" and (here.parent / "book").is_dir():
+        os.chdir(here.parent)
 
     mpl.rcParams.update(
         {

@@ -63,9 +63,8 @@ def run_notebook(
 ) -> Path:
     """Execute one notebook and return the path of the executed ``.ipynb``.
 
-    Nothing is run when the executed notebook is there already and its source, parameters,
-    the package modules it uses and the files it names are unchanged. The kernel is this
-    Python, its working directory is the repository root.
+    Nothing is run when it is there already and its source, parameters, the package modules it uses
+    and the files it names are unchanged. The kernel is this Python, in the repository's root.
 
     Parameters
     ----------
@@ -197,10 +196,8 @@ def _execute(
             lines = "\n".join(error.traceback or []).splitlines()
             tail = "\n".join(ANSI.sub("", line) for line in lines[-15:])
             first = next((s for s in error.source.splitlines() if s.strip()), "")
-            raise NotebookFailed(
-                f"{run['notebook']}: cell [{error.exec_count}] failed (it starts with {first!r})\n"
-                f"{tail}"
-            ) from error
+            where = f"cell [{error.exec_count}] failed (it starts with {first!r})"
+            raise NotebookFailed(f"{run['notebook']}: {where}\n{tail}") from error
 
 
 def _digest_of(path: Path) -> list[str] | None:
@@ -282,16 +279,14 @@ def _run_one(
     many: bool = False,
 ) -> Result:
     """Run one notebook and never raise what belongs to that notebook alone."""
-    name, started = source.stem, time.time()
+    name, started, out = source.stem, time.time(), folder / f"{source.stem}.ipynb"
     if many:
         many_follow(threads)
-    out = folder / f"{source.stem}.ipynb"
     try:
         ran = _run(source, given.get(name, {}), out, force, root, threads)[1]
-    except (InputError, NotebookFailed) as error:
-        return Result(name, time.time() - started, "failed", str(error))
-    except Exception as error:  # a bug of ours or of a library: the other chapters go on
-        said = f"{name}: {type(error).__name__}: {error}"
+    except Exception as error:  # what is no failed step is a bug: the other chapters go on
+        told = isinstance(error, InputError | NotebookFailed)
+        said = str(error) if told else f"{name}: {type(error).__name__}: {error}"
         return Result(name, time.time() - started, "failed", said)
     return Result(name, time.time() - started, "ran" if ran else "unchanged")
 

@@ -25,6 +25,7 @@ IMPORTED = (
     "cpssl_lite.profiles.maps",
     "ipykernel.ipkernel",
     "matplotlib_inline.backend_inline",
+    "seaborn",
     "sklearn.decomposition",
     "umap",
 )

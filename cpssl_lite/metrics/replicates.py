@@ -53,9 +53,7 @@ def replicate_correlation(profiles: np.ndarray, perturbation: np.ndarray) -> np.
     >>> replicate_correlation(profiles, np.array(["a", "a", "b"])).round(3)
     array([0.998,   nan])
     """
-    rows = unit_rows(profiles, "correlation")
-    order, start = groups(encode(perturbation))
-    return _medians(rows, [order[a:b] for a, b in pairwise(start)])
+    return _by_group(unit_rows(profiles, "correlation"), encode(perturbation))
 
 
 def percent_replicating(
@@ -97,7 +95,7 @@ def percent_replicating(
     named = np.flatnonzero(codes >= 0)
     rows = unit_rows(profiles, "correlation")[named]
     codes = codes[named]
-    correlation = replicate_correlation(rows, codes)
+    correlation = _by_group(rows, codes)
     pools = [np.arange(len(rows))]
     if position is not None:
         order, start = groups(encode(np.asarray(position)[named]))
@@ -141,10 +139,16 @@ def replicating_by_chance(
     rng = np.random.default_rng(seed)
     found: list[float] = []
     while len(found) < NULL_GROUPS:
-        found += replicate_correlation(rows, rng.permutation(codes)).tolist()
+        found += _by_group(rows, rng.permutation(codes)).tolist()
     drawn = np.array(found)
     counted = drawn if count_single else drawn[~np.isnan(drawn)]
     return float(np.mean(counted > threshold + TIE)) if len(counted) else float("nan")
+
+
+def _by_group(rows: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Median correlation within each group of unit rows."""
+    order, start = groups(codes)
+    return _medians(rows, [order[a:b] for a, b in pairwise(start)])
 
 
 def _null(

@@ -1,8 +1,7 @@
 """Post-processing of well profiles: variance filter, sphering, MAD robustize, standardize.
 
-Paper, "SSL inference and postprocessing" and Supplementary Fig. 2. Everything is computed in
-float64. The functions on arrays take profiles (n, d) and say which wells are controls or which
-plate a well is on; `normalize` does it for a table.
+Paper, "SSL inference and postprocessing" and Supplementary Fig. 2. All of it in float64.
+Functions on arrays take profiles (n, d), and controls or plates of wells; `normalize` a table.
 """
 
 import logging
