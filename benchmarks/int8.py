@@ -171,8 +171,8 @@ def main() -> None:
         f"\nint8 by ONNX Runtime {version}: {np.median(speed):.2f} times as fast as fp32 for ViT-S "
         f"({speed.min():.2f} to {speed.max():.2f} in {len(speed)} turns); "
         f"the least alike of {len(cosine)} wells has cosine {least:.5f}; {', '.join(told)}: "
-        f"{'it pays' if pays else 'it does not pay'} (asked: {args.faster:g} times as fast in every "
-        f"turn, cosine {args.cosine:g}, intervals that hold 0)"
+        f"{'it pays' if pays else 'it does not pay'} (asked: {args.faster:g} times in every turn, "
+        f"cosine {args.cosine:g}, intervals that hold 0)"
     )
 
 
