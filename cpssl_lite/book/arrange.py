@@ -16,12 +16,17 @@ KEY = "cpssl"  # in the metadata of an output
 HEADLINE = '<p class="cpssl-headline">'
 WARNING = '<div class="admonition warning">'
 FOLDS = {"parameters": "the parameters", "injected-parameters": "what this run was given"}
+HELD = {"<table": "how this table is made", "cpssl-ask": "how the answer is computed"}
+IMPORTS = re.compile(r"\s*(?:import|from) \w")
 FIRST = "how the first figure is drawn"
 SOLUTION = "solution"  # tag of a cell that answers an exercise
 DRAWN, REAL = "drawn", "real"  # tags of what is said of the one kind of data only
+EXPLORER = '<div class="cpssl-explorer"'  # begins what explorer.py writes
 ELSEWHERE = "# see the cell that made this"  # an empty cell would lose its outputs (MyST-NB)
 MORE = "more"  # tag of a text whose first section is folded but for its first paragraph
 FOLDED = "{.cpssl-more}"  # before a heading: sphinx_offline.py folds its section
+# The fold of a question (chapter.py), with what stands before it.
+ANSWER = re.compile(r'(<div class="cpssl-ask">.*?)<details>.*?</details>', re.DOTALL)
 # Sections that every chapter has and that are looked up, not read.
 ASIDE = re.compile(r"^## (?:Re-run it|Use your own|Exercises|How this page was made)", re.MULTILINE)
 
@@ -31,9 +36,22 @@ def read_executed(path: str | Path) -> dict[str, Any]:
     return arrange(json.loads(Path(path).read_text(encoding="utf-8")))
 
 
-def write_arranged(path: Path, folder: Path) -> None:
-    """Write an executed notebook into a folder as its page shows it."""
-    (folder / path.name).write_text(json.dumps(read_executed(path)), encoding="utf-8")
+def write_arranged(path: Path, folder: Path, answers: bool = True) -> None:
+    """Write an executed notebook into a folder as its page shows it, or without the answers."""
+    notebook = read_executed(path)
+    if not answers:
+        _leave_out_answers(notebook)
+    (folder / path.name).write_text(json.dumps(notebook), encoding="utf-8")
+
+
+def _leave_out_answers(notebook: dict[str, Any]) -> None:
+    """Take away what solves exercises, and the folds below questions."""
+    notebook["cells"] = [
+        one for one in notebook["cells"] if SOLUTION not in one["metadata"].get("tags", [])
+    ]
+    for output in (output for one in notebook["cells"] for output in one.get("outputs", [])):
+        if ANSWER.search(text := _html(output)):
+            output["data"] = {"text/html": ANSWER.sub(r"\1", text)}  # its plain text has it, too
 
 
 def arrange(notebook: dict[str, Any]) -> dict[str, Any]:
@@ -87,7 +105,7 @@ def _fold_sections(part: dict[str, Any]) -> None:
 
 
 def _first_figure(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Put the first figure that is not folded below title and headline.
+    """Put the first figure, or explorer, that is not folded below title and headline.
 
     The code that draws it stays where it ran.
     """
@@ -99,7 +117,7 @@ def _first_figure(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
     drawn = next((i for i in range(title, end) if _figure_of(cells[i])), title + 1)
     if drawn <= title + 1:
         return cells
-    code, about = cells[drawn], cells[drawn]["metadata"]["mystnb"]
+    code, about = cells[drawn], cells[drawn]["metadata"].setdefault("mystnb", {})
     moved = {key: about.pop(key) for key in ("figure", "image") if key in about}
     name = {"id": f"{code['id']}-first"} if "id" in code else {}
     metadata = {"tags": ["remove-input"], "mystnb": moved}
@@ -115,8 +133,9 @@ def _first_figure(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _figure_of(part: dict[str, Any]) -> bool:
-    drawn = part["cell_type"] == "code" and "figure" in part["metadata"].get("mystnb", {})
-    return drawn and any(map(_image, part.get("outputs", [])))
+    outputs = part.get("outputs", []) if part["cell_type"] == "code" else []
+    captioned = "figure" in part["metadata"].get("mystnb", {})
+    return any(_image(one) if captioned else EXPLORER in _html(one) for one in outputs)
 
 
 def _split_title(part: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -182,12 +201,15 @@ def _label_fold(code: dict[str, Any], about: dict[str, Any]) -> None:
         held = "how this figure is drawn"
     elif not held:
         shown = "".join(map(_html, code.get("outputs", [])))
-        held = "how this table is made" if "<table" in shown else "the code"
+        held = next((what for mark, what in HELD.items() if mark in shown), "the code")
+        if not shown and IMPORTS.match("".join(code["source"])):
+            held = "imports and loading"
     about["code_prompt_show"], about["code_prompt_hide"] = f"Show {held}", f"Hide {held}"
 
 
 def _image(output: dict[str, Any]) -> bool:
-    return any(kind.startswith("image/") for kind in output.get("data", {}))
+    pictures = (kind.startswith("image/") for kind in output.get("data", {}))
+    return any(pictures) or EXPLORER in _html(output)
 
 
 def _html(output: dict[str, Any]) -> str:

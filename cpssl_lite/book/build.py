@@ -47,13 +47,14 @@ def build(
     failed: Mapping[str, str] | None = None,
     keep: bool = False,
     edition: Edition | None = None,
+    answers: bool = True,
 ) -> Path:
     """Render the executed notebooks and the prose to `out`; return its ``index.html``.
 
     A clean build, as a cached page would keep its warnings to itself; or none: with `keep` a
     book that passed is left as it is where nothing that it is made from has changed. Chapters that
     `failed` (names and messages), or that the edition leaves out, are pages that say so; what
-    refers into them is then no problem.
+    refers into them is then no problem. Without `answers` it is a copy to hand out to students.
 
     Raises
     ------
@@ -73,14 +74,15 @@ def build(
     in_order = [executed[name] for name in chapters if name in executed]
     out = Path(out).resolve()
     shown = [Path(run) for run in runs]
-    digest = rendering_digest(root, in_order, shown, absent, edition.path if edition else None)
+    lacking = absent if answers else {**absent, "answers": "left out"}
+    digest = rendering_digest(root, in_order, shown, lacking, edition.path if edition else None)
     if keep and is_rendered(out, digest):
         log.info("%s: nothing to render", out)
         return out / "index.html"
     claims = load_claims(root / "book" / "claims.yml")
     expected = load_expected(root / "book" / "drawn.yml")
     pages = [read_page(path) for path in in_order]
-    with _staged(root, in_order, out) as stage:
+    with _staged(root, in_order, out, answers) as stage:
         others = stage_runs(stage, shown)
         covered = coverage(claims, root, edition)
         add_front(stage, pages, claims, expected, covered, _repository(root), edition)
@@ -95,7 +97,8 @@ def build(
         missing = tuple(f"{name}.html#" for name in absent)
         problems = check_html(html)
         _raise([p for p in problems if not (missing and any(m in p for m in missing))])
-        write_note(html, digest, edition.title if edition else "")
+        title = edition.title if edition else ""
+        write_note(html, digest, title if answers else f"{title}, without answers")
         _put(html, out)
     return out / "index.html"
 
@@ -187,7 +190,9 @@ def unfit(notebooks: dict[str, Path]) -> list[str]:
 
 
 @contextmanager
-def _staged(root: Path, executed: Sequence[Path], out: Path) -> Iterator[Path]:
+def _staged(
+    root: Path, executed: Sequence[Path], out: Path, answers: bool = True
+) -> Iterator[Path]:
     """A scratch copy of the book's sources with these notebooks as its chapters.
 
     It lies beside `out`, so that moving into place is one rename on one disk.
@@ -199,7 +204,7 @@ def _staged(root: Path, executed: Sequence[Path], out: Path) -> Iterator[Path]:
         shutil.copytree(root / "book", stage, ignore=leave)
         (stage / CHAPTERS).mkdir(exist_ok=True)
         for path in executed:
-            write_arranged(path, stage / CHAPTERS)
+            write_arranged(path, stage / CHAPTERS, answers)
         yield stage
 
 

@@ -210,10 +210,21 @@ def _times(pages: Sequence[Page]) -> dict[str, str]:
     total = sum(seconds)
     return {
         "read": f"about {max(round(words / WORDS_A_MINUTE / 5), 1) * 5} minutes for the prose",
-        "rerun": f"{min(seconds):.0f} to {max(seconds):.0f} s a chapter in this build",
-        "build": f"{total / 60:.0f} minutes" if total > 100 else f"{total:.0f} seconds",
+        "rerun": f"{_span(min(seconds))} to {_span(max(seconds))} a chapter in this build",
+        "build": _span(total),
         "kept": KEPT if any(_is_drawn(page) for page in pages) else "",
     }
+
+
+def _span(seconds: float) -> str:
+    """A time in words.
+
+    Examples
+    --------
+    >>> _span(22.4), _span(1184.3)
+    ('22 seconds', '20 minutes')
+    """
+    return f"{seconds / 60:.0f} minutes" if seconds > 100 else f"{seconds:.0f} seconds"
 
 
 def _addresses(repository: str) -> dict[str, str]:

@@ -26,6 +26,7 @@ def make_book(
     force: bool = False,
     runs: Sequence[str | Path] = (),
     strict: bool = False,
+    student: bool = False,
 ) -> Path:
     """Fetch and draw what is missing, run what changed, render an edition of the book.
 
@@ -42,6 +43,8 @@ def make_book(
     strict
         Render nothing when a chapter failed. Otherwise a notice stands in its place, as it does
         where a chapter's data could not be had.
+    student
+        Leave out the answers of questions and exercises; the folder's name says so.
 
     Returns
     -------
@@ -80,7 +83,8 @@ def make_book(
     names = ", ".join(sorted(failed))
     if failed and strict:
         raise BookError(f"not built, these notebooks failed: {names}")
-    page = build(out / edition.name, root, runs, failed, keep=not force, edition=edition)
+    place = out / (edition.name + "-student" * student)
+    page = build(place, root, runs, failed, not force, edition, answers=not student)
     put_on_shelf(out)
     _tell_untested(edition, failed, root)
     if failed:

@@ -107,12 +107,12 @@ def tested(judgements: Sequence[Judged]) -> list[Judged]:
 def count_verdicts(claims: Mapping[str, Claim], judgements: Sequence[Judged]) -> str:
     """How many claims this build can test, and how many have which verdict, as HTML."""
     counts = Counter(one.status for one in judgements)
-    told = ", ".join(f"{counts[status]} {badge(status)}" for status in VERDICTS)
+    told = [f"{counts[status]} {badge(status)}" for status in VERDICTS if counts[status]]
     can = tested(judgements)
     on = ", ".join(sorted({one.measured.data for one in can if one.measured}))
     build = f"This build can test {len(can)} of the paper's {len(claims)} claims"
-    reasons = sum(bool(claim.reason) for claim in claims.values())
-    return f"{build}{f' (with {cell(on)})' if on else ''}: {told}, {reasons} that nobody can check."
+    told.append(f"{sum(bool(claim.reason) for claim in claims.values())} that nobody can check")
+    return f"{build}{f' (with {cell(on)})' if on else ''}: {', '.join(told)}."
 
 
 def scorecard(claims: Mapping[str, Claim], pages: Sequence[Page]) -> Html:

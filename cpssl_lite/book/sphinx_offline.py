@@ -6,6 +6,7 @@ import shutil
 from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from docutils import nodes
 
@@ -103,6 +104,16 @@ def add_card(app: Any, name: str, _: str, context: dict[str, Any], __: object) -
     context["metatags"] = "\n".join([context.get("metatags", ""), *tags])
 
 
+def add_links(app: Any, name: str, _: str, context: dict[str, Any], __: object) -> None:
+    """Say on a page how to cite it and where to report a problem, if the repository is public."""
+    if repository := context.get("cpssl_repository"):
+        about = urlencode({"title": f"Page {name}: "})
+        context["theme_extra_footer"] = (
+            f'<a href="{escape(repository)}/blob/HEAD/CITATION.cff">Cite this</a> &middot; '
+            f'<a href="{escape(repository)}/issues/new?{escape(about)}">Report a problem</a>'
+        )
+
+
 def finish(app: Any, error: Exception | None) -> None:
     """Copy MathJax and mend every page once all are written."""
     if error is not None or app.builder.format != "html":
@@ -127,5 +138,6 @@ def setup(app: Any) -> dict[str, bool]:
     app.connect("doctree-resolved", name_table_corners)
     app.connect("doctree-resolved", fold_sections)
     app.connect("html-page-context", add_card)
+    app.connect("html-page-context", add_links)
     app.connect("build-finished", finish)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

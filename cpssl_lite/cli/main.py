@@ -219,10 +219,9 @@ def run(
 @click.option("--dry-run", is_flag=True, help="Say what would be fetched and could be tested.")
 @click.option("--yes", is_flag=True, help="Fetch without asking.")
 @click.option("--force", is_flag=True, help="Run every notebook, changed or not.")
-@click.option(
-    "--with", "runs", type=OUT, multiple=True, help="Executed run to show, too (repeatable)."
-)
+@click.option("--with", "runs", type=OUT, multiple=True, help="Run to show, too (repeatable).")
 @click.option("--strict", is_flag=True, help="Render nothing when a chapter failed.")
+@click.option("--student", is_flag=True, help="Without answers, to html/EDITION-student.")
 def book(
     edition: str,
     out: Path,
@@ -231,6 +230,7 @@ def book(
     force: bool,
     runs: tuple[Path, ...],
     strict: bool,
+    student: bool,
 ) -> None:
     """Fetch what an edition of the book needs, run what has changed and render it.
 
@@ -253,7 +253,7 @@ def book(
     if not yes and (missing := to_fetch(chosen)):
         click.echo("\n".join(missing))
         click.confirm("Fetch this?", abort=True)
-    click.echo(make_book(out, chosen, force=force, runs=runs, strict=strict))
+    click.echo(make_book(out, chosen, force, runs, strict, student))
 
 
 def main() -> None:

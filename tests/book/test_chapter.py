@@ -16,10 +16,11 @@ import pytest
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.book import chapter, panels, plots
-from cpssl_lite.book.arrange import ELSEWHERE, KEY, arrange, read_executed
+from cpssl_lite.book.arrange import ELSEWHERE, EXPLORER, KEY, arrange, read_executed, write_arranged
 from cpssl_lite.book.chapter import ask, frame_table, note, show
 from cpssl_lite.book.claims import MIME
 from cpssl_lite.book.html import table
+from cpssl_lite.book.sphinx_offline import add_links
 
 
 @pytest.fixture
@@ -70,6 +71,25 @@ def test_questions_are_escaped_and_have_their_answer() -> None:
         ask("Is it?")
 
 
+def test_a_copy_for_students_has_questions_without_answers(tmp_path: Path) -> None:
+    asked = ask("Is it?", ["yes", "no"], right="no", why="2 < 3")
+    data = {"text/html": str(asked), "text/plain": repr(asked)}
+    shown = [nbformat.v4.new_output("execute_result", data=data)]
+    cells = [
+        nbformat.v4.new_markdown_cell("# Title"),
+        nbformat.v4.new_code_cell("ask()", outputs=shown),
+        nbformat.v4.new_code_cell("6 * 7", metadata={"tags": ["solution"]}),
+    ]
+    path = tmp_path / "x.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    (tmp_path / "out").mkdir()
+    for answers in (True, False):
+        write_arranged(path, tmp_path / "out", answers)
+        text = (tmp_path / "out" / "x.ipynb").read_text()
+        assert "Is it?" in text and '<ol type=\\"A\\"><li>yes</li>' in text
+        assert ("2 &lt; 3" in text) == ("6 * 7" in text) == ("B: no" in text) == answers
+
+
 def test_only_what_is_defined_is_noted(shown: list[tuple[object, object]]) -> None:
     for nothing in (None, np.nan, {"p": np.nan, "difference": 1.0}, np.inf):
         note("dino-best", nothing)
@@ -100,15 +120,19 @@ def test_words_go_where_the_page_wants_them() -> None:
             "display_data", data={"image/png": "x"}, metadata={"cpssl": {"figure": words}}
         ),
     ]
+    html = str(ask("Why?", right="So."))
+    asked = nbformat.v4.new_output("execute_result", data={"text/html": html})
     cells = [
         nbformat.v4.new_markdown_cell("# Title\n\nText."),
         nbformat.v4.new_code_cell("seed = 1", metadata={"tags": ["parameters", "hide-input"]}),
         nbformat.v4.new_code_cell("draw()", outputs=outputs, metadata={"tags": ["hide-input"]}),
+        nbformat.v4.new_code_cell("import re", metadata={"tags": ["hide-input"]}),
+        nbformat.v4.new_code_cell("ask()", outputs=[asked], metadata={"tags": ["hide-input"]}),
         nbformat.v4.new_code_cell("2 + 2", metadata={"tags": ["solution"]}),
         nbformat.v4.new_code_cell("3 + 3"),
     ]
     made = arrange(json.loads(nbformat.writes(nbformat.v4.new_notebook(cells=cells))))
-    title, figure, text, parameters, drawing, solution, plain = made["cells"]
+    title, figure, text, parameters, drawing, *rest, solution, plain = made["cells"]
     assert title["source"] == '# Title\n\n<p class="cpssl-headline">Found.</p>'
     assert text["source"] == "Text." and drawing["source"] == ["draw()"]
     assert not drawing["outputs"]
@@ -120,6 +144,11 @@ def test_words_go_where_the_page_wants_them() -> None:
     how = drawing["metadata"]["mystnb"]["code_prompt_show"]
     assert how == "Show how the first figure is drawn"
     assert solution["metadata"]["tags"] == ["solution", "hide-cell"]
+    folds = {part["source"][0]: part["metadata"]["mystnb"]["code_prompt_show"] for part in rest}
+    assert folds == {
+        "import re": "Show imports and loading",
+        "ask()": "Show how the answer is computed",
+    }
     assert plain["metadata"] == {}
     warned = '<div class="admonition warning"><p>{}</p></div>'
     told = [{"data": {"text/html": warned.format(text)}} for text in ("one", "two")]
@@ -129,6 +158,33 @@ def test_words_go_where_the_page_wants_them() -> None:
     assert value["data"]["text/plain"] == "6"
     again = json.dumps(made)
     assert json.dumps(arrange(made)) == again
+
+
+def test_the_explorer_stands_where_a_first_figure_would() -> None:
+    html = f'{EXPLORER} data-n="3"></div>'
+    drawn = nbformat.v4.new_output("display_data", data={"text/html": html})
+    cells = [
+        nbformat.v4.new_markdown_cell("# Title\n\nText."),
+        nbformat.v4.new_code_cell("1 + 1"),
+        nbformat.v4.new_code_cell("draw()", outputs=[drawn], metadata={"tags": ["hide-input"]}),
+    ]
+    made = arrange(json.loads(nbformat.writes(nbformat.v4.new_notebook(cells=cells))))
+    title, first, text, plain, drawing = made["cells"]
+    assert title["source"] == "# Title" and text["source"] == "Text."
+    assert [output["data"] for output in first["outputs"]] == [{"text/html": [html]}]
+    assert plain["source"] == ["1 + 1"] and drawing["source"] == ["draw()"]
+    assert first["source"] == ELSEWHERE and drawing["outputs"] == []
+
+
+def test_a_page_says_how_to_cite_it_where_the_repository_is_public() -> None:
+    context = {"cpssl_repository": ""}
+    add_links(None, "chapters/01_x", "", context, None)
+    assert context == {"cpssl_repository": ""}
+    context["cpssl_repository"] = "https://github.com/a/b"
+    add_links(None, "chapters/01_x", "", context, None)
+    links = re.findall(r'href="([^"]+)"', context["theme_extra_footer"])
+    assert links[0] == "https://github.com/a/b/blob/HEAD/CITATION.cff"
+    assert links[1].endswith("/issues/new?title=Page+chapters%2F01_x%3A+")
 
 
 def test_the_page_of_the_demo(small_root: Path, small_book: Path) -> None:

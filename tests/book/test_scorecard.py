@@ -46,7 +46,7 @@ def test_a_number_leads_to_its_cell_and_real_data_go_first() -> None:
     best = row(html, "gain")
     assert 'href="chapters/02_x-run1.html#claim-gain">12%</a>' in best
     assert 'data-verdict="direction holds"' in best and 'data-data="real"' in best
-    assert "This build can test 1 of the paper's 1 claims (with real): 0 <span" in html
+    assert "This build can test 1 of the paper's 1 claims (with real): 1 <span" in html
     nothing = scorecard({"gain": GAIN}, [drawn])
     assert "can test 0 of the paper's 1 claims: " in nothing
     assert "measured on other cells" in row(scorecard({"gain": GAIN}, [other]), "gain")
