@@ -102,9 +102,10 @@ show(figure, "fig-five-channels", kind, caption=caption, alt=alt)
 # several per {term}`well`, 384 wells a {term}`plate`, plates in {term}`batches <batch>`, batches from
 # several {term}`sources <source>` {cite:p}`chandrasekaran2023`. One plate is about 40 GB.
 #
-# **What is done here.** So that every chapter runs on a laptop, a small screen of the same build is drawn,
-# called `lite`; what an edition of the book runs on is said on its first page. This page shows what is in it and what it cannot tell. At the end the
-# paper's counts are derived again from the consortium's public tables.
+# **What is done here.** So that every chapter runs on a laptop, a small screen built the same way is
+# drawn, called `lite`. (Each edition of the book says on its first page what it runs on.) This page shows
+# what is in that screen and what it cannot tell. At the end the paper's counts are derived again from the
+# consortium's public tables.
 #
 # ````{admonition} What is compared, and on which data (the paper's Fig. 1b and c)
 # :class: dropdown
@@ -132,12 +133,11 @@ show(figure, "fig-five-channels", kind, caption=caption, alt=alt)
 #
 # ## What is drawn
 #
-# The simulator draws nuclei, nucleoli, endoplasmic reticulum, RNA, actin and Golgi, and
-# mitochondria from about two dozen parameters per cell, then passes them through optics that
-# differ between sources. It has no biology in it: no cell cycle beyond a few round cells, no
-# response that was not written down as a change of those parameters. Intensities are clipped at the
-# 0.01st and the 99.9th percentile of each channel and scaled to 0..1, as the paper does before it
-# stores the five channels as one file.
+# The simulator draws nuclei, nucleoli, endoplasmic reticulum, RNA, actin and Golgi, and mitochondria from
+# about two dozen parameters per cell, then passes them through optics that differ between sources. It has
+# no biology in it: no cell cycle beyond a few round cells, and no response other than a change of those
+# parameters. Intensities are clipped at the 0.01st and the 99.9th percentile of each channel and scaled
+# to 0..1, as the paper does before it stores the five channels as one file.
 
 # %%
 sizes = {
@@ -467,7 +467,7 @@ claims.show_claims(chapter="data")
 # that does well on `lite` has found the changes that the simulator makes; whether it finds what
 # drugs do is a question for real images.
 #
-# **To take along.** A picture of cells shows the treatment, the laboratory, the batch and the place
+# **Takeaway.** A picture of cells shows the treatment, the laboratory, the batch and the place
 # on the plate at once. What follows is about telling the first from the others.
 #
 # ## Use your own images

@@ -417,7 +417,7 @@ claims.show_claims(chapter="augmentation_ablation")
 #   network to ignore. How much real treatments and real laboratories differ in staining decides
 #   whether Color pays, and that only real images tell.
 #
-# **To take along.** Random weights are the floor to beat, not zero. Look at the loss before the score:
+# **Takeaway.** Random weights are the floor to beat, not zero. Look at the loss before the score:
 # a training that has learned nothing proves nothing. One seed shows an order of conditions that the
 # next need not repeat, and an ablation of short trainings does not foretell long ones.
 #

@@ -55,7 +55,7 @@ how = dict(method=method, seed=seed, ceiling=True)
 features = load_features(data, profiles, **source, **networks, **roles, **how)
 data_kind, judged = features.data_kind, (label or None, convention)
 
-# %% tags=["hide-input"]
+# %%
 tables = features.normalized()
 first = features.find("DINO") or next(iter(tables))
 ceiling = {CEILING: tables.pop(CEILING)} if CEILING in tables else {}
@@ -152,8 +152,8 @@ frame_table(shown, names, f"The same numbers as a table ({data_kind})")
 
 # %% [markdown]
 # Measured and transferred features that run away when they are divided by a tiny spread (beyond 500 in
-# any well, pycytominer's rule) are left out: a handful would be all that a distance sees
-# ([how much that matters](07_postprocessing)).
+# any well, pycytominer's rule) are left out: a handful of them would dominate every
+# distance ([how much that matters](07_postprocessing)).
 #
 # ## How many are found at all?
 #
@@ -203,7 +203,7 @@ if np.isfinite(share):
 # A share does not say which perturbations are missed. Weak effects may be beyond anyone; a strong one
 # that is missed says something about the features.
 
-# %% tags=["hide-input"]
+# %%
 from cpssl_lite.profiles.evaluate import average_precisions
 
 truth, strength, AP = read_truth(features.image_table), None, "perturbation_ap"
@@ -214,6 +214,8 @@ precision, active = {}, {}
 for name in dict.fromkeys([first, beside]):
     precision[name] = average_precisions(tables[name], *judged)[AP]
     active[name] = rows[name].set_index("Metadata_Perturbation")["active"]
+
+# %% tags=["hide-input"]
 figure = panels.misses(precision, active, strength)
 told = "; ".join(
     f"{name} finds {a.sum()} of {len(a)}" for name, a in active.items()
@@ -272,7 +274,7 @@ def best_way(name):
     return {way: made[way] for way in sorted(made, key=score.get, reverse=True)}
 
 
-# %% tags=["hide-input"]
+# %%
 types, training = features.types, None
 untrained = next((n for n in types if types[n].method == "random"), "")
 if untrained and features.raw[first] is not features.raw[untrained]:
@@ -284,6 +286,9 @@ if untrained and features.raw[first] is not features.raw[untrained]:
         if not way == other == same:
             pairs[short_way(same)] = trained[same], plain[same]
     training = differences(pairs, *judged, seed)
+
+# %% tags=["hide-input"]
+if training is not None:
     caption = f"{first} minus {untrained}, the same network untrained"
     display(
         difference_table(
@@ -476,7 +481,7 @@ claims.show_claims(chapter="ssl_comparison")
 # the lowest rung of the ladder leaves that out.
 
 # %% [markdown]
-# **Take away.** A feature type is better when it finds more perturbations, by more than its interval,
+# **Takeaway.** A feature type is better when it finds more perturbations, by more than its interval,
 # than an untrained network does, and still does so when batch, source and position cannot help.
 #
 # ## Re-run it on your data

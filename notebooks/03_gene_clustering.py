@@ -39,7 +39,6 @@ data_name = ""  # what figures call real data [the table's folder]
 seed = 0  # of random weights, random features, shuffling
 
 # %% tags=["hide-input"]
-
 import numpy as np
 import pandas as pd
 
@@ -166,7 +165,7 @@ show(figure, "fig-genes", data_kind, caption=caption, alt=alt)
 # Then the family filter: a gene in several groups gets the smallest that is large enough, so that every
 # gene counts once. *Shuffled labels* are real features whose families were dealt anew to genes.
 
-# %% tags=["hide-input"]
+# %%
 size = family_of.value_counts()
 fits = size.between(*sizes)
 steps = [
@@ -313,7 +312,7 @@ caption = f"The paper's Fig. 3d and e: correlation of genes in the order of the 
 alt = "Square heatmaps of gene-gene correlation, one above the other, each with a tree, a strip of family colours, and boxed groups on the diagonal named at the right."
 show(figure, "fig-heatmaps", data_kind, caption=caption, alt=alt)
 
-# %% tags=["hide-input"]
+# %%
 symbol = head["Metadata_Perturbation"]
 if "Metadata_Gene" in head:
     symbol = head["Metadata_Gene"].where(head["Metadata_Gene"] != "", symbol)
@@ -466,7 +465,7 @@ claims.show_claims(chapter="gene_clustering")
 # different sets of genes, each chosen by its own features. The box rule replaces the authors' eyes; its
 # counts depend on `purity`.
 #
-# **Take away.** A cluster is evidence only beside the clusters that chance would have drawn.
+# **Takeaway.** A cluster is evidence only beside the clusters that chance would have drawn.
 #
 # ## Re-run it on your data
 #

@@ -167,7 +167,7 @@ SLOW = ("CellProfiler-style", *CNNS)
 from_before = {name: slow_method(name) for name in SLOW}
 predictions |= {n: p for n, p in from_before.items() if p is not None}
 
-# %% tags=["hide-input"]
+# %%
 truth = {name: found for name in predictions}
 rng = np.random.default_rng(seed)
 shuffled = found.copy()
@@ -401,7 +401,7 @@ less = {first: [on_profiles(tables[first], share) for share in SHARES[:-1]]}
 if "GapNet" in predictions:
     less["GapNet"] = [slow_method("GapNet", share) for share in SHARES[:-1]]
 
-# %% tags=["hide-input"]
+# %%
 per_assay = np.mean(
     [(found[parts[name] == "train"] != 0).sum() for name in parts]
 )
@@ -416,6 +416,8 @@ curves = {
     ]
     for name, made in less.items()
 }
+
+# %% tags=["hide-input"]
 figure = assay_panels.learning(curves, reachable)
 start, end = curves[first][0], curves[first][-1]
 caption = f"Mean AUCROC over assays with 95% bootstrap intervals over assays. With {start[0]:.0f} training labels an assay {first} reaches {start[1]:.2f}, with {end[0]:.0f} {end[1]:.2f}."
@@ -510,7 +512,7 @@ def sets_of(name, error=0.1):
     return pd.concat(told)
 
 
-# %% tags=["hide-input"]
+# %%
 chosen = [n for n in ranked if n not in CNNS] + ([best_cnn] if best_cnn else [])
 calibrated, held = {}, {}
 for name in chosen:
@@ -523,6 +525,8 @@ for name in chosen:
         g: (part["held"].mean(), (part["size"] == 1).mean())
         for g, part in sets.groupby("labels", observed=True)
     }
+
+# %% tags=["hide-input"]
 figure = assay_panels.trust(calibrated, held, 0.9)
 told = "; ".join(
     f"{g} labels: {100 * a:.0f}% hold the truth, {100 * b:.0f}% name one label"

@@ -135,7 +135,9 @@ if chosen:
 # today. Labels are chosen by the paper's rule, the best mean F1 over feature types (the text does not
 # name the classifier; here it is {term}`NSBP <NN, NSB, NSP, NSBP>`); the paper colours twenty, this page
 # six that one can tell apart. Which {term}`confounder <confounder>` it is, and whether
-# {term}`Harmony` helps, is [the next chapter's question](15_confounders).
+# {term}`Harmony` helps, is [the next chapter's question](15_confounders). To see a batch effect for
+# yourself, go to [the explorer](09_explorer), choose features that were not normalised (*DINO, raw*) and
+# colour them by batch.
 #
 # ```{admonition} After this chapter you can
 # :class: tip
@@ -146,9 +148,9 @@ if chosen:
 #
 # ## The same map, by what should not matter
 #
-# If the features held only the effect of the treatment, the colours below would be mixed
-# everywhere (except for the controls, which are a treatment of their own). A map is a picture of who is
-# near whom; distances between far groups, and the axes, mean nothing.
+# If the features held only the effect of the treatment, the colours below would be mixed everywhere
+# (except among the controls, which are a treatment of their own). A map shows who is near whom; distances
+# between far groups, and the axes, mean nothing.
 
 # %% tags=["hide-input"]
 from cpssl_lite.metrics.nearest import standardise
@@ -324,8 +326,8 @@ frame_table(
 # ## Why silhouette alone misleads
 #
 # Silhouette compares a batch with the *nearest* other one. As soon as two of many batches overlap it
-# reports a good mixture, however far the others are {cite:p}`rautenstrauch2025`. A case for thought:
-# four batches of one and the same treatment, two lie here, the two others far away.
+# reports a good mixture, however far the others are {cite:p}`rautenstrauch2025`. Imagine four batches of
+# one and the same treatment: two lie here, the other two far away.
 
 # %%
 from cpssl_lite.metrics.mixing import bras, cilisi, kbet, pc_regression
@@ -505,7 +507,7 @@ claims.show_claims(chapter="batch_effects")
 # evidence against the paper.
 
 # %% [markdown] tags=["real"]
-# On real plates nobody knows how strong the batch effect is: what no effect would give is the measure.
+# On real plates nobody knows how strong the batch effect is: compare with what no effect would give.
 # Where batches hold other treatments, or other times, or other layouts, they differ for that reason too,
 # and these metrics cannot tell it apart.
 

@@ -78,7 +78,7 @@ def span(value):
     return f"{value:.2f} s"
 
 
-# %% tags=["hide-input"]
+# %%
 first, costs = f"DINO ({networks[0]})", {}
 for name, encoder in encoders.items():
     # The other figures build on the first network: it gets more time.
@@ -99,6 +99,8 @@ totals = costs["total"]
 best = totals[totals.index.str.startswith(first)].min()
 kept = kept_timing()
 itself, *_, learned = kept.seconds
+
+# %% tags=["hide-input"]
 headline(
     f"On real fields {itself} took {kept.ratio.median():.0f} times the processor time of {learned} ({kept.ratio.min():.0f} to {kept.ratio.max():.0f}, {len(kept.ratio)} fields). Here, on {on_device}, {first} needs {span(best)} for a field of five channels and {span(3456 * best)} for a plate."
 )
@@ -248,7 +250,7 @@ for kind in native_precisions(device):
     most = matmul_ceiling(device, kinds[kind], share / 2)
     roof[f"network, {kind}, GFLOP/s"] = work / took / 1e9, most / 1e9
 
-# %% tags=["hide-input"]
+# %%
 loading = timing.time_loading(images, folder, share / 4)
 scaled, merged = loading.index[0], loading.index[2]
 files = [Path(file) for file in images["FileName_Merged"]]
@@ -455,7 +457,7 @@ Html(f"<p>{escape(here)}</p>{''.join(folds)}")
 # %% [markdown]
 # ## The paper's numbers beside this run's
 
-# %% tags=["hide-input"]
+# %%
 kind = f"simulated fields, {'CPU' if device == 'cpu' else 'GPU'}"
 equal = Evidence(
     f"{len(kept.ratio)} {kept.about['fields']}, {itself} and {learned} on one and the same core ({kept.ratio.min():.0f} to {kept.ratio.max():.0f} times), kept from {kept.about['date']}"
@@ -481,11 +483,11 @@ claims.show_claims(chapter="timing")
 # that built this page, and how near the network runs to the machine's own limit. Ratios between rows
 # carry over to other machines better than seconds.
 #
-# It does not repeat the paper's comparison: that had GPUs on one side and CPU machines on the other,
-# whole plates, and a CellProfiler pipeline that the text does not give. A GPU comes on top of what
-# equal hardware shows; what it costs an hour takes some of that back.
+# It does not repeat the paper's comparison, which had GPUs on one side and CPU machines on the other,
+# whole plates, and a CellProfiler pipeline that the text does not give. A GPU comes on top of what equal
+# hardware shows; what it costs an hour takes some of that back.
 #
-# **To take along.** Measure both sides on one machine, say what the machine could do at best, and give
+# **Takeaway.** Measure both sides on one machine, say what the machine could do at best, and give
 # a ratio: seconds from two machines differ for reasons that have nothing to do with the method.
 #
 # ## Re-run it on your machine

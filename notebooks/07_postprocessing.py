@@ -57,7 +57,7 @@ kinds[NOISE] = "baseline"
 label_name = label_column(raw[first], label or None)
 whats = ("Perturbation", in_words(label_name).capitalize())
 
-# %% tags=["hide-input"]
+# %%
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.quiet import quiet
 from cpssl_lite.profiles.differences import differences_of
@@ -340,7 +340,7 @@ frame_table(
 # ## The paper's numbers beside this run's
 
 
-# %% tags=["hide-input"]
+# %%
 def ahead_of_others(roles, way):
     """How far a way is ahead of the best other one, mean over feature types."""
     names = [features.find(role) for role in roles]

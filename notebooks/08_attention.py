@@ -138,9 +138,9 @@ show(figure, "fig-attention-follows", data_kind, caption=caption, alt=alt)
 #
 # **How it was tested there.** Maps were shown as examples. There is no number.
 #
-# **What is done here.** The number above: do the maps follow the stains? Then the maps themselves,
-# beside a network that learned nothing. Then a more direct question, asked of the
-# {term}`profiles <profile>`: how far does a profile move when one channel is taken away?
+# **What is done here.** The number above: do the maps follow the stains? Then the maps themselves, beside
+# a network that learned nothing. Then a more direct question to the {term}`profiles <profile>`: how far
+# does one move when a channel is taken away?
 #
 # ```{admonition} After this chapter you can
 # :class: tip
@@ -457,7 +457,7 @@ show(figure, "fig-attention-heads", data_kind, caption=caption, alt=alt)
 #
 # The paper shows maps as examples and draws no number from them, so there is no verdict here.
 #
-# **To take along.** Look at the map of random weights before you read any other, and take something
+# **Takeaway.** Look at the map of random weights before you read any other, and take something
 # away to see what a feature rests on.
 #
 # ## Re-run it on your data

@@ -191,9 +191,9 @@ show(
 # %% [markdown]
 # ## Is it any good?
 #
-# Before anything is computed: is a field empty, is it out of focus? To see what the answer looks
-# like, the untreated field is spoiled twice: blurred as by a lens that is two pixels out, and emptied
-# of cells, so that scaling has stretched nothing but noise.
+# Before anything is computed: is a field empty or out of focus? To see what the answer looks like, the
+# untreated field is spoiled twice: blurred as by a lens that is two pixels out, and emptied of cells, so
+# that scaling has stretched nothing but noise.
 
 # %%
 place = images.index[images["Metadata_Control"] == "negcon"][0]
@@ -359,7 +359,7 @@ show(figure, "fig-raw-similarity", origin, caption=caption, alt=alt)
 # several batches, and a network trained on such images. The network that the package ships was
 # trained on simulated cells.
 #
-# **To take along.** Look at the images, and at what each step leaves of them, before you compute
+# **Takeaway.** Look at the images, and at what each step leaves of them, before you compute
 # anything: a blurred or an empty field gives a profile like any other.
 #
 # ## Re-run it on your images

@@ -115,8 +115,8 @@ show(figure, "fig-shortcuts", data_kind, caption=caption, alt=alt)
 # alone. For bioactivity, counting cells comes near to published scores {cite:p}`seal2026`; the
 # paper itself says that DINO's controls follow the number of cells {cite:p}`kim2025`. It has no such row.
 #
-# **What is done here.** Every shortcut becomes a profile table of the same wells and is asked what
-# features are asked:
+# **What is done here.** Every shortcut becomes a profile table of the same wells and answers the same
+# questions as the features:
 #
 # - *Place on plate*: row, column and distance from the edge.
 # - *Neighbours*: the mean profile of the wells beside it, its own left out. It knows the plate.
