@@ -16,6 +16,7 @@
 # %% tags=["parameters", "hide-input"]
 data = "lite-activity"  # this chapter's simulated screen, or an image table
 profiles = {}  # profile tables instead of images: {"Mine": ["plate1.csv"]}
+checkpoints = {}  # one more row each: {"Mine": "mine.pth"}
 labels = ""  # CSV, Parquet, Matrix Market, ChEMBL table [the simulated ones]
 active_at = 6.0  # pChEMBL value from which a compound of a ChEMBL table counts
 compound = "Metadata_Perturbation"  # column that names the compounds
@@ -24,6 +25,7 @@ least = 1  # active, and inactive, compounds that an assay needs
 splits = ""  # table of splits to use again [drawn from the seed]
 method = ""  # one normalisation for all, or none [the paper's for each type]
 preset = "small"  # size of the networks: small, or full as published
+size = 128  # pixels to which image networks see a field made smaller
 slow = "kept"  # image networks: kept, train (what is not kept), none
 kept = "book/kept/bioactivity.parquet"  # predictions of slow methods
 rule = "skip"  # one class in a test split: skip, or released
@@ -48,17 +50,16 @@ from cpssl_lite.book import assay_panels, claims, provenance
 from cpssl_lite.book.chapter import ask, frame_table, headline, note_all, show
 from cpssl_lite.book.digest import data_digest
 from cpssl_lite.book.evidence import find, gather
-from cpssl_lite.book.features import normalized
+from cpssl_lite.book.features import extracted, normalized
 from cpssl_lite.book.figures import style
 from cpssl_lite.book.html import table as html_table
-from cpssl_lite.book.kinds import type_of, type_of_card
+from cpssl_lite.book.kinds import type_of
 from cpssl_lite.book.known import recognise_labels
 from cpssl_lite.book.methods import methods_of
 from cpssl_lite.book.screens import activity_screen
 from cpssl_lite.images.table import read_image_table
 from cpssl_lite.models.checkpoints import SHIPPED, load_encoder
 from cpssl_lite.profiles.cellprofiler_style import cellprofiler_style
-from cpssl_lite.profiles.extract import extract
 from cpssl_lite.profiles.find import find_tables
 from cpssl_lite.profiles.table import (
     assign_roles,
@@ -68,6 +69,7 @@ from cpssl_lite.profiles.table import (
 from cpssl_lite.profiles.table import read_provenance
 
 style()
+controls = ("Shuffled labels", "True phenotype")
 drawn_here = data == "lite-activity" and not profiles
 if slow not in ("kept", "train", "none"):
     raise InputError(f"slow {slow!r} is not one of kept, train, none")
@@ -79,11 +81,11 @@ else:
     image_table = activity_screen(seed) if drawn_here else Path(data)
     images = read_image_table(image_table)
     folder = image_table.parent / "profiles"
-    network = load_encoder(SHIPPED["DINO"])
-    raw = {
-        "DINO": read_profiles(extract(images, network, folder / "DINO.parquet"))
-    }
-    types = {"DINO": type_of_card(network.card)}
+    files = {"DINO": SHIPPED["DINO"], **checkpoints}
+    if taken := {"CellProfiler-style", *controls, *CNNS} & set(files):
+        raise InputError(f"checkpoints: {min(taken)!r} is another row's name")
+    networks = {name: load_encoder(path) for name, path in files.items()}
+    raw, types = extracted(images, folder, networks)
 raw = {name: assign_roles(wells) for name, wells in raw.items()}
 methods = methods_of(raw, types, method)  # as the paper does it, or as asked
 tables = {n: normalized(t, types[n].kind, methods[n]) for n, t in raw.items()}
@@ -130,7 +132,7 @@ predictions = {name: on_profiles(wells) for name, wells in tables.items()}
 @cache
 def pixels(cells):
     """Small images of all fields, or of single cells, and whose they are."""
-    x, rows = read_cells(images) if cells else read_views(images)
+    x, rows = read_cells(images) if cells else read_views(images, size)
     return x, images[compound].to_numpy()[rows]
 
 
@@ -159,6 +161,8 @@ def slow_method(name, share=1.0):
         return None
     kind = "FNN" if name == "CellProfiler-style" else name
     facts = describe(kind, screen_digest(), found, parts, preset, share, seed)
+    if size != 128 and name in CNNS:  # as in the kept runs
+        facts["size"] = size
     make = partial(train_now, name, share) if slow == "train" else None
     return keep(kept, f"{name} {share:g}", facts, make)
 
@@ -217,7 +221,6 @@ auc = pd.DataFrame({n: s[0] for n, s in scores.items()}, index=found.columns)
 summary = {name: rating.summarise(*values) for name, values in scores.items()}
 
 # %% tags=["hide-input"]
-controls = ("Shuffled labels", "True phenotype")
 ranked = [name for name in summary if name not in controls]
 ranked = sorted(ranked, key=lambda name: -summary[name].auc)
 shown = [*ranked, *(name for name in controls if name in summary)]
@@ -569,7 +572,8 @@ evidence = gather(
     convention="released" if rule == "released" else "paper",
     data=recognise_labels(labels, found),
     methods=methods,
-    trained=trained if preset == "full" else (),
+    # As published: whole networks, and fields (520 x 696 px) that were not made smaller.
+    trained=trained if preset == "full" and size >= 520 else (),
 )
 # The paper's rows, by what ours are; image networks have the names that they were built by.
 ours = {name: name for name in CNNS}
@@ -710,8 +714,5 @@ more = {"Splits": str(splits_file), "Labels": str(labels)}
 if from_kept:
     more["Slow methods"] = f"{', '.join(from_kept)}: {slow}, {kept}"
 provenance.show(
-    data=data_used,
-    checkpoint=None if profiles else {"DINO": SHIPPED["DINO"]},
-    seed=seed,
-    **more,
+    data=data_used, checkpoint=None if profiles else files, seed=seed, **more
 )

@@ -18,7 +18,7 @@ import yaml
 from cpssl_lite.base.errors import InputError, StepFailed
 from cpssl_lite.book.arrange import read_executed, write_arranged
 from cpssl_lite.book.claims import load_claims
-from cpssl_lite.book.coverage import coverage
+from cpssl_lite.book.coverage import coverage, quoted_table
 from cpssl_lite.book.crate import write_crate
 from cpssl_lite.book.drawn import load_expected
 from cpssl_lite.book.editions import Edition
@@ -89,7 +89,8 @@ def build(
         add_dark_figures(stage, [*pages, *others])
         fill_scorecard(stage, claims, expected, [*pages, *others], covered)
         for name, message in absent.items():
-            write_notice(stage, find_notebook(name, root), message, name in left_out)
+            quoted = quoted_table(claims, name, covered) if name in left_out else ""
+            write_notice(stage, find_notebook(name, root), message, name in left_out, quoted)
         # Every warning is an error, but references into a chapter that is not there.
         strict = () if absent else ("-W", "--keep-going", "-n")
         html = _jupyter_book(stage, root / "_config.yml", *strict)

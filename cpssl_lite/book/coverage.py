@@ -10,6 +10,7 @@ from cpssl_lite.book.html import Html, cell, table
 from cpssl_lite.book.kinds import MULTISOURCE
 from cpssl_lite.book.known import CPG0012, INDEXES, METADATA
 from cpssl_lite.book.where import list_notebooks
+from cpssl_lite.book.wording import number
 from cpssl_lite.data.manifests import load_manifest
 
 # Counts of the consortium's tables are kept beside the manifests, for every edition.
@@ -64,7 +65,7 @@ def own_way(claim: Claim) -> str:
     if LEARNED & set(claim.features):
         told.append(f"networks trained on {MULTISOURCE}")
     if set(claim.features) - {*ROLES, DATA, RELEASED, ABLATION}:
-        told.append("image networks trained there (slow=train, preset=full)")
+        told.append("image networks trained there (slow=train, preset=full, size=520)")
     return f"one of your own: {claim.chapter} on {', '.join(told)}"
 
 
@@ -77,13 +78,32 @@ def needs_table(claims: Mapping[str, Claim], covered: Mapping[str, list[str]]) -
         if claim.reason or claim.no_verdict:
             rows.append((sentence, "-", Html(f"<em>{cell(needs(claim))}</em>"), "-"))
             continue
-        editions = ", ".join(name for name, ids in covered.items() if claim.id in ids)
         data = Html(cell(", ".join(claim.testable_on)))
         features = [role for role in claim.features if role != DATA]
         what = Html(f"{data} <small>{cell(', '.join(features))}</small>") if features else data
-        rows.append((sentence, editions or own_way(claim), what, by[claim.convention]))
+        rows.append((sentence, _tested_by(claim, covered), what, by[claim.convention]))
     header = ("Claim", "Edition", "Tested by", "Convention of the paper's number")
     return table(header, rows, "What tests each claim", "cpssl-needs", fold=True)
+
+
+def quoted_table(claims: Mapping[str, Claim], stem: str, covered: Mapping[str, list[str]]) -> Html:
+    """The paper's numbers of a chapter that was not run, as quoted, and what tests each of them."""
+    rows = []
+    for claim in claims.values():
+        if claim.chapter == stem.partition("_")[2]:
+            sentence = Html(f"{cell(claim.sentence)} <small>{cell(claim.where)}</small>")
+            value = "-" if claim.reason else number(claim.paper_value, claim)
+            rows.append((sentence, value, _tested_by(claim, covered)))
+    caption = "The paper's numbers, quoted: nothing here was measured"
+    return table(("Claim", "Paper", "Tested by"), rows, caption) if rows else Html("")
+
+
+def _tested_by(claim: Claim, covered: Mapping[str, list[str]]) -> Html:
+    """Editions that test a claim, an edition of one's own, or why nobody can."""
+    if claim.reason or claim.no_verdict:
+        return Html(f"<em>{cell(needs(claim))}</em>")
+    editions = ", ".join(name for name, ids in covered.items() if claim.id in ids)
+    return Html(cell(editions or own_way(claim)))
 
 
 def _offered(edition: Edition, stem: str) -> dict[str, set[str]]:

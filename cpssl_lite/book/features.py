@@ -170,7 +170,7 @@ def load_features(
     else:
         table, files = _image_table(data), _networks(checkpoints or {})
         images, folder = read_image_table(table), _profiles_of(table)
-        raw, types = _extracted(images, folder, networks_of(files, transfer, seed))
+        raw, types = extracted(images, folder, networks_of(files, transfer, seed))
         if measured:
             out = folder / f"{MEASURED}.parquet"
             raw[MEASURED] = read_profiles(cellprofiler_style(images, out))
@@ -277,7 +277,7 @@ def _networks(checkpoints: Mapping[str, str]) -> dict[str, str | Path]:
     return {**SHIPPED, **checkpoints}
 
 
-def _extracted(
+def extracted(
     images: pd.DataFrame, folder: Path, networks: Mapping[str, Encoder]
 ) -> tuple[dict[str, pd.DataFrame], dict[str, FeatureType]]:
     """Profiles by network and what they are; finished tables are kept in the folder."""

@@ -11,7 +11,9 @@ AGAIN = "`cpssl book` then puts it in this place."
 LEFT_OUT = "**This edition of the book leaves this chapter out**, because"
 
 
-def write_notice(stage: Path, source: Path, message: str, left_out: bool = False) -> Path:
+def write_notice(
+    stage: Path, source: Path, message: str, left_out: bool = False, quoted: str = ""
+) -> Path:
     """Write ``chapters/<name>.md`` of a staged book in the place of an executed notebook.
 
     Parameters
@@ -24,6 +26,8 @@ def write_notice(stage: Path, source: Path, message: str, left_out: bool = False
         What the runner said, with the error itself in the last line; or why it is left out.
     left_out
         The edition does without it.
+    quoted
+        HTML below that: what the paper says there (`coverage.quoted_table`).
     """
     heading = re.search(r"^# # (.+)$", source.read_text(encoding="utf-8"), re.MULTILINE)
     title = heading[1] if heading else source.stem
@@ -37,7 +41,7 @@ def write_notice(stage: Path, source: Path, message: str, left_out: bool = False
         kind, said, then = "note", LEFT_OUT, "runs it all the same, with its defaults."
     text = (
         f"# {title}\n\n{outer}{{{kind}}}\n{said}\n\n{fence}text\n{error}\n{fence}\n\n"
-        f"`cpssl run {short}` {then}\n{outer}\n"
+        f"`cpssl run {short}` {then}\n{outer}\n" + (f"\n{quoted}\n" if quoted else "")
     )
     page.write_text(text, encoding="utf-8")
     return page

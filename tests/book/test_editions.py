@@ -13,9 +13,10 @@ import pytest
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.book.claims import load_claims
-from cpssl_lite.book.coverage import KEPT, can_test, coverage, needs_table, own_way
+from cpssl_lite.book.coverage import KEPT, can_test, coverage, needs_table, own_way, quoted_table
 from cpssl_lite.book.editions import TEMPLATE, list_editions, load_edition
 from cpssl_lite.book.evidence import RELEASED, ROLES
+from cpssl_lite.book.html import cell
 from cpssl_lite.book.known import CPG0012, INDEXES
 from cpssl_lite.book.rendered import noted, write_note
 from cpssl_lite.book.shelf import PLACE, check_shelf, put_on_shelf
@@ -88,6 +89,7 @@ def test_the_editions_of_the_book_and_what_they_can_test() -> None:
     template = load_edition(ROOT / "book" / "editions" / f"{TEMPLATE}.yml")
     rows = [name for name, given in template.chapters.items() if "checkpoints" in given]
     assert len(rows) >= 5, "one more row in every chapter that compares networks"
+    assert "04_bioactivity" in rows
 
 
 def test_what_data_sets_offer_is_called_as_claims_call_it() -> None:
@@ -126,6 +128,21 @@ def test_every_claim_has_an_edition_or_a_way_or_a_reason_why_nobody_can() -> Non
     assert own_way(CLAIMS["mad-cellprofiler"]) == "one of your own: postprocessing on jump_target2"
     assert own_way(CLAIMS["sphere-mad-ssl"]).endswith(", networks trained on jump_multisource")
     assert "image networks trained there" in own_way(CLAIMS["bioactivity-resnet"])
+
+
+def test_a_chapter_that_is_left_out_quotes_the_papers_numbers_and_gives_no_verdict() -> None:
+    release = load_edition("release")
+    covered = {"release": can_test(CLAIMS, release, ROOT)}
+    told = quoted_table(CLAIMS, "04_bioactivity", covered)
+    assert "04_bioactivity" in release.left_out and "nothing here was measured" in told
+    for id, claim in CLAIMS.items():
+        assert (cell(claim.sentence) in told) == (claim.chapter == "bioactivity"), id
+    assert "<td>AUCROC 0.731, SD 0.19, F1 0.508, F1 SD 0.3, AUC&gt;0.9 68, " in told
+    assert (
+        "bioactivity on cpg0012_bioactives with hti_cnn" in told and "nobody can: no pred" in told
+    )
+    assert not any(word in told for word in ("reproduced", "differs", "direction holds"))
+    assert quoted_table(CLAIMS, "09_explorer", covered) == ""
 
 
 def test_books_lead_to_each_other(tmp_path: Path) -> None:
