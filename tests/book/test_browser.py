@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import importlib.util
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ import pytest
 
 from cpssl_lite.book import dark
 from cpssl_lite.book.arrange import KEY
+from tests.book.conftest import ROOT
 
 pytestmark = pytest.mark.browser
 
@@ -28,6 +30,19 @@ LEAST = 9
 OPEN = "document.querySelectorAll('article details').forEach((fold) => { fold.open = true; })"
 # What opens fades in; half-way its letters have too little contrast.
 STILL = "* { animation: none !important; transition: none !important; }"
+# Axe looks longest at colours of code, a word at a time: one of each kind stays.
+FEWER = """{
+  const seen = new Set();
+  for (const word of document.querySelectorAll("article .highlight pre span:not(:has(*), a *)")) {
+    const kind = `${word.className} in ${word.parentElement.className}`;
+    seen.has(kind) ? word.remove() : seen.add(kind);
+  }
+}"""
+# What pages have in common, around their own words; a page keeps its title.
+AROUND = """{
+  const words = document.querySelector("article");
+  words?.replaceChildren(...words.querySelectorAll("h1"));
+}"""
 # Texts of a page that are smaller, with their sizes. (Formulas are drawings of MathJax's own.)
 SMALL = """(least) => {
   const found = [];
@@ -147,6 +162,9 @@ def test_every_page(browser: Any, book: Path, width: int, theme: str) -> None:
             source, alt, drawn = image
             if not alt or Path(source).name in alt or not drawn:
                 wrong.append(f"{name}: image {image}")
+        # Colours depend on the theme, what overflows on the width: each is looked at once with a
+        # page's own words, and in all four states around them.
+        page.evaluate(FEWER if (width, theme) in (STATES[0], STATES[3]) else AROUND)
         for violation in Axe().run(page, options=QUIET).response["violations"]:
             where = violation["nodes"][0]["html"][:120]
             wrong.append(f"{name}: axe {violation['id']} at {where}")
@@ -154,10 +172,30 @@ def test_every_page(browser: Any, book: Path, width: int, theme: str) -> None:
     assert (wrong, visit.asked, visit.said) == ([], [], [])
 
 
-def test_no_texts_of_a_figure_overlap(small_book: Path) -> None:
-    found = letters(small_book).values()
+def test_no_texts_of_a_figure_overlap(book: Path) -> None:
+    found = letters(book).values()
     assert found, "measured where figures are drawn"
     assert {one["figure"]: one["overlaps"] for one in found if one["overlaps"]} == {}
+
+
+@pytest.mark.whole
+def test_chapters_are_short_open_with_a_picture_and_ask(browser: Any, whole_root: Path) -> None:
+    spec = importlib.util.spec_from_file_location("pages", ROOT / "benchmarks" / "pages.py")
+    assert spec and spec.loader
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    visit, wrong = Visit(browser), []
+    for path in script.chapters(whole_root / "html" / "lite"):
+        seen = visit.open(path).evaluate(script.MEASURE)
+        chapter = path.parent.name == "chapters"
+        if seen["height"] > 7500:
+            wrong.append(f"{path.stem}: {seen['height']} px high")
+        if chapter and (seen["first"] is None or seen["first"] > 800):
+            wrong.append(f"{path.stem}: the first picture stands at {seen['first']} px")
+        if chapter and seen["questions"] < 2:
+            wrong.append(f"{path.stem}: {seen['questions']} questions")
+    visit.context.close()
+    assert wrong == []
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

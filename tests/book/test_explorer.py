@@ -80,9 +80,17 @@ def visit(request: Any, browser: Any, tmp_path: Any) -> Iterator[Visit]:  # noqa
 
 def at(shown: Any, well: int) -> tuple[float, float]:
     """Place of a well's point on the screen."""
-    x, y = shown.evaluate(f"document.querySelector('.cpssl-explorer').explorer.at({well})")
+    x, y = everywhere(shown)[well]
+    return float(x), float(y)
+
+
+def everywhere(shown: Any) -> np.ndarray:
+    """Places of all points on the screen."""
+    points = shown.evaluate(
+        "[...Array(60).keys()].map(document.querySelector('.cpssl-explorer').explorer.at)"
+    )
     box = shown.locator(".cx-stage").bounding_box()
-    return box["x"] + x, box["y"] + y
+    return np.add(points, [box["x"], box["y"]])
 
 
 def card(shown: Any) -> dict[str, str]:
@@ -92,7 +100,7 @@ def card(shown: Any) -> dict[str, str]:
 
 def far_well(shown: Any) -> int:
     """A well whose point no other one covers."""
-    points = np.array([at(shown, i) for i in range(60)])
+    points = everywhere(shown)
     apart = np.linalg.norm(points[:, None] - points[None], axis=2) + 1e9 * np.eye(60)
     return int(apart.min(axis=1).argmax())
 
@@ -252,7 +260,7 @@ def test_plates_are_shown_as_they_are_laid_out(visit: Visit) -> None:
     shown = visit.page
     shown.select_option("[name=map]", label="Plates, as laid out")
     shown.wait_for_timeout(1200)
-    points = np.array([at(shown, i) for i in range(60)])
+    points = everywhere(shown)
     assert np.ptp(points[:10, 1]) < 1, "A01 to A10 are a row"
     assert np.ptp(points[[0, 10, 20], 0]) < 1, "A01, B01, C01 are a column"
     assert points[59, 0] > points[29, 0], "the second plate lies beside the first"
@@ -319,10 +327,10 @@ def test_names_in_the_menus_are_not_cut(visit: Visit) -> None:
 
 def test_other_features_move_the_points(visit: Visit) -> None:
     shown = visit.page
-    before = np.array([at(shown, i) for i in range(60)])
+    before = everywhere(shown)
     shown.select_option("[name=map]", label="Two")
     shown.wait_for_timeout(1500)
-    after = np.array([at(shown, i) for i in range(60)])
+    after = everywhere(shown)
     assert np.median(np.linalg.norm(after - before, axis=1)) > 30
     well = far_well(shown)
     shown.mouse.move(*at(shown, well))
@@ -334,7 +342,7 @@ def test_zoom_keeps_the_pointer_right(visit: Visit) -> None:
     shown.click("button[aria-label='Zoom in']")
     shown.wait_for_timeout(100)
     box = shown.locator(".cx-stage").bounding_box()
-    points = [at(shown, i) for i in range(60)]
+    points = everywhere(shown)
     inside = [
         i
         for i, (x, y) in enumerate(points)
@@ -372,7 +380,9 @@ def test_no_violation_and_no_sideways_scroll(
     visit.context.close()
 
 
-def test_a_finger_shows_the_card(browser: Any, tmp_path: Any) -> None:  # noqa: F811
+@pytest.fixture
+def phone(browser: Any, tmp_path: Path) -> Iterator[Any]:  # noqa: F811
+    """The explorer on a small screen that is touched."""
     context = browser.new_context(
         viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, offline=True
     )
@@ -380,6 +390,40 @@ def test_a_finger_shows_the_card(browser: Any, tmp_path: Any) -> None:  # noqa: 
     (tmp_path / "one.html").write_text(page(make()), encoding="utf-8")
     shown.goto((tmp_path / "one.html").as_uri())
     shown.wait_for_selector(".cx-ready")
+    yield shown
+    context.close()
+
+
+def test_fingers_pick_wells_stains_and_plates(phone: Any) -> None:
+    well = far_well(phone)
+    phone.tap(".cx-lasso")
+    phone.locator(".cx-stage").scroll_into_view_if_needed()
+    x, y = at(phone, well)
+    finger = phone.context.new_cdp_session(phone)
+    corners = ((-12, -12), (12, -12), (12, 12), (-12, 12), (-12, -12))
+    for kind, points in (
+        ("touchStart", corners[:1]),
+        *(("touchMove", (corner,)) for corner in corners[1:]),
+        ("touchEnd", ()),
+    ):
+        drawn = [{"x": x + dx, "y": y + dy, "id": 0} for dx, dy in points]
+        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": drawn})
+    assert phone.inner_text(".cx-status >> nth=0") == "1 of 60 wells"
+    phone.tap(".cx-lasso")
+    assert phone.inner_text(".cx-status >> nth=0") == "60 wells"
+    phone.touchscreen.tap(*at(phone, well))
+    assert card(phone)["Perturbation"] == f"P{well}"
+    for name in CHANNELS:
+        phone.tap(f".cx-stains input[value={name}]")
+    assert lit(phone) == [0, 0, 0]
+    phone.select_option("[name=map]", label="Plates, as laid out")
+    phone.wait_for_timeout(1200)
+    points = everywhere(phone)[:10]
+    assert np.ptp(points[:, 1]) < 1, "A01 to A10 are a row"
+
+
+def test_a_finger_shows_the_card(phone: Any) -> None:
+    shown = phone
     well = far_well(shown)
     shown.touchscreen.tap(*at(shown, well))
     assert card(shown)["Perturbation"] == f"P{well}"
@@ -387,9 +431,9 @@ def test_a_finger_shows_the_card(browser: Any, tmp_path: Any) -> None:  # noqa: 
     assert top[0] < top[1], "the map comes first"
     # Two fingers move apart: what was between them stays there, larger.
     shown.locator(".cx-stage").scroll_into_view_if_needed()
-    before = np.array([at(shown, i) for i in range(60)])
+    before = everywhere(shown)
     x, y = before.mean(axis=0)
-    fingers = context.new_cdp_session(shown)
+    fingers = shown.context.new_cdp_session(shown)
 
     def touch(kind: str, *apart: float) -> None:
         points = [
@@ -402,9 +446,8 @@ def test_a_finger_shows_the_card(browser: Any, tmp_path: Any) -> None:  # noqa: 
         touch("touchMove", apart)
     touch("touchEnd")
     shown.wait_for_timeout(150)
-    after = np.array([at(shown, i) for i in range(60)])
+    after = everywhere(shown)
     assert np.ptp(after[:, 0]) / np.ptp(before[:, 0]) == pytest.approx(2, rel=0.1)
-    context.close()
 
 
 def test_ten_thousand_points_are_drawn_in_a_frame(
