@@ -35,7 +35,7 @@
 # - run your own tables both ways
 # ```
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 data = "lite"  # simulated screen
 compounds = 12  # perturbations whose crops are embedded anew
 differences = "book/differences.yml"  # the list of all differences
@@ -55,6 +55,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold, cross_val_predict
 
 from cpssl_lite.book import provenance
+from cpssl_lite.book.chapter import ask
 from cpssl_lite.book.figures import (
     WIDTH,
     color,
@@ -150,7 +151,7 @@ tag(figure)
 # made: a quarter of the {term}`targets <target>` or {term}`perturbations <perturbation>` are left
 # with fewer members.
 
-# %% tags=["hide-input"]
+# %%
 results = {}
 
 
@@ -212,7 +213,7 @@ def nsb(name):
     return nearest(x, treatment, text), nearest(x, treatment, code)
 
 
-# %% tags=["hide-input"]
+# %%
 def distance(name):
     x, treatment, *_ = arrays(name, "batch")
     return mean_ap(x, treatment), mean_ap(x, treatment, "correlation")
@@ -306,16 +307,11 @@ switch(
 # median and MAD of a plate's controls.
 
 
-# %% tags=["hide-input"]
+# %%
 def score(wells):
     """Perturbation mAP of normalised wells, as the text has it."""
     head, x = profile_matrix(aggregate(treated_wells(wells), "batch"))
     return mean_ap(x, head["Metadata_Perturbation"].to_numpy())
-
-
-def rest(name):
-    """What follows sphering for this feature type."""
-    return "mad_robustize" if "Profiler" in name else "sphere+mad_robustize"
 
 
 def floor(name):
@@ -369,8 +365,7 @@ switch("variance", "features left", variance)
 switch("l2", "perturbation mAP", l2)
 switch("mad", "perturbation mAP", mad, "MAD robustize alone")
 
-
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-differences-one", "caption": "What each difference alone does to DINO's number on the simulated screen, relative to the text's reading (the recall is that of CellProfiler-style features, where it shows). Where feature types change places it is said. The numbers themselves are in the last table of this page."}, "image": {"alt": "Horizontal bars, one for each difference between text and code: the change of a metric in percent, with a note where feature types change places."}}
+# %% tags=["hide-input"]
 SHORT = {
     "distance": "correlation, not cosine distance",
     "ranking": "whole ranking, not 100 distances",
@@ -387,6 +382,30 @@ SHORT = {
     "l2": "columns to unit length",
     "mad": "MAD of all wells",
 }
+_, text, code, *_ = results["nsb"]
+display(
+    ask(
+        "The code hides fewer wells than the text. Is DINO's NSB accuracy by the code lower or higher?",
+        ["lower", "the same", "higher"],
+        ["lower", "the same", "higher"][int(np.sign(code - text)) + 1],
+        f"{text:.3f} by the text, {code:.3f} by the code: wells of the own plate that were treated otherwise stay in, and the nearest of them may win.",
+    )
+)
+asked = ("distance", "ranking", "scaling", "nsb", "nsbp", "l2", "mad", "floor")
+moves = {key: results[key][2] / results[key][1] - 1 for key in asked}
+most = max(moves, key=lambda key: abs(moves[key]))
+told = ", ".join(f"{SHORT[key]} {moves[key]:+.0%}" for key in asked)
+display(
+    ask(
+        "Which of these moves DINO's number most, relative to the text's?",
+        [SHORT[key] for key in asked],
+        SHORT[most],
+        f"{told}.",
+    )
+)
+
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-differences-one", "caption": "What each difference alone does to DINO's number on the simulated screen, relative to the text's reading (the recall is that of CellProfiler-style features, where it shows). Where feature types change places it is said. The numbers themselves are in the last table of this page."}, "image": {"alt": "Horizontal bars, one for each difference between text and code: the change of a metric in percent, with a note where feature types change places."}}
 bars = {f"{SHORT[key]}:\n{results[key][0]}": results[key] for key in SHORT}
 change = [100 * (code / text - 1) for _, text, code, *_ in bars.values()]
 figure, axis = plt.subplots(figsize=(WIDTH, 6.6))
@@ -808,25 +827,21 @@ all_differences()
 # - `-p compounds=24`: more wells, steadier numbers
 # - `-p seed=1`: other random weights, other draws
 #
-# 1. Which difference in the metrics moves DINO most, relative to the text's number?
+# 1. Which differences let feature types change places?
 
-# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution"}
-asked = ("distance", "ranking", "scaling", "nsb", "nsbp")
-moves = {key: results[key][2] / results[key][1] - 1 for key in asked}
-most = max(moves, key=lambda key: abs(moves[key]))
-print(f"{results[most][0]}, {SHORT[most]}: {moves[most]:+.0%}")
+# %% tags=["solution"]
+print(", ".join(SHORT[key] for key in SHORT if results[key][3]) or "none")
 
 # %% [markdown]
-# 2. A colleague reports an NSB accuracy. Which question do you ask before you compare it with
-#    yours?
-#
-# ```{admonition} Solution
-# :class: dropdown
-# Whether wells of the same batch were left out as a whole, or only those with the same label:
-# with the others still in, a well of the same plate can win, and the number is lower for a reason
-# that has nothing to do with the features.
-# ```
-#
+# 2. A colleague reports an NSB accuracy by the released code. How far may it be from yours by the
+#    text, for no reason in the features?
+
+# %% tags=["solution"]
+for name in tables:
+    text, code = nsb(name)
+    print(f"{name}: {text:.3f} by the text, {code:.3f} by the code")
+
+# %% [markdown]
 # ## How this page was made
 
 # %% tags=["hide-input"]
