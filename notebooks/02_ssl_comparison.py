@@ -36,7 +36,7 @@ import pandas as pd
 
 from cpssl_lite.book import claims, panels, provenance
 from cpssl_lite.book.chapter import ask, difference_table, frame_table, headline
-from cpssl_lite.book.chapter import in_words, note_all, ranked, show
+from cpssl_lite.book.chapter import in_words, note_all, ranked, say, show
 from cpssl_lite.book.features import CEILING, load_features, normalized
 from cpssl_lite.book.features import random_features
 from cpssl_lite.book.figures import style
@@ -397,6 +397,33 @@ if shares.iloc[:, 1].notna().any():
 caption = f"Share of perturbations whose replicates correlate more than 95% of random groups (filled){open_ones}: {told}. The line marks 5%."
 alt = "A row per feature type with two markers: percent replicating against random groups and against groups of the same well position."
 show(figure, "fig-replicating", data_kind, caption=caption, alt=alt)
+
+# %% [markdown] tags=["more", "drawn"]
+# ## CellProfiler itself, on some of these wells
+#
+# The measured row is in {term}`CellProfiler`'s style, for CellProfiler itself takes half a minute a field.
+# It ran on 96 of these fields: one plate of each batch, every fourth target, eight controls a plate
+# (`make cellprofiler-wells`). Its table comes with the package and counts for these very images only. The
+# same fields, measured in its style and through DINO, stand beside it.
+
+# %% tags=["drawn"]
+from cpssl_lite.book import itself
+from cpssl_lite.images.table import read_image_table
+
+raw, drawn_here = {}, features.simulated and features.image_table
+if drawn_here:
+    raw = itself.kept_beside(read_image_table(features.image_table))
+
+# %% tags=["hide-input", "drawn"]
+if raw:
+    figure, r, gap = itself.draw(raw, seed)
+    half = r.groupby("group")["r"].median().sort_values()
+    caption = f"The same {len(raw['DINO'])} wells, one field each. Left: both mAPs with 95% intervals over {gap['perturbation_map_n']:.0f} perturbations, all after MAD robustize (32 controls are too few for sphering). Right: Pearson's r over wells of the {r['r'].count()} features that CellProfiler and its style both have; medians from {half.iloc[0]:.2f} ({half.index[0]}) to {half.iloc[-1]:.2f} ({half.index[-1]})."
+    alt = "Left: points with intervals for CellProfiler, its style and DINO. Right: box plots of correlation by group of features."
+    show(figure, "fig-itself", data_kind, caption=caption, alt=alt)
+    say(itself.told(raw, r, gap))
+else:
+    print("CellProfiler's table is kept for the default screen only.")
 
 # %% [markdown]
 # ## The paper's numbers beside this run's
