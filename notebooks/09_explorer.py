@@ -41,19 +41,12 @@ from cpssl_lite.profiles.roles import WELL_KEY
 from cpssl_lite.profiles.table import profile_matrix
 
 style()
-features = load_features(
-    data,
-    profiles,
-    checkpoints=checkpoints,
-    measured=measured and not profiles,
-    method=method,
-    perturbation=perturbation,
-    batch=batch,
-    label=label,
-    control=control,
-    data_name=data_name,
-    seed=seed,
+networks = dict(checkpoints=checkpoints, measured=measured and not profiles)
+roles = dict(
+    perturbation=perturbation, batch=batch, label=label, control=control
 )
+how = dict(method=method, data_name=data_name, seed=seed)
+features = load_features(data, profiles, **networks, **roles, **how)
 tables = features.normalized()
 first = next(iter(tables))
 key = [c for c in WELL_KEY if all(c in table for table in tables.values())]
@@ -72,13 +65,14 @@ values = {name: m.loc[common].to_numpy() for name, m in matrices.items()}
 head, _ = profile_matrix(tables[first])
 head = head.set_index(pd.MultiIndex.from_frame(head[key])).loc[common]
 
-# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the maps' code"}
+# %%
 from cpssl_lite.profiles.maps import umap_map
 
 maps = {name: umap_map(matrix, seed) for name, matrix in values.items()}
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show what the card lists"}
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.profiles.evaluate import average_precisions
 from cpssl_lite.profiles.evidence import evidence
 
 treated = (head["Metadata_Control"] == "").to_numpy()
@@ -107,6 +101,9 @@ if truth and truth.is_file():
     wells["Cells"] = drawn["cells"].to_numpy()
     wells["Strength"] = drawn["strength"].to_numpy(float)
 try:
+    ap = average_precisions(tables[first], label or None)["perturbation_ap"]
+    if ap.notna().any():
+        wells[f"AP ({first})"] = wells["Perturbation"].map(ap)
     rows = evidence(tables[first])[1].set_index("Metadata_Perturbation")
     wells[f"q ({first})"] = wells["Perturbation"].map(rows["activity_q"])
 except InputError:  # no controls to be told from
@@ -162,7 +159,7 @@ if images is not None and side:
         planes = np.stack([small_field(record) for record in records])
         sheets.append(sheet(planes, CHANNELS, part.index))
 
-# %% tags=["hide-input"]
+# %%
 from cpssl_lite.metrics.graph import nearest_graph
 
 compound = wells["Perturbation"].to_numpy()
@@ -171,6 +168,8 @@ for name, matrix in values.items():
     close = nearest_graph(matrix[treated], 1).neighbours[:, 0]
     shares[name] = (compound[treated][close] == compound[treated]).mean()
 best, worst = max(shares, key=shares.get), min(shares, key=shares.get)
+
+# %% tags=["hide-input"]
 headline(
     f"In the features of {best} the nearest treated well has the same "
     f"perturbation in {shares[best]:.0%} of {treated.sum()} wells"
@@ -209,6 +208,10 @@ explorer(
 #   by a lasso, or well by well with the space bar. What is picked can be listed, and saved as CSV.
 # - **Map** moves every well to its place on the map of another feature type, turned and mirrored to lie
 #   as near to the first as it can, or to its place on the plate. Plus, minus or two fingers zoom.
+# - **Why is its mAP what it is?** *AP* is a compound's own average precision in the first features (the
+#   chapters' perturbation {term}`mAP` is the mean over compounds; [the primer](12_primer) works one out),
+#   *q* how sure it differs from its plates' controls. Pin a well with a low AP and see who stands before
+#   its replicates.
 # - The address of the page remembers the view: copy it to show others what you see.
 #
 # ## What the map is
