@@ -35,36 +35,30 @@ from pathlib import Path
 
 import torch
 
-from cpssl_lite.book import provenance
+from cpssl_lite.book import league, provenance
 from cpssl_lite.book.chapter import ask, difference_table, headline
 from cpssl_lite.book.chapter import in_words, show
-from cpssl_lite.book.features import load_features, networks_of
-from cpssl_lite.book.features import normalized
+from cpssl_lite.book.features import load_features, networks_of, normalized
 from cpssl_lite.book.figures import style
-from cpssl_lite.book.league import SECONDS, checkpoint_table, league
-from cpssl_lite.book.league import league_figure, league_table, level_with
 from cpssl_lite.book.panels import P
 from cpssl_lite.book.standins import write_standin
-from cpssl_lite.profiles.differences import differences
 from cpssl_lite.profiles.evaluate import label_column
 
 style()
-small = {}
-if not profiles:
-    folder = Path("runs/standins")
-    small = {
-        f"{name} (random)": str(write_standin(name, folder, seed))
-        for name in standins
-    }
-networks = dict(
-    checkpoints={**small, **checkpoints}, transfer=transfer, measured=measured
-)
+
+# %%
+small = {}  # files in public layouts, with random weights
+for name in [] if profiles else standins:
+    file = write_standin(name, Path("runs/standins"), seed)
+    small[f"{name} (random)"] = str(file)
+files = {**small, **checkpoints}
+networks = dict(checkpoints=files, transfer=transfer, measured=measured)
 roles = dict(
     perturbation=perturbation, batch=batch, label=label, control=control
 )
 how = dict(method=method, data_name=data_name, seed=seed)
 features = load_features(data, profiles, **networks, **roles, **how)
-data_kind, tables = features.data_kind, features.normalized()
+tables = features.normalized()
 
 # %%
 from cpssl_lite.profiles.timing import glance
@@ -75,36 +69,22 @@ if features.images is not None and fields:
     for name, network in networks_of(files, transfer, seed).items():
         network = network.to(device)
         seconds[name] = glance(features.images, network, fields, device=device)
-frame = league(tables, label or None, seconds, sort, seed)
+frame = league.league(tables, label or None, seconds, sort, seed)
+first, kinds = frame.index[0], features.types
+untrained = [n for n in kinds if kinds[n].method == "random"] + list(small)
 
 # %% tags=["hide-input"]
-first = frame.index[0]
 label_name = label_column(tables[first], label or None)
 whats = ("Perturbation", in_words(label_name).capitalize())
-random = [n for n in frame.index if features.types[n].method == "random"]
-untrained = [*random, *small]
-top = frame[P].idxmax()
-level = [name for name in level_with(frame, P) if name != top]
-said = f", and the interval of {', '.join(level)} reaches it" if level else ""
-headline(
-    f"Of {len(frame)} feature types {top} finds replicates best: perturbation mAP {frame.loc[top, P]:.2f} ({frame.loc[top, f'{P}_low']:.2f} to {frame.loc[top, f'{P}_high']:.2f}){said}."
-)
-figure = league_figure(frame, whats, untrained)
-by = sort.replace("_", " ").replace("map", "mAP").replace("acc nsb", "NSB")
-caption = f"{len(frame)} feature types, sorted by {by}, with 95% bootstrap intervals over perturbations."
-if untrained:
-    caption += f" Open circles: networks with random weights ({', '.join(n for n in frame.index if n in untrained)})."
-if seconds:
-    slow, fast = (
-        frame[SECONDS].astype(float).idxmax(),
-        frame[SECONDS].astype(float).idxmin(),
-    )
-    caption += f" Right: from file to features on this machine ({device}), {frame.loc[slow, SECONDS] / frame.loc[fast, SECONDS]:.0f} times as long in {slow} as in {fast}."
+headline(league.headline_of(frame))
+figure = league.league_figure(frame, whats, untrained)
+caption = league.caption_of(frame, sort, untrained, device)
 alt = "Rows of points with horizontal intervals, one row for each feature type and a panel for each mAP, beside a panel of seconds for a field."
-show(figure, "fig-league", data_kind, caption=caption, alt=alt)
+show(figure, "fig-league", features.data_kind, caption=caption, alt=alt)
 
 # %% tags=["hide-input"]
-league_table(frame, whats, f"The league in numbers ({data_kind})")
+words = f"The league in numbers ({features.data_kind})"
+league.league_table(frame, whats, words)
 
 # %% [markdown]
 # ```{admonition} After this chapter you can
@@ -119,9 +99,9 @@ league_table(frame, whats, f"The league in numbers ({data_kind})")
 # microscopy. Each was tested on its own data, by its own metrics.
 #
 # **What is done here.** Every network sees the same fields. Its features are averaged, normalised and
-# scored as in [the comparison](02_ssl_comparison), whose tables are taken where they are made
-# already. Beside the networks of this book stand small files in the *layouts* of public ones, with
-# random weights: they show that such a file runs from start to end, and what an untrained network scores.
+# scored as in [the comparison](02_ssl_comparison), whose tables are used again where they exist. Beside
+# the networks of this book stand small files in the *layouts* of public ones, with random weights: they
+# show that such a file runs from start to end, and what an untrained network scores.
 #
 # A bootstrap draws perturbations again, each with all its wells. Where one interval reaches the value of
 # another row, their order may be chance. Each interval is about one row; whether two rows differ is
@@ -130,45 +110,49 @@ league_table(frame, whats, f"The league in numbers ({data_kind})")
 # ## Is the first place sure?
 
 # %%
+from cpssl_lite.profiles.differences import differences
+
 pairs = {n: (tables[first], tables[n]) for n in frame.index if n != first}
 against = differences(pairs, label or None, seed=seed)
+ahead = (against[f"{P}_q"] < 0.05) & (against[f"{P}_difference"] > 0)
+beaten, near = against.index[ahead], against.index[~ahead]
 
 # %% tags=["hide-input"]
-beaten = against.index[
-    (against[f"{P}_q"] < 0.05) & (against[f"{P}_difference"] > 0)
-]
-right = f"{len(beaten)} of {len(against)}"
-near = [n for n in against.index if n not in beaten]
-counts = {0, len(beaten), len(against), len(against) // 2}
+of = len(against)
 why = f"q < 0.05 in perturbation mAP. Not sure: {', '.join(near) or 'none'}."
-caption = f"{first} minus the others, with 95% intervals and q of {2 * len(against)} tests"
 display(
     ask(
         f"{first} stands first. Of how many of the others is it surely ahead?",
-        [f"{n} of {len(against)}" for n in sorted(counts)],
-        right,
+        [f"{n} of {of}" for n in sorted({0, len(beaten), of, of // 2})],
+        f"{len(beaten)} of {of}",
         why,
     )
 )
+caption = (
+    f"{first} minus the others, with 95% intervals and q of {2 * of} tests"
+)
 display(difference_table(against, whats, f"{first} minus", caption))
 
+# %% [markdown]
+# Networks with random weights stand in the league, too. How far do trained ones get ahead of them?
+
+# %%
+learned = [n for n in frame.index if kinds[n].kind == "learned"]
+maps = frame.loc[learned, P]
+plain = maps.reindex(untrained).dropna()
+trained = maps.drop(untrained, errors="ignore")
+over = trained[trained > plain.max()]
+
 # %% tags=["hide-input"]
-if untrained:
-    best = frame.loc[untrained, P].idxmax()
-    trained = [
-        n
-        for n in frame.index
-        if n not in untrained and features.types[n].kind == "learned"
-    ]
-    over = [n for n in trained if frame.loc[n, P] > frame.loc[best, P]]
-    right = f"{len(over)} of {len(trained)}"
-    why = f"{best} scores {frame.loc[best, P]:.2f}; trained: {', '.join(f'{n} {frame.loc[n, P]:.2f}' for n in trained)}. Averages of random filters see intensity and texture."
-    counts = sorted({0, len(over), len(trained)})
+if len(plain) and len(trained):
+    said = ", ".join(f"{n} {value:.2f}" for n, value in trained.items())
+    of = len(trained)
+    why = f"{plain.idxmax()} scores {plain.max():.2f}; trained: {said}. Averages of random filters see intensity and texture."
     display(
         ask(
             "How many trained networks are ahead of the best one with random weights (perturbation mAP)?",
-            [f"{n} of {len(trained)}" for n in counts],
-            right,
+            [f"{n} of {of}" for n in sorted({0, len(over), of})],
+            f"{len(over)} of {of}",
             why,
         )
     )
@@ -182,7 +166,7 @@ if untrained:
 # itself is in the last column; what its manifest calls not verified stands there as well.
 
 # %% tags=["hide-input"]
-checkpoint_table()
+league.checkpoint_table()
 
 # %% [markdown]
 # ## What this shows and what it does not
@@ -192,9 +176,9 @@ checkpoint_table()
 #
 # On data of your own: which of your checkpoints finds more, by how much, and at what cost. It does not
 # show why ([shortcuts](14_shortcuts)), nor what another normalisation would do
-# ([post-processing](07_postprocessing)). A league of many rows invites to report the first one: its
-# score is too high by the luck that put it there. Seconds are of one process on a machine that may be
-# busy ([time and cost](06_timing)).
+# ([post-processing](07_postprocessing)). A long league tempts one to report its first row, whose score is
+# too high by the luck that put it there. Seconds are of one process on a machine that may be busy ([time
+# and cost](06_timing)).
 #
 # **Takeaway.** Report the interval, the untrained network and the cost beside the rank.
 #
@@ -217,12 +201,11 @@ checkpoint_table()
 # 1. How much of the networks' order is the normalisation? Sort them again without sphering.
 
 # %% tags=["solution"]
-learned = [n for n in frame.index if features.types[n].kind == "learned"]
 plain = {
     name: normalized(features.raw[name], "learned", "mad_robustize")
     for name in learned
 }
-again = league(plain, label or None, by=sort, seed=seed)
+again = league.league(plain, label or None, by=sort, seed=seed)
 for name, score in again[sort].items():
     print(f"{name}: {frame.loc[name, sort]:.3f}, without sphering {score:.3f}")
 
@@ -231,7 +214,7 @@ for name, score in again[sort].items():
 
 # %% tags=["solution"]
 if seconds:
-    rate = (frame[P] / frame[SECONDS].astype(float)).dropna()
+    rate = (frame[P] / frame[league.SECONDS].astype(float)).dropna()
     for name, value in rate.sort_values(ascending=False).items():
         print(f"{name}: {value:.2f} a second")
 

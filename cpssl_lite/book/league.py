@@ -79,6 +79,38 @@ def level_with(frame: pd.DataFrame, score: str) -> list[str]:
     return [str(name) for name in frame.index[frame[f"{score}_high"] >= best]]
 
 
+def headline_of(frame: pd.DataFrame) -> str:
+    """Who finds replicates best, and whose interval reaches it."""
+    best = str(frame[SCORES[0]].idxmax())
+    ends = (frame[f"{SCORES[0]}{end}"].astype(float) for end in ("", "_low", "_high"))
+    value, low, high = (column[best] for column in ends)
+    level = [name for name in level_with(frame, SCORES[0]) if name != best]
+    said = f", and the interval of {', '.join(level)} reaches it" if level else ""
+    return (
+        f"Of {len(frame)} feature types {best} finds replicates best: perturbation mAP "
+        f"{value:.2f} ({low:.2f} to {high:.2f}){said}."
+    )
+
+
+def caption_of(frame: pd.DataFrame, by: str, untrained: Sequence[str], device: str) -> str:
+    """What `league_figure` shows of this league."""
+    named = by.replace("_", " ").replace("map", "mAP").replace("acc nsb", "NSB")
+    text = (
+        f"{len(frame)} feature types, sorted by {named}, with 95% bootstrap intervals over "
+        "perturbations."
+    )
+    if empty := ", ".join(str(name) for name in frame.index if name in untrained):
+        text += f" Open circles: networks with random weights ({empty})."
+    took = frame[SECONDS].astype(float).dropna()
+    if len(took):
+        times, slow, fast = took.max() / took.min(), str(took.idxmax()), str(took.idxmin())
+        text += (
+            f" Right: from file to features on this machine ({device}), {times:.0f} times as "
+            f"long in {slow} as in {fast}."
+        )
+    return text
+
+
 def league_figure(
     frame: pd.DataFrame, whats: Sequence[str], untrained: Sequence[str] = ()
 ) -> "Figure":

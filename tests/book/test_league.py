@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from cpssl_lite.base.errors import InputError
-from cpssl_lite.book.league import league, league_figure, league_table, level_with
+from cpssl_lite.book.league import (
+    caption_of,
+    headline_of,
+    league,
+    league_figure,
+    league_table,
+    level_with,
+)
 from cpssl_lite.profiles.intervals import SCORES
 from tests.cases.tables import wells
 
@@ -34,6 +41,13 @@ def test_the_best_comes_first_and_what_is_level_is_said():
         assert (frame[score] <= frame[f"{score}_high"]).all()
     assert level_with(frame, "perturbation_map") == ["best"]
     assert level_with(frame.drop("best"), "perturbation_map") == ["good", "as good"]
+    best = headline_of(frame)
+    assert best.startswith("Of 4 feature types best finds replicates best") and ")." in best
+    assert "interval of as good reaches it" in headline_of(frame.drop("best"))
+    said = caption_of(frame, "perturbation_map", ["good"], "cpu")
+    assert "sorted by perturbation mAP" in said and "random weights (good)." in said
+    assert said.endswith("(cpu), 3 times as long in best as in good.")
+    assert caption_of(frame.assign(seconds=np.nan), "label_map", [], "cpu").endswith("tions.")
     by_time = league(tables(NOISE), seconds=seconds, by="seconds")
     assert list(by_time.index[:2]) == ["good", "best"]
     with pytest.raises(InputError, match="sort 'speed' is not one of perturbation_map"):
