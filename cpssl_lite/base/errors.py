@@ -14,3 +14,18 @@ class StepFailed(RuntimeError):
 
     The command line prints it without a traceback of its own and exits with 1.
     """
+
+
+def full_memory(kind: str, text: str) -> str:
+    """What to say of an error, by its type's name and its words, if memory is full; else "".
+
+    Examples
+    --------
+    >>> full_memory("MemoryError", ""), full_memory("RuntimeError", "shapes differ")
+    ('out of memory (of this machine)', '')
+    """
+    # Python's, NumPy's _ArrayMemoryError, PyTorch's OutOfMemoryError of a GPU; that of a CPU is a
+    # RuntimeError which says so in its words only.
+    if kind.endswith("MemoryError") or (kind == "RuntimeError" and "memory" in text):
+        return f"out of memory ({' '.join(text.split())[:200] or 'of this machine'})"
+    return ""

@@ -14,6 +14,11 @@ from filelock import FileLock
 
 from cpssl_lite.base.errors import InputError
 
+_POINTERS = (
+    (b"version https://git-lfs", "Git LFS", "git lfs pull"),
+    (b"/annex/objects/", "git-annex", "git annex get"),
+)
+
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
@@ -132,16 +137,18 @@ def _clear(path: Path) -> None:
 
 
 def refuse_pointer(path: str | Path) -> None:
-    """Refuse the few lines that Git leaves in the place of a file kept by Git LFS.
+    """Refuse the few bytes that Git LFS or git-annex leave in the place of a file.
 
     Raises
     ------
     InputError
-        It is one; the message says how to get the file.
+        It is such a pointer; the message says how to get the file.
     """
     with open(path, "rb") as file:
-        if file.read(23) == b"version https://git-lfs":
-            raise InputError(f"{path}: a Git LFS pointer; get the file itself with git lfs pull")
+        head = file.read(23)
+    for start, name, how in _POINTERS:
+        if head.startswith(start):
+            raise InputError(f"{path}: a {name} pointer; get the file itself with {how}")
 
 
 def sha256(path: str | Path) -> str:

@@ -20,6 +20,17 @@ log = logging.getLogger(__name__)
 
 TEXT = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 PARQUET = (".parquet", ".pq")
+# What is saved under the name of a text table now and then, by its first bytes.
+_OTHERS = {
+    b"PAR1": "a Parquet file",
+    b"PK\x03\x04": "a zip archive or an Excel workbook",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
+    b"\x1f\x8b": "a gzip file",
+    b"\x28\xb5\x2f\xfd": "a zstandard file",
+    b"\x89HDF": "an HDF5 file",
+    b"<": "a page of HTML or XML",
+    b"{": "JSON",
+}
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
 
 
@@ -70,14 +81,14 @@ def read_table(
                 index_col=False,
                 # Exact: the same numbers as from Parquet.
                 float_precision="round_trip",
-            )
+            ).dropna(how="all", ignore_index=True)  # lines of commas, which spreadsheets leave
     return without_index(table)
 
 
 def without_index(table: pd.DataFrame) -> pd.DataFrame:
     """Leave out the nameless column that a data frame saved with its index brings."""
     names = [str(name) for name in table.columns]
-    return table.loc[:, [not re.fullmatch(r"Unnamed: \d+|index|__index_.*|", n) for n in names]]
+    return table.loc[:, [not re.fullmatch(r"Unnamed: [\d.]+|index|__index_.*|", n) for n in names]]
 
 
 @contextmanager
@@ -91,6 +102,9 @@ def readable(path: Path) -> Iterator[None]:
             yield
     except InputError:
         raise
+    except UnicodeDecodeError as error:
+        bad = f"byte 0x{error.object[error.start]:02x}"
+        raise InputError(f"{path}: its text is not UTF-8 ({bad}); save it as UTF-8") from error
     except pd.errors.ParserWarning as error:
         raise InputError(f"{path}: rows have more values than the header has names") from error
     except Exception as error:  # pandas, pyarrow, gzip and HDF5 each have their own
@@ -122,6 +136,11 @@ def _from_parquet(path: Path) -> pd.DataFrame:
 
 def _header(path: Path, separator: str) -> list[str]:
     """Names in the first line of a text table, which must be its only header."""
+    with open(path, "rb") as data:
+        head = data.read(32)
+    for start, kind in _OTHERS.items():
+        if head.startswith(start) and not path.name.lower().endswith(".gz"):
+            raise InputError(f"{path}: is {kind}, not a table in text")
     opened = gzip.open if path.suffix.lower() == ".gz" else open
     with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
         rows = (row for row in csv.reader(file, delimiter=separator) if row)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.yamls import read_mapping, shown
 from cpssl_lite.book.figures import architecture
 from cpssl_lite.data.archives import member_of
 from cpssl_lite.data.manifests import FOLDER, load_manifest
@@ -144,12 +144,9 @@ def _type_of_file(path: Path, columns: list[str]) -> FeatureType:
         return replace(said, origin=GIVEN) if said.origin == RELEASE else said
     beside = path.with_suffix(".yaml")
     if beside.is_file():
-        try:
-            said = yaml.safe_load(beside.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError) as error:
-            raise InputError(f"{beside}: the card cannot be read") from error
-        if isinstance(said, dict) and "feature_type" in said:
-            return replace(_stated(said["feature_type"], str(beside)), origin=GIVEN)
+        given = read_mapping(beside, "card")
+        if "feature_type" in given:
+            return replace(_stated(given["feature_type"], str(beside)), origin=GIVEN)
     if path.name == "well_features.csv" and (known := _of_release(path, columns)):
         return known
     if re.match("Cells_|Nuclei_|Cytoplasm_", columns[0]):
@@ -159,10 +156,14 @@ def _type_of_file(path: Path, columns: list[str]) -> FeatureType:
 
 def _stated(said: Any, where: str) -> FeatureType:
     allowed = FeatureType.__dataclass_fields__
-    if not isinstance(said, Mapping) or said.get("kind") not in KINDS or set(said) - set(allowed):
+    if (
+        not isinstance(said, Mapping)
+        or str(said.get("kind")) not in KINDS
+        or set(said) - set(allowed)
+    ):
         raise InputError(
             f"{where}: feature_type must be a mapping with kind ({', '.join(KINDS)}) and, "
-            f"if you like, {', '.join(list(allowed)[1:4])}; got {said!r}"
+            f"if you like, {', '.join(list(allowed)[1:4])}; got {shown(said)}"
         )
     return FeatureType(**{key: str(value) for key, value in said.items()})
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import nbformat
 
-from cpssl_lite.base.errors import InputError, StepFailed
+from cpssl_lite.base.errors import InputError, StepFailed, full_memory
 from cpssl_lite.base.files import atomic_path
 from cpssl_lite.base.quiet import quiet
 from cpssl_lite.base.workers import side_by_side
@@ -187,17 +187,17 @@ def _execute(
                 cwd=str(root),
             )
         except DeadKernelError as error:
-            raise NotebookFailed(
-                f"{run['notebook']}: its kernel was ended by the system (out of memory?)"
-            ) from error
+            ended = "its kernel was ended by the system (out of memory?)"
+            raise NotebookFailed(f"{run['notebook']}: {ended}") from error
         except PapermillExecutionError as error:
             if error.ename == "InputError":
                 raise InputError(f"{run['notebook']}: {error.evalue}") from error
-            lines = "\n".join(error.traceback or []).splitlines()
-            tail = "\n".join(ANSI.sub("", line) for line in lines[-15:])
+            if said := full_memory(error.ename, error.evalue):
+                raise NotebookFailed(f"{run['notebook']}: {said}") from error
+            lines = ANSI.sub("", "\n".join(error.traceback or [])).splitlines()[-15:]
             first = next((s for s in error.source.splitlines() if s.strip()), "")
             where = f"cell [{error.exec_count}] failed (it starts with {first!r})"
-            raise NotebookFailed(f"{run['notebook']}: {where}\n{tail}") from error
+            raise NotebookFailed(f"{run['notebook']}: {where}\n" + "\n".join(lines)) from error
 
 
 def _digest_of(path: Path) -> list[str] | None:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import click
 
 from cpssl_lite import __version__
-from cpssl_lite.base.errors import InputError, StepFailed
+from cpssl_lite.base.errors import InputError, StepFailed, full_memory
 from cpssl_lite.cli.data import CHANNELS, COUNT, OUT, SEED, data, pairs
 from cpssl_lite.cli.memory import keep_memory
 from cpssl_lite.cli.profiles import CONVENTION, evaluate, measure, normalize, select
@@ -292,9 +292,9 @@ def main() -> None:
         message, code = f"{error.filename or 'input or output'}: {error.strerror or error}", 2
     except (KeyboardInterrupt, click.Abort):  # an Abort is a RuntimeError, too
         message, code = "stopped; the same command goes on from here", 130
-    except (MemoryError, RuntimeError) as error:  # PyTorch's of a GPU and of a CPU are the latter
-        if isinstance(error, RuntimeError) and "memory" not in str(error):
+    except (MemoryError, RuntimeError) as error:
+        message, code = full_memory(type(error).__name__, str(error)), 1
+        if not message:
             raise
-        message, code = f"out of memory ({str(error)[:200] or 'of this machine'})", 1
     click.echo(f"cpssl: {' '.join(message.split())}", err=True)
     sys.exit(code)

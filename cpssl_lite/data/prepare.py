@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from cpssl_lite.base.errors import InputError
-from cpssl_lite.base.files import atomic_path, check_writable, sha256
+from cpssl_lite.base.files import atomic_path, check_writable, refuse_pointer, sha256
 from cpssl_lite.base.made import Recipe, code_digest, files_digest
 from cpssl_lite.base.workers import side_by_side
 from cpssl_lite.data.names import plate_names, safe
@@ -195,6 +194,7 @@ def _evened(job: _Job, pixels: NDArray) -> NDArray[np.float32]:
     """Divide each channel by its illumination function (H, W)."""
     even = np.empty(pixels.shape, np.float32)
     for file, plane, out in zip(job.illum, pixels, even, strict=True):
+        refuse_pointer(file)
         try:
             function = np.load(file, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
@@ -212,15 +212,9 @@ def _evened(job: _Job, pixels: NDArray) -> NDArray[np.float32]:
 def _recipe(job: _Job, low: float, high: float) -> str:
     """Digest of what an image is made from: source files, parameters and code."""
     try:
-        stats = [(source, os.stat(source)) for source in (*job.sources, *job.illum)]
+        inputs = {"files": files_digest([*job.sources, *job.illum])}
     except OSError as error:
         raise InputError(f"{error.filename}: no such file") from error
-    known: dict[tuple[int, int], str] = {}
-    for source, stat in stats[: len(job.sources)]:  # by a link, say
-        first = known.setdefault((stat.st_dev, stat.st_ino), source)
-        if first != source and stat.st_ino:  # 0: a file system that does not number its files
-            raise InputError(f"{first} and {source} are one file; each channel has its own")
-    inputs = {"files": files_digest([*job.sources, *job.illum])}
     scales = {"low": low, "high": high, "channels": CHANNELS}
     scales |= {"stored_channels": job.channels} if job.channels else {}
     return Recipe("prepare", scales, inputs, _code()).digest[:16]

@@ -44,8 +44,8 @@ _BARE = frozenset(
 _MISSING = frozenset("nan NaN -nan -NaN None <NA> NaT NA N/A n/a #N/A #NA NULL null".split())
 # Wells that no perturbation was put into, or nobody knows which: JUMP's two ids, and words.
 _PLACEHOLDERS = frozenset(
-    "jcp2022999999 jcp2022unknown empty untreated unknown blank unassigned notreatment"
-    " nontreated nocompound nocells".split()
+    "jcp2022999999 jcp2022unknown empty emptywell untreated unknown blank unassigned notreatment"
+    " nontreated nottreated nocompound nocells mediaonly none na".split()
 )
 
 
@@ -58,8 +58,9 @@ def canonical_metadata(df: pd.DataFrame) -> pd.DataFrame:
     first one that is filled counts, row by row (CPJUMP1: ``broad_sample``, then ``pert_iname``,
     which stays as well).
 
-    Every metadata value becomes text and a missing one ``""``. Well positions ``a1``, ``A1`` and
-    ``r01c01`` become ``A01``; a name that is no such position is kept.
+    Every metadata value becomes text and a missing one ``""``. Well positions ``a1``, ``A-1`` and
+    ``r01c01`` become ``A01``; a name that is no such position is kept. Without wells those of
+    ``Metadata_Row`` (``Metadata_WellRow``) and its column are taken.
 
     ``Metadata_Control`` is always there: ``negcon`` and ``poscon`` from a control column
     (``negcon*``, ``poscon*``), ``negcon`` also for the perturbations in `NEGATIVE_CONTROLS`,
@@ -97,8 +98,8 @@ def canonical_metadata(df: pd.DataFrame) -> pd.DataFrame:
                 meta[name] = values
     for column in (column for columns in by_key.values() for column in columns):
         meta[column] = text_of(df[column])
-    if "Metadata_Well" in meta:
-        meta["Metadata_Well"] = meta["Metadata_Well"].map(_well)
+    if (wells := meta.get("Metadata_Well", _of_row_and_column(meta))) is not None:
+        meta["Metadata_Well"] = wells.map(_well)
     meta |= _roles(meta, df.index)
     order = [name for name in IMAGE_METADATA if name in meta]
     order += [name for name in meta if name not in order]
@@ -113,7 +114,11 @@ def is_metadata(name: str) -> bool:
 
 
 def text_of(values: pd.Series) -> pd.Series:
-    """Text of each value; whole floats lose their ``.0``, missing values become ``""``."""
+    """Text of each value; missing values become ``""``.
+
+    Where all numbers of a column are whole they lose their ``.0``, those of a CSV too: pandas
+    writes whole numbers so as soon as one is missing.
+    """
     known = values.dropna()
     if (
         pd.api.types.is_float_dtype(values)
@@ -122,7 +127,11 @@ def text_of(values: pd.Series) -> pd.Series:
     ):
         values = values.astype("Int64")
     text = values.astype(object).where(values.notna(), "").astype(str).str.strip()
-    return text.where(~is_missing(text), "")
+    text = text.where(~is_missing(text), "")
+    filled = text[text != ""]
+    if len(filled) and filled.iloc[0].endswith(".0") and filled.str.fullmatch(r"-?\d+\.0").all():
+        text = text.str.removesuffix(".0")
+    return text
 
 
 def is_missing(text: pd.Series) -> pd.Series:
@@ -131,13 +140,23 @@ def is_missing(text: pd.Series) -> pd.Series:
 
 
 def _well(name: str) -> str:
-    if match := re.fullmatch(r"([A-Za-z]{1,2})0*([1-9]\d?)", name):
+    if match := re.fullmatch(r"([A-Za-z]{1,2})(?:[:_-]| - | )?0*([1-9]\d?)", name):
         return f"{match[1].upper()}{int(match[2]):02d}"
     if match := re.fullmatch(r"[Rr](\d{1,2})[Cc](\d{1,2})", name):
         row, column = int(match[1]), int(match[2])
         if 1 <= row <= 52:  # AA follows Z on plates of 1,536 wells
             return "A" * (row > 26) + chr(65 + (row - 1) % 26) + f"{column:02d}"
     return name
+
+
+def _of_row_and_column(meta: dict[str, pd.Series]) -> pd.Series | None:
+    """Wells from a row (letter or number) and a column, as CellProfiler takes them from names."""
+    known = {re.sub("_|well", "", n.lower().removeprefix("metadata_")): v for n, v in meta.items()}
+    row, column = known.get("row"), known.get("column", known.get("col"))
+    if row is None or column is None:
+        return None
+    wells = (row + column).mask(row.str.isdecimal(), "r" + row + "c" + column)
+    return wells.where((row != "") & (column != ""), "")
 
 
 def _bare(column: str) -> bool:
@@ -156,7 +175,9 @@ def _roles(meta: dict[str, pd.Series], index: pd.Index) -> dict[str, pd.Series]:
     if "Metadata_Perturbation" in meta:
         names = meta["Metadata_Perturbation"]
         control[names.str.upper().isin(NEGATIVE_CONTROLS) & (control == "")] = "negcon"
-        empty = is_placeholder(names) | kind.isin(["empty", "blank"])
+        # A type that is unknown is that of a compound, maybe.
+        no_type = is_placeholder(said) & ~kind.isin(["unknown", "unassigned", "none", "na"])
+        empty = is_placeholder(names) | no_type
         roles["Metadata_Perturbation"] = names.mask(empty & (control != "negcon"), "")
     for name in list(roles):
         given = meta.get(name, nothing)

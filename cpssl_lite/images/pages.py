@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.files import refuse_pointer
-from cpssl_lite.images.channels import named_channels
+from cpssl_lite.images.channels import canonical_channel, named_channels
 
 # tifffile reports damage both by exceptions of many types and by log records. The exceptions
 # become one InputError; the records are held back while this module reads, in this thread only.
@@ -61,6 +61,13 @@ def _check_whole(path: str | Path, tiff: tifffile.TiffFile) -> None:
     shape = main_series(tiff).shape
     if declared is not None and list(shape) != list(declared):
         raise InputError(f"{path}: cut off, shape {tuple(declared)} declared, {shape} found")
+    # ImageJ calls the planes of any stack slices (z) unless somebody said what they are.
+    said = "ZT" if tiff.is_ome else "T" if tiff.is_imagej else ""
+    if odd := [axis for axis in main_series(tiff).axes if axis in said]:
+        raise InputError(
+            f"{path}: its planes are several of {' and '.join(odd).lower()}; a "
+            "field is channels, y, x, at one time and in one plane"
+        )
     for page in (page for series in image_series(tiff) for page in series.pages):
         if page is None:
             raise InputError(f"{path}: cut off, a page is missing")
@@ -107,8 +114,16 @@ def channel_names(tiff: tifffile.TiffFile) -> list[str] | None:
     elif tiff.imagej_metadata:
         labels = tiff.imagej_metadata.get("Labels")
     else:
-        labels = json_notes(tiff).get("channels")
+        labels = json_notes(tiff).get("channels") or _page_names(tiff)
     return named_channels(labels)
+
+
+def _page_names(tiff: tifffile.TiffFile) -> list[str] | None:
+    """Names that every page has for itself, if they are those of channels."""
+    pages = [page.aspage() for series in image_series(tiff) for page in series.pages if page]
+    names = [page.tags.valueof("PageName") or page.description for page in pages]
+    known = all(isinstance(name, str) and canonical_channel(name) for name in names)
+    return names if known and len(names) > 1 else None
 
 
 def json_notes(tiff: tifffile.TiffFile) -> Mapping[str, Any]:

@@ -1,5 +1,6 @@
 """TIFF files: single planes in, merged five-channel fields in and out."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -9,7 +10,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from cpssl_lite.base.errors import InputError
-from cpssl_lite.base.files import atomic_path
+from cpssl_lite.base.files import atomic_path, refuse_pointer
 from cpssl_lite.images.channels import (
     CHANNELS,
     canonical_channel,
@@ -76,9 +77,15 @@ def read_planes(paths: Sequence[str]) -> NDArray[np.uint16]:
     Raises
     ------
     InputError
-        As `read_plane`, or they differ in size.
+        As `read_plane`, or they differ in size, or two are one file (by a link, say).
     """
     planes = [read_plane(path) for path in paths]
+    known: dict[tuple[int, int], str] = {}
+    for path in paths:
+        stat = os.stat(path)
+        first = known.setdefault((stat.st_dev, stat.st_ino), path)
+        if first != path and stat.st_ino:  # 0: a file system that does not number its files
+            raise InputError(f"{first} and {path} are one file; each channel has its own")
     for path, plane in zip(paths, planes, strict=True):
         if plane.shape != planes[0].shape:
             raise InputError(
@@ -256,9 +263,12 @@ def _read_npy(path: str | Path, mmap_mode: Literal["r"] | None = None) -> NDArra
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file")
     try:
+        refuse_pointer(path)
         array = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
         if not isinstance(array, np.ndarray):
             raise ValueError("an archive of several arrays")
         return array
+    except InputError:
+        raise
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path}: not a readable .npy array ({error})") from error

@@ -31,7 +31,7 @@ from cpssl_lite.models.inside import PATCHES, THEIRS, choose
 from cpssl_lite.models.timm_parts import ParallelScalingBlock
 from cpssl_lite.models.vit import Pooling, Shape, ViT
 
-HEADS = ("head.", "fc_norm.", "dino_head.", "ibot_head.", "mask_token", "decoder")
+HEADS = ("head.", "fc_norm.", "dino_head.", "ibot_head.", "mask_token", "decoder", "n_averaged")
 
 
 class ChannelAgnosticViT(ViT):
@@ -268,7 +268,7 @@ def with_positions(tensors: Tensors) -> Tensors:
     positions = tensors.get("pos_embed")
     if positions is not None and positions.ndim == 3:
         n = positions.shape[1]
-        if round(n**0.5) ** 2 == n and round((n - 1) ** 0.5) ** 2 != n - 1:
+        if n and round(n**0.5) ** 2 == n and round((n - 1) ** 0.5) ** 2 != n - 1:
             zero = torch.zeros_like(positions[:, :1])
             tensors["pos_embed"] = torch.cat([zero, positions], dim=1)
     return tensors

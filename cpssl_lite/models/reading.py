@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.files import refuse_pointer
 
 
 def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
@@ -67,12 +68,11 @@ def _is_safetensors(path: Path) -> bool:
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint file")
     try:
+        refuse_pointer(path)
         with open(path, "rb") as file:
             head = file.read(9)
     except PermissionError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    if head == b"version h":
-        raise InputError(f"{path}: a Git LFS pointer; get the file itself with git lfs pull")
     return head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size
 
 

@@ -4,9 +4,8 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.yamls import read_mapping
 from cpssl_lite.images.augment import AUGMENTATIONS
 from cpssl_lite.models.vit import ARCHITECTURES
 
@@ -106,13 +105,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path}: no such file, and no recipe of that name ({', '.join(recipe_names())})"
         )
-    try:
-        values = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())[:120]})") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: expected `name: value` lines, got {type(values).__name__}")
-    return values
+    return read_mapping(path, "recipe")
 
 
 def _change(recipe: dict[str, Any], changes: dict[str, Any], source: str, inside: str = "") -> None:

@@ -87,7 +87,7 @@ def _from_gct(file: Path) -> tuple[pd.DataFrame, list[str]]:
     features = [row[0].strip() for row in body[top:]]
     check_once(file, [*about, *features])
     values = pd.DataFrame([row[1 + left :] for row in body[top:]]).T
-    values = values.set_axis(features, axis=1).apply(_numbers)
+    values = values.set_axis(features, axis=1).apply(numbers_of)
     head = pd.DataFrame({"Metadata_id": header[1 + left :], **about})
     return pd.concat([head, values], axis=1), features
 
@@ -97,11 +97,12 @@ def _named(name: str) -> str:
     return name if is_metadata(name) else f"Metadata_{name}"
 
 
-def _numbers(column: pd.Series) -> pd.Series:
+def numbers_of(column: pd.Series) -> pd.Series:
     """A column's numbers; as it is if something else is in it."""
     filled = column.mask(is_missing(column))
     numbers = pd.to_numeric(filled, errors="coerce")
-    return numbers if numbers.notna().equals(filled.notna()) else filled
+    # Exact, which those of pandas are not in their last digit.
+    return filled.astype(float) if numbers.notna().equals(filled.notna()) else filled
 
 
 def stored_provenance(path: Path) -> dict[str, Any]:

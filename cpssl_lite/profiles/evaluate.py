@@ -12,7 +12,7 @@ from cpssl_lite.metrics.retrieval import convention_precision, mean_average_prec
 from cpssl_lite.metrics.similarity import encode
 from cpssl_lite.metrics.uncertainty import bootstrap_difference, mean_by, wilcoxon_paired
 from cpssl_lite.profiles.aggregate import aggregate
-from cpssl_lite.profiles.roles import LABELS, WELL_KEY, say_nameless
+from cpssl_lite.profiles.roles import LABELS, WELL_KEY, say_nameless, some
 from cpssl_lite.profiles.table import (
     FIELD_LEVEL,
     feature_columns,
@@ -223,7 +223,15 @@ def treated_wells(table: pd.DataFrame, convention: str = "paper") -> pd.DataFram
     require(table, "Metadata_Perturbation", "Metadata_Batch")
     wells = table
     if "Metadata_Control" in wells:
-        wells = wells[wells["Metadata_Control"] != "negcon"]
+        treated = wells["Metadata_Control"] != "negcon"
+        given = wells.get("Metadata_Control_Given")
+        if given is not None and treated.all():
+            log.warning(
+                "no well counts as a negative control; the column of controls holds %s, and "
+                "--control Metadata_Control=VALUE says which of these is one",
+                some(given[given != ""]),
+            )
+        wells = wells[treated]
     nameless = wells["Metadata_Perturbation"] == ""
     if nameless.any():
         say_nameless(wells, nameless.to_numpy(), "are left out")

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
@@ -103,6 +104,11 @@ def choose_features(file: Path, table: pd.DataFrame, pattern: str | None) -> lis
     if not features:
         what = f"no column fits --features {pattern}" if pattern else "no features found"
         names = [name for name in table.columns if not is_metadata(str(name))]
+        if lists := [n for n in names if table[n].map(lambda v: isinstance(v, np.ndarray)).any()]:
+            raise InputError(
+                f"{file}: {lists[0]} holds lists; give each of their numbers a column of its own, "
+                "such as emb_0000"
+            )
         raise InputError(
             f"{file}: {what}; expected columns such as emb_0000, emb0, Cells_..., Nuclei_..., "
             f"Cytoplasm_..., X_1, got {some(names or table.columns)}; rename yours, or say which "

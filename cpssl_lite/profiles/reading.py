@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.tables import read_table
 from cpssl_lite.images.metadata import canonical_metadata, is_metadata, text_of
-from cpssl_lite.profiles.containers import is_store, reader_of, stored_provenance
+from cpssl_lite.profiles.containers import is_store, numbers_of, reader_of, stored_provenance
 from cpssl_lite.profiles.families import (
     FIELD_LEVEL,
     choose_features,
@@ -90,7 +90,8 @@ def read_profiles(
 def _read_one(file: Path, pattern: str | None) -> pd.DataFrame:
     """One table with canonical metadata; features numeric, everything else as text."""
     made = read_provenance(file)
-    pattern = made.get("features") if pattern is None else pattern  # what it was made with
+    if pattern is None and isinstance(said := made.get("features"), str):
+        pattern = said  # what it was made with
     own: list[str] = []
     if reader := reader_of(file):
         table, values = reader(file)
@@ -102,6 +103,10 @@ def _read_one(file: Path, pattern: str | None) -> pd.DataFrame:
     if table.empty:
         raise InputError(f"{file}: has no rows")
     for name in features:
+        if pd.api.types.is_bool_dtype(table[name]):
+            table[name] = table[name].astype(float)
+        elif not pd.api.types.is_numeric_dtype(table[name]):
+            table[name] = numbers_of(table[name])  # Parquet may hold them as text
         if not pd.api.types.is_numeric_dtype(table[name]):
             odd = table[name][pd.to_numeric(table[name], errors="coerce").isna()].dropna()
             found = f"{odd.iloc[0]!r} in row {odd.index[0] + 1}" if len(odd) else "text"
@@ -144,4 +149,10 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
         notes = pq.read_schema(path).metadata or {}
     except pa.ArrowException:
         return {}
-    return json.loads(notes.get(PROVENANCE, b"{}"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    try:
+        made = json.loads(notes.get(PROVENANCE, b"{}"))
+    except (ValueError, RecursionError):
+        made = {}  # somebody else's
+    return made if isinstance(made, dict) else {}

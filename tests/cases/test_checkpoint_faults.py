@@ -83,6 +83,17 @@ def test_empty_tensors_of_safetensors_are_checked_too(tmp_path, little_memory):
         load_encoder(tmp_path / "x.safetensors")
 
 
+@pytest.mark.parametrize("shape", [(), (0,), (1, 0, 48), (48, 5, 0, 0), (1, 1, 1, 1, 1)])
+@pytest.mark.parametrize("under", ["", "encoder.vit_backbone.", "teacher.backbone."])
+def test_shapes_that_no_vit_has(tmp_path, shape, under):
+    for name in ("pos_embed", "patch_embed.proj.weight", "cls_token", "reg_token", "norm.bias"):
+        tensors = state(**{name: torch.ones(shape)})
+        torch.save({under + key: value for key, value in tensors.items()}, tmp_path / "odd.pth")
+        with pytest.raises(InputError, match=r"odd\.pth: ") as caught:
+            load_encoder(tmp_path / "odd.pth")
+        assert "\n" not in str(caught.value)
+
+
 def test_an_archive_that_unpacks_to_far_more_is_refused(tmp_path, little_memory):
     torch.save(state(**{"head.weight": torch.zeros(30_000_000)}), tmp_path / "plain.pth")
     with zipfile.ZipFile(tmp_path / "plain.pth") as plain, zipfile.ZipFile(

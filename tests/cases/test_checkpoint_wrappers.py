@@ -65,6 +65,7 @@ HEADS = {
         under("teacher.backbone.", state()),
         {"teacher.dino_head.mlp.0.weight": torch.ones(1), "teacher.ibot_head.a": torch.ones(1)},
     ),
+    "torch's AveragedModel": (under("module.", state()), {"n_averaged": torch.tensor(3)}),
     "head of a bare state": (state(), {"head.weight": ONE, "fc_norm.bias": ONE}),
     "decoder of an MAE": (
         state(),

@@ -102,8 +102,9 @@ def renamed(table, seed):
 
 def respelled(table, seed):
     how = [str.lower, lambda w: f"{w[0]}{int(w[1:])}", lambda w: f"r{ord(w[0]) - 64:02d}c{w[1:]}"]
+    how += [lambda w: f"{w[0]}-{w[1:]}", lambda w: f"{w[0]}0{w[1:]}"]
     column = next(c for c in table if "well" in c.lower())
-    return table.assign(**{column: table[column].map(how[seed % 3])})
+    return table.assign(**{column: table[column].map(how[seed % 5])})
 
 
 def missing_word(table, seed):

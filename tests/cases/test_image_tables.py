@@ -56,6 +56,8 @@ def test_one_file_under_two_names(tmp_path, link):
     getattr(er, link)(tmp_path / table["FileName_OrigRNA"][1])
     with pytest.raises(InputError, match=r"A02_RNA.tif and .*A02_ER.tif are one file"):
         prepare(saved(table, tmp_path / "a.csv"), tmp_path / "out", workers=1)
+    with pytest.raises(InputError, match=r"A02_RNA.tif and .*A02_ER.tif are one file"):
+        extract(read_image_table(tmp_path / "a.csv"), Moments(), tmp_path / "raw.parquet")
 
 
 @pytest.mark.parametrize(

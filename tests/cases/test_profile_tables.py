@@ -1,5 +1,6 @@
 """Profile tables as the field hands them over, by class."""
 
+import gzip
 import json
 import logging
 from decimal import Decimal
@@ -15,7 +16,7 @@ from cpssl_lite.profiles.evaluate import evaluate
 from cpssl_lite.profiles.normalize import normalize
 from cpssl_lite.profiles.select import read_feature_list
 from cpssl_lite.profiles.table import assign_roles, feature_columns, read_profiles
-from tests.cases.tables import saved, wells
+from tests.cases.tables import POINTERS, saved, wells
 
 
 def numbers(table, **roles):
@@ -33,8 +34,8 @@ def nothing_in_it(word, plates=("0b1", "0b2"), n=12):
 
 @pytest.mark.parametrize(
     "word",
-    ["JCP2022_999999", "JCP2022_UNKNOWN", "empty", "EMPTY", "Untreated", "unknown", "no treatment",
-     "non-treated", "blank"],
+    ["JCP2022_999999", "JCP2022_UNKNOWN", "EMPTY", "Untreated", "unknown", "no treatment",
+     "non-treated", "blank", "Empty well", "not treated", "none"],
 )  # fmt: skip
 def test_placeholders_are_no_perturbations(tmp_path, caplog, word):
     plain = wells()
@@ -48,7 +49,7 @@ def test_placeholders_are_no_perturbations(tmp_path, caplog, word):
     )
 
 
-@pytest.mark.parametrize("kind", ["empty", "Empty", "blank"])
+@pytest.mark.parametrize("kind", ["empty", "Empty_Well", "blank", "untreated"])
 @pytest.mark.parametrize("column", ["Metadata_pert_type", "Metadata_control_type"])
 def test_wells_whose_type_is_empty_are_no_perturbations(tmp_path, kind, column):
     plain = wells()
@@ -181,11 +182,12 @@ def test_numbers_that_are_no_features_are_named(tmp_path, caplog, form, name):
     assert len(feature_columns(got)) == 8 and got[name].tolist()[:3] == ["0", "1", "2"]
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.parquet", "a.h5ad", "a.tsv"])
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.parquet", "a.h5ad", "a.tsv", "a.gct"])
 @pytest.mark.parametrize("read", [read_profiles, read_feature_list])
-def test_a_git_lfs_pointer_in_the_place_of_a_table(tmp_path, name, read):
-    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
-    with pytest.raises(InputError, match=f"{name}: a Git LFS pointer; .*git lfs pull"):
+@pytest.mark.parametrize("pointer", POINTERS)
+def test_a_pointer_in_the_place_of_a_table(tmp_path, name, read, pointer):
+    (tmp_path / name).write_text(POINTERS[pointer])
+    with pytest.raises(InputError, match=f"{name}: a {pointer} pointer; get the file itself with"):
         read(tmp_path / name)
 
 
@@ -270,3 +272,120 @@ def test_metadata_of_images_keeps_its_zeros(tmp_path, column):
     got = read_profiles(saved(table, tmp_path / "a.csv"))
     assert set(got["Metadata_Plate"]) == {"0b1", "0b2"}
     assert set(got["Metadata_Batch"]) == {"001", "002"}
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("Metadata_Note,emb_0\nµM,1\n".encode("latin-1"), "not UTF-8 .byte 0xb5.*save it as UTF-8"),
+        ("Metadata_Note,emb_0\na,1\n".encode("utf-16"), "not UTF-8 .byte 0xff"),
+        (b"PAR1\x15\x04\x15", "is a Parquet file, not a table in text"),
+        (b"PK\x03\x04\x14\0\x06\0", "is a zip archive or an Excel workbook, not a table in text"),
+        (b"<!DOCTYPE html><title>404</title>\n", "is a page of HTML or XML"),
+        (gzip.compress(b"emb_0\n1\n"), "is a gzip file, not a table in text"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.csv", "a.TXT", "a.tsv"])
+def test_what_is_no_utf8_text_is_called_what_it_is(tmp_path, data, message, name):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(InputError, match=rf"{name}: .*{message}"):
+        read_profiles(tmp_path / name)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("columns", [0, 2])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_empty_cells_that_a_spreadsheet_leaves_are_nothing(tmp_path, rows, columns, end):
+    lines = wells().to_csv(index=False).splitlines()
+    lines += ["," * lines[0].count(",")] * rows
+    text = end.join(line + "," * columns for line in lines) + end
+    (tmp_path / "a.csv").write_bytes(text.encode("utf-8-sig"))
+    pd.testing.assert_frame_equal(read_profiles(tmp_path / "a.csv"), plain_read(tmp_path))
+
+
+@pytest.mark.parametrize("how", ["text", "true and false", "nothing", "lists"])
+def test_features_of_other_types_in_parquet(tmp_path, how):
+    table = wells()
+    other = {
+        "text": table["emb_1"].map(repr),
+        "true and false": table["emb_1"] > 0,
+        "nothing": None,
+        "lists": [[1.0, 2.0]] * len(table),
+    }[how]
+    path = saved(table.assign(emb_1=other), tmp_path / "a.parquet")
+    if how == "lists":
+        path = saved(table[table.columns[:6]].assign(embedding=other), path)
+        with pytest.raises(InputError, match=r"a\.parquet: embedding holds lists; give each"):
+            read_profiles(path)
+        return
+    got = read_profiles(path)
+    assert len(feature_columns(got)) == 8 and got["emb_1"].dtype == float
+    expected = table["emb_1"] if how == "text" else other
+    if how == "nothing":
+        with pytest.raises(InputError, match="feature emb_1 is NaN in all wells"):
+            numbers(got)
+    else:
+        np.testing.assert_array_equal(got["emb_1"], expected)
+
+
+@pytest.mark.parametrize("spelling", ["{}{}", "{}00{}", "{}-0{}", "{}:{}", "{} - {}", "{} 0{}"])
+def test_wells_are_the_same_however_they_are_written(tmp_path, spelling):
+    other = wells()["Metadata_Well"].map(lambda w: spelling.format(w[0], int(w[1:])))
+    path = saved(wells().assign(Metadata_Well=other.str.lower()), tmp_path / "a.csv")
+    assert read_profiles(path)["Metadata_Well"].tolist() == wells()["Metadata_Well"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("row", "column"),
+    [("Metadata_Row", "Metadata_Col"), ("Metadata_WellRow", "Metadata_WellColumn"),
+     ("Image_Metadata_row", "Image_Metadata_column")],
+)  # fmt: skip
+@pytest.mark.parametrize("letters", [True, False])
+@pytest.mark.parametrize("form", ["a.csv", "a.parquet"])
+def test_wells_by_row_and_column(tmp_path, row, column, letters, form):
+    well = wells()["Metadata_Well"]
+    rows = well.str[0] if letters else well.str[0].map(ord) - 64
+    table = wells().drop(columns="Metadata_Well")
+    table = table.assign(**{row: rows, column: well.str[1:].astype(float)})
+    got = read_profiles(saved(table, tmp_path / form))
+    assert got["Metadata_Well"].tolist() == well.tolist()
+
+
+@pytest.mark.parametrize(
+    "note", [b"not JSON", b"[1]", b'{"features": 3}', b"\xff\xfe", b"[" * 99_999]
+)
+def test_what_others_noted_in_a_parquet_file_is_theirs(tmp_path, note):
+    stored = pa.Table.from_pandas(wells(), preserve_index=False)
+    pq.write_table(stored.replace_schema_metadata({b"cpssl": note}), tmp_path / "a.parquet")
+    pd.testing.assert_frame_equal(read_profiles(tmp_path / "a.parquet"), plain_read(tmp_path))
+
+
+@pytest.mark.parametrize("words", [("trt", "vehicle"), (False, True), ("sample", "neg")])
+def test_controls_that_nobody_recognised_are_said(tmp_path, caplog, words):
+    table = wells().replace({"Metadata_Perturbation": {"DMSO": "water"}})
+    is_control = table["Metadata_Perturbation"] == "water"
+    table["Metadata_Control"] = is_control.map(dict(zip((False, True), words, strict=True)))
+    got = read_profiles(saved(table, tmp_path / "a.parquet"))
+    with caplog.at_level(logging.WARNING):
+        assert evaluate(got)["n_perturbations"] == 7
+    assert f"no well counts as a negative control; the column of controls holds '{words[1]}'" in (
+        caplog.text
+    )
+    caplog.clear()
+    assert (
+        evaluate(assign_roles(got, control=f"Metadata_Control={words[1]}"))["n_perturbations"] == 6
+        and "negative control" not in caplog.text
+    )
+
+
+@pytest.mark.parametrize("column", ["Metadata_Plate", "Metadata_Perturbation", "Metadata_Batch"])
+@pytest.mark.parametrize("hole", [True, False])
+def test_whole_numbers_that_pandas_wrote_as_floats(tmp_path, column, hole):
+    """The same from a CSV and from Parquet, so that both can stand in one table."""
+    table = wells()
+    table[column] = table[column].factorize()[0] + 24277.0
+    if hole and column == "Metadata_Perturbation":
+        table.loc[3, column] = np.nan
+    for name in ("a.csv", "a.parquet"):
+        got = read_profiles(saved(table, tmp_path / name))[column]
+        assert got[0] == "24277" and not got.str.contains(".", regex=False).any()

@@ -10,7 +10,7 @@ from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.tables import read_table
 from cpssl_lite.bioactivity.labels import read_labels
 from cpssl_lite.book.features import _profiles_of
-from cpssl_lite.book.kinds import FeatureType
+from cpssl_lite.book.kinds import FeatureType, type_of
 from cpssl_lite.book.methods import methods_of
 from cpssl_lite.book.percent import Parameter, check_parameters
 from cpssl_lite.models.recipes import load_recipe
@@ -47,6 +47,21 @@ def test_numbers_of_a_recipe(tmp_path, key, value):
     path.write_text(yaml.safe_dump({key: value}))
     with pytest.raises(InputError, match=rf"recipe\.yaml: {key} is {value}, expected "):
         load_recipe("dino", path)
+
+
+BOMB = "\n".join(["a0: &a0 [x]", *(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, 40))])
+CARDS = {"aliases": BOMB, "depth": "[" * 9_000, "bytes": "a: \xff", "no mapping": "- a"}
+
+
+@pytest.mark.parametrize("what", CARDS)
+def test_yaml_that_is_none_of_ours(tmp_path, what):
+    """Of a recipe, and of the card beside a profile table."""
+    (tmp_path / "a.yaml").write_text(CARDS[what], encoding="latin-1")
+    with pytest.raises(InputError, match=r"a\.yaml: (the|a) recipe (cannot be read|is a mapping)"):
+        load_recipe("dino", tmp_path / "a.yaml")
+    path = saved(wells(), tmp_path / "a.csv")
+    with pytest.raises(InputError, match=r"a\.yaml: (the|a) card (cannot be read|is a mapping)"):
+        type_of([path], read_profiles(path))
 
 
 @pytest.mark.parametrize("name", ["a[1].csv", "b[x-z].parquet", "what?.csv", "s*r.csv"])

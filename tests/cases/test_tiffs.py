@@ -7,6 +7,7 @@ import tifffile
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.tiff import read_header, read_merged, read_plane
+from tests.cases.tables import POINTERS
 
 SCHEMA = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
 OME = f'<OME xmlns="{SCHEMA}" UUID="urn:uuid:{{own}}">{{body}}</OME>'
@@ -128,10 +129,41 @@ def test_a_threshold_outside_the_range_is_refused(tmp_path, value):
         read_merged(tmp_path / "a.tif")
 
 
-@pytest.mark.parametrize("name", ["A01_DNA.tif", "A01.tiff", "merged.ome.tif"])
-def test_a_git_lfs_pointer_in_the_place_of_an_image(tmp_path, name):
+@pytest.mark.parametrize("name", ["A01_DNA.tif", "A01.tiff", "merged.ome.tif", "merged.npy"])
+@pytest.mark.parametrize("pointer", POINTERS)
+def test_a_pointer_in_the_place_of_an_image(tmp_path, name, pointer):
     path = tmp_path / name
-    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1234\nsize 5\n")
-    for read in (read_plane, read_merged, read_header):
-        with pytest.raises(InputError, match=f"{name}: a Git LFS pointer; .*git lfs pull"):
+    path.write_text(POINTERS[pointer])
+    for read in (read_plane, read_merged, read_header)[name.endswith("npy") :]:
+        with pytest.raises(InputError, match=f"{name}: a {pointer} pointer; get the file itself"):
             read(path)
+
+
+@pytest.mark.parametrize("axes", ["ZYX", "TYX", "ZCYX"])
+@pytest.mark.parametrize("read", [read_merged, read_plane, read_header])
+def test_planes_of_z_or_time_are_no_channels(tmp_path, axes, read):
+    stack = noise((5, 5, 20, 30)[4 - len(axes) :])
+    tifffile.imwrite(tmp_path / "a.ome.tif", stack, metadata={"axes": axes})
+    message = rf"its planes are several of {axes[0].lower()};"
+    with pytest.raises(InputError, match=rf"a\.ome\.tif: {message}"):
+        read(tmp_path / "a.ome.tif")
+    if axes == "TYX":
+        tifffile.imwrite(tmp_path / "a.tif", stack, imagej=True, metadata={"axes": axes})
+        with pytest.raises(InputError, match=message):
+            read(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(
+    "names", ["DNA ER Mito RNA AGP", "OrigER OrigDNA OrigAGP OrigRNA OrigMito"]
+)
+@pytest.mark.parametrize("where", ["PageName", "ImageDescription"])
+def test_pages_that_have_names_are_these_channels(tmp_path, names, where):
+    stack, order = noise((5, 20, 30)), names.replace("Orig", "").split()
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
+        for plane, name in zip(stack, names.split(), strict=True):
+            tags = {"extratags": [(285, "s", 0, name, True)]}
+            own = tags if where == "PageName" else {"description": name}
+            tiff.write(plane, metadata=None, contiguous=False, **own)
+    expected = stack[[order.index(name) for name in CHANNELS]]
+    np.testing.assert_array_equal(read_merged(tmp_path / "a.tif").pixels, expected)
+    assert read_header(tmp_path / "a.tif")[1]["channels"] == order
