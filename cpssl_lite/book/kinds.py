@@ -52,6 +52,7 @@ FOLDERS = {
     r"shuffle": ("baseline", "shuffled"),
     r"cellprofiler": ("measured", "CellProfiler"),
 }
+MEASURED = re.compile("Cells_|Nuclei_|Cytoplasm_")  # how CellProfiler's features are called
 WIDTHS = {"ViT-S": 384, "ViT-B": 768}  # features of a network; a transferred one has five times
 # Methods as cards write them.
 CARDS = {"dino": "DINO", "mae": "MAE", "simclr": "SimCLR", "transfer": "Transfer"}
@@ -149,7 +150,7 @@ def _type_of_file(path: Path, columns: list[str]) -> FeatureType:
             return replace(_stated(given["feature_type"], str(beside)), origin=GIVEN)
     if path.name == "well_features.csv" and (known := _of_release(path, columns)):
         return known
-    if re.match("Cells_|Nuclei_|Cytoplasm_", columns[0]):
+    if MEASURED.match(columns[0]):
         return FeatureType("measured", "CellProfiler")
     return FeatureType("learned")
 
@@ -175,6 +176,8 @@ def _of_release(path: Path, columns: list[str]) -> FeatureType | None:
     if found is None:
         return None
     kind, method = found
+    if kind in ("learned", "transferred") and MEASURED.match(columns[0]):
+        return None  # no network's features, whatever the folder says
     shape = architecture(folder) if kind in ("learned", "transferred") else ""
     if shape:  # the features may say it where the folder does not, and must not contradict it
         channels = 5 if kind == "transferred" else 1

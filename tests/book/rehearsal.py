@@ -48,81 +48,96 @@ class Planted(NamedTuple):
 
     strength: float  # of compounds, and of what those of one label share
     apart: bool = False  # compounds of a label lie opposite to each other
-    batch: float = 0.1  # of batches and sources
+    batch: float = 0.2  # of batches and sources
     controls: bool = True  # batches differ among the controls, too
     counted: float = 0.0  # how far controls follow the number of cells
-    clear: bool = False  # three targets are seen well
+    clear: tuple[str, ...] = ()  # targets that are seen well
     local: float = 0.0  # share of what a compound does that is another thing in every source
+    targets: tuple[float, float] = (0, 1)  # those it sees, from and to this share of them
+    alike: int = 1  # so many targets look the same
+    families: tuple[int, ...] = ()  # of twenty gene families: so many apart, from there in crowds
+    features: int = 0  # how many it has, where it is not the usual number
 
 
+CLEAR = ("NAMPT", "PAK1", "RET")
+SIX = ("KRAS", "AKT1", "DNMT3A", "TGFBR1", "CDK2", "CDK7")
+# A quarter of the targets is seen by DINO alone; CellProfiler sees other ones, and four at a time
+# as the same: fewer are matched, but as many go up as go down, so no test calls it significant.
+DINO, PROGRAM = (0, 0.25), (0.25, 0.65)
 PLANTED = {
-    "DINO-ViT-S": Planted(1.0, batch=0.2, counted=0.5, clear=True),
-    "DINO-ViT-B": Planted(1.0, batch=0.2),
-    "MAE-ViT-S": Planted(0.5),
-    "SimCLR-ViT-S": Planted(0.5),
-    "transferlearning-ViT-S": Planted(0.5),
-    "transferlearning-ViT-B": Planted(0.5),
-    "CellProfiler": Planted(0.4, clear=True, local=0.7),
+    "DINO-ViT-S": Planted(1.0, batch=0.55, counted=0.5, clear=CLEAR, targets=DINO, families=(10,)),
+    "DINO-ViT-B": Planted(0.92, batch=0.55, targets=DINO),
+    "MAE-ViT-S": Planted(0.5, targets=(0, 0.1)),
+    "SimCLR-ViT-S": Planted(0.5, targets=(0, 0.1)),
+    "transferlearning-ViT-S": Planted(1.0),
+    "transferlearning-ViT-B": Planted(1.0),
+    "CellProfiler": Planted(
+        0.4, batch=0.0, clear=CLEAR, local=0.7, targets=PROGRAM, alike=4, families=(3, 7)
+    ),
     "Random": Planted(0.0, batch=0.0),
 }
 TURNED = PLANTED | {
-    "DINO-ViT-S": Planted(0.35, apart=True, batch=0.4, controls=False),
-    "transferlearning-ViT-B": Planted(1.0),
-    "CellProfiler": Planted(1.0, batch=0.8),
+    "DINO-ViT-S": Planted(0.12, apart=True, batch=1.8, controls=False),
+    "transferlearning-ViT-S": Planted(0.35),
+    "CellProfiler": Planted(1.0, batch=4.7, clear=CLEAR + SIX, families=(10,), features=480),
 }
 FEATURES = {"ViT-S": 384, "ViT-B": 768, "CellProfiler": 560, "Random": 384}
 FAMILY = 6  # genes of a planted family
 COLUMNS = {"Batch": "batch", "Plate": "plate", "Well": "well", "JCP2022": "perturbation_id"}
-WEAK = "source_8"  # where DINO sees less than CellProfiler: one source of four, as in the paper
-CLEAR = ("NAMPT", "PAK1", "RET")
+# Where DINO sees less than CellProfiler (one source of four, as in the paper), and more of batches.
+WEAK, DIM = "source_8", 0.3
+# Their genes are most alike, so these are the twenty families that chapter 03 takes.
+CHOSEN = [f"Family {i:03d}" for i in range(20)]
 
-HOLDS, FAILS, EITHER = {REPRODUCED, DIRECTION}, {DIFFERS}, {REPRODUCED, DIRECTION, DIFFERS}
+HOLDS, FAILS = {REPRODUCED, DIRECTION}, {DIFFERS}
 # Verdicts that follow from that: what holds as planted and differs the other way round.
 TURN = {
     "ssl_comparison": (
-        "above-chance-label", "dino-best", "dino-best-label", "dino-best-nsb", "dino-best-nsbp",
+        "above-chance-perturbation", "above-chance-label",
+        "dino-best", "dino-best-label", "dino-best-nsb", "dino-best-nsbp",
         "dino-cellprofiler-perturbation", "dino-cellprofiler-perturbation-p",
-        "dino-cellprofiler-target", "dino-cellprofiler-sources",
+        "dino-cellprofiler-target", "dino-cellprofiler-target-p", "dino-cellprofiler-sources",
         "cross-source-map", "cross-source-nsb", "vit-b-marginal", "vit-b-marginal-transfer",
-        "dino-f1-perturbation", "dino-f1-target",
+        "dino-f1-perturbation", "dino-f1-target", "cellprofiler-features",
     ),
     "gene_clustering": (
         "genes-above-chance", "genes-map", "genes-nsb", "gene-family-map", "gene-family-map-p",
-        "gene-family-nsbp", "gene-family-f1", "ami-above-chance", "ami-higher",
+        "gene-family-nsbp", "gene-family-f1", "ami-above-chance", "ami-higher", "ami-dino",
+        "ami-cellprofiler", "gene-groups-dino", "gene-groups-cellprofiler",
     ),
     "batch_effects": (
         "batch-cell-count", "batch-features-dino-cellprofiler", "batch-features-source",
-        "batch-six-targets", "batch-three-targets", "batch-targets-group",
+        "batch-map-dino-cellprofiler", "batch-map-source", "batch-controls",
+        "batch-six-targets", "batch-three-targets",
     ),
 }  # fmt: skip
-# The same whichever way the effects are: facts of the tables, and what both of them have.
+# Planted this way only: compounds of a target that lie apart in the features may lie anywhere on a
+# plane, and against dealt ones chance then decides.
+ONE_WAY = {"batch_effects": {"batch-targets-group": HOLDS}}
+# The same whichever way the effects are.
 STAY = {
+    # The consortium's tables lie beside the manifests and are not planted; they hold 9,802
+    # training compounds, the paper's text 10,057.
     "data": dict.fromkeys(
         (
             "count-jump-compounds", "count-jump-overexpressed", "count-jump-knocked-out",
-            "count-training-images", "count-training-compounds", "count-target2-compounds",
+            "count-training-images", "count-target2-compounds",
         ),
         HOLDS,
     )
-    | {"count-training-compounds": FAILS},  # the tables' own number, whatever is planted
+    | {"count-training-compounds": FAILS},
     "ssl_comparison": {
+        # What makes a table the paper's: with other batches or targets nothing gets a verdict.
         "target2-batches": HOLDS,
         "target2-per-target": HOLDS,
-        "above-chance-perturbation": HOLDS,  # DINO knows compounds in both
-        "dino-cellprofiler-target-p": FAILS,  # the paper found no significance, here it is
-        "cellprofiler-features": HOLDS,
     },
-    "gene_clustering": dict.fromkeys(
-        ("ami-dino", "ami-cellprofiler", "gene-groups-dino", "gene-groups-cellprofiler"), EITHER
-    ),
-    # On a map wells crowd by compound, and how far batches part within that is not planted.
-    "batch_effects": dict.fromkeys(
-        ("batch-map-dino-cellprofiler", "batch-map-source", "batch-controls"), EITHER
-    ),
+    # Harmony mixes batches more than they were, whatever they were.
     "confounders": {"batch-harmony": HOLDS},
 }  # fmt: skip
-# With fewer features these are others: their number, and what a wider network has ahead.
-NARROW = {"cellprofiler-features", "vit-b-marginal-transfer"}
+# With fewer features their number is not the paper's, and on a map compounds crowd batches out.
+NARROW = {"cellprofiler-features": FAILS} | dict.fromkeys(
+    ("batch-map-dino-cellprofiler", "batch-map-source"), HOLDS | FAILS
+)
 
 
 def wrong_verdicts(
@@ -130,9 +145,9 @@ def wrong_verdicts(
 ) -> list[str]:
     """What is not as it must be, a line each."""
     expected = dict.fromkeys(TURN.get(chapter, ()), FAILS if reverse else HOLDS)
-    expected |= STAY.get(chapter, {})
+    expected |= STAY.get(chapter, {}) | ({} if reverse else ONE_WAY.get(chapter, {}))
     if width < 1:
-        expected |= dict.fromkeys(NARROW & expected.keys(), EITHER)
+        expected |= {id: allowed for id, allowed in NARROW.items() if id in expected}
     if others:
         expected = {id: {UNTESTABLE} for id in found if id not in STAY["data"]}
     return [
@@ -185,7 +200,9 @@ def write_release(
             ):
                 to = folder / "SSL_data" / "embeddings" / which / name / "well_features.csv"
                 count = dense if which == "multisource" else np.zeros(len(wells))
-                write_method(to, name, wells, label, count, plan, weak, width)
+                # No claim is about batches of genes.
+                what = plan if which == "multisource" else plan._replace(batch=0.2)
+                write_method(to, name, wells, label, count, what, weak, width)
     names = orf.drop_duplicates("Metadata_JCP2022")
     kind = names["Metadata_JCP2022"].isin(NEGATIVE_CONTROLS).map({True: "negcon", False: "trt"})
     names = names[["Metadata_JCP2022", "Metadata_Gene"]].set_axis(
@@ -253,11 +270,11 @@ def write_method(
         head["target"] = wells["Metadata_Target"]
         head["perturbation_id"] = head["perturbation_id"].mask(control, "DMSO")
     shape = next(part for part in FEATURES if name.endswith(part))
-    n = FEATURES[shape] * (5 if name.startswith("transfer") else 1)
+    n = plan.features or FEATURES[shape] * (5 if name.startswith("transfer") else 1)
     d = max(round(width * n), 8)
     level = np.full(len(wells), plan.strength)
     if weak:
-        level[(wells["Metadata_Source"] == WEAK).to_numpy()] *= 0.3
+        level[(wells["Metadata_Source"] == WEAK).to_numpy()] *= DIM
     values = drawn(wells, control, label, level, dense, plan, d, rng)
     if shape == "CellProfiler":
         columns = [f"Cells_AreaShape_F{i}" for i in range(d)]
@@ -269,6 +286,32 @@ def write_method(
     )
     to.parent.mkdir(parents=True, exist_ok=True)
     pyarrow.csv.write_csv(table, to)
+
+
+def alike(wells: pd.DataFrame, label: str, plan: Planted) -> pd.Series:
+    """What wells share with others, by a method: their label, or less, or more."""
+    names = wells[label]
+    if label != "Metadata_Target":
+        place = names.map({name: i for i, name in enumerate(CHOSEN if plan.families else [])})
+        crowd = np.searchsorted(plan.families, place, side="right")
+        return names.mask(
+            place.notna() & (crowd > 0), "crowd " + pd.Series(crowd, names.index).astype(str)
+        )
+    known = sorted(set(names) - {"", *CLEAR}, key=lambda name: (name not in SIX, name))
+    place = names.map({name: i for i, name in enumerate(known)})
+    seen = (place / len(known)).between(*plan.targets, inclusive="left")
+    several = ("targets " + (place // plan.alike).astype(str)) if plan.alike > 1 else names
+    return names.where(names.isin(CLEAR), several.where(seen, wells["Metadata_JCP2022"]))
+
+
+def from_their_mean(own: np.ndarray, wells: pd.DataFrame, label: str) -> np.ndarray:
+    """What compounds do, less what those of their label do on average: so they lie apart."""
+    one = (~wells["Metadata_JCP2022"].duplicated()).to_numpy()
+    codes, of = pd.factorize(wells[label])[0], pd.factorize(wells.loc[one, label])[0]
+    total = np.zeros((of.max() + 1, own.shape[1]))
+    np.add.at(total, of, own[one])
+    size = np.bincount(of)[:, None]
+    return (own - (total / size)[codes]) * np.sqrt(size / np.maximum(size - 1, 1))[codes]
 
 
 def drawn(
@@ -291,14 +334,15 @@ def drawn(
     own = np.sqrt(1 - plan.local) * directions(wells["Metadata_JCP2022"])
     own += np.sqrt(plan.local) * directions(wells["Metadata_Source"] + wells["Metadata_JCP2022"])
     own *= scale
-    shared = directions(wells[label]) * scale
+    shared = directions(alike(wells, label, plan)) * scale
     if plan.apart:
-        own *= 0
-        number = wells.groupby(label)["Metadata_JCP2022"].transform(lambda s: pd.factorize(s)[0])
-        shared *= np.where(number % 2, -1, 1)[:, None]
-    elif plan.clear:
-        shared[wells[label].isin(CLEAR).to_numpy()] *= 3
+        shared = from_their_mean(own, wells, label)
+        own = 0 * own
+    shared[wells[label].isin(plan.clear).to_numpy()] *= 3
     shared[(wells[label] == "").to_numpy()] = 0
+    if plan.families:  # genes that do nothing but what they share, and much of it
+        chosen = wells[label].isin(CHOSEN).to_numpy()
+        own[chosen], shared[chosen] = 0, 3 * shared[chosen] / plan.strength**2
     # Who sees little sees least of what compounds share, so that means over many wells tell, too.
     level = strength[:, None]
     values = level * (own + (2 if plan.apart else 2 * level) * shared)
@@ -307,7 +351,8 @@ def drawn(
     values = mad_robustize(values, wells["Metadata_Plate"].to_numpy(dtype=str))
     # What normalisation left of the batches.
     places = directions(wells["Metadata_Source"] + wells["Metadata_Batch"])
-    places = plan.batch * (places + directions(wells["Metadata_Source"])) / np.sqrt(2)
+    places = plan.batch * scale * (places + directions(wells["Metadata_Source"])) / np.sqrt(2)
+    places[strength < plan.strength] /= DIM
     if not plan.controls:
         places[control] = 0
     values += places
