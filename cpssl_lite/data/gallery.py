@@ -68,6 +68,24 @@ def estimate(
     return int(fields.sum()), float(size) / 1000
 
 
+def load_tables(
+    manifest: Mapping[str, Any], wells: pd.DataFrame, folder: str | Path, workers: int = 8
+) -> pd.DataFrame:
+    """A row per image of the plates of these wells, by their load_data tables.
+
+    Raises
+    ------
+    InputError
+        A plate's table is not there, cannot be read, points to a place outside the data set, or
+        names one file for two channels.
+    """
+    gallery, base = manifest["gallery"], base_url(manifest)
+    plates = list(wells[PLATE].drop_duplicates().itertuples(index=False, name=None))
+    with downloads(folder, workers) as (loader, pool):
+        tables = list(pool.map(lambda p: _load_data(loader, gallery, base, p), plates))
+    return pd.concat(tables, ignore_index=True)
+
+
 def image_index(
     manifest: Mapping[str, Any],
     wells: pd.DataFrame,
@@ -92,16 +110,12 @@ def image_index(
     Raises
     ------
     InputError
-        A plate's load_data table is not there, cannot be read, or points to a place outside the
-        data set.
+        As `load_tables`; or nothing is left.
     """
     gallery, base = manifest["gallery"], base_url(manifest)
     if illum and "illum" not in gallery:
         raise InputError(f"{manifest['name']}: its manifest names no illumination functions")
-    plates = list(wells[PLATE].drop_duplicates().itertuples(index=False, name=None))
-    with downloads(folder, workers) as (loader, pool):
-        tables = list(pool.map(lambda p: _load_data(loader, gallery, base, p), plates))
-    images = pd.concat(tables, ignore_index=True)
+    images = load_tables(manifest, wells, folder, workers)
     on = [*PLATE, "Metadata_Well"] if "Metadata_Well" in wells else PLATE
     if lost := len(wells) - len(wells.merge(images[on].drop_duplicates(), on=on)):
         log.warning("%d of %d wells are not in the load_data tables", lost, len(wells))
@@ -111,6 +125,7 @@ def image_index(
     if images.empty:
         raise InputError("no image is left by these plates, wells and sites")
     if illum:
+        plates = wells[PLATE].drop_duplicates().itertuples(index=False, name=None)
         rows = [
             (*plate, f"illum/{plate[2]}/{plate[2]}_Illum{channel}.npy",
              f"{base}/{quote(_filled(gallery['illum'], plate, channel))}")

@@ -41,6 +41,8 @@ class Plan:
         """Fetch what is missing (`fetch.fetch`); a table or folder to go on with."""
         index, wells = self.index, self.wells
         if wells is not None and "platemaps" in self.manifest["gallery"]:
+            if index is None:  # a table that is wrong is told before anything else is asked for
+                gallery.load_tables(self.manifest, wells, self.folder, workers)
             mapped = mapped_wells(self.manifest, wells, self.folder, workers)
             wells = choose(mapped, wells=self.only)
         if index is None:

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import http.server
 import io
+import re
 import sys
 import threading
 import zipfile
@@ -341,6 +342,20 @@ def test_a_set_whose_manifest_names_no_wells(bucket, run, tmp_path):
     assert fields["FileName_RNA"].str.contains("ERSytoBleed").all()
     assert fields["Metadata_Perturbation"].tolist() == ["BRD-K1", "DMSO"]
     assert fields["Metadata_Control"].tolist() == ["", "negcon"]
+
+
+def test_a_wrong_table_is_told_before_maps_are_asked_for(bucket, run):
+    root = "cpg0012-wawer-bioactivecompoundprofiling/broad"
+    row = {"Metadata_Plate": "24277", "Metadata_Well": "a01", "Metadata_Site": "1"}
+    for name in ("Hoechst", "ERSyto", "ERSytoBleed", "Ph_golgi", "Mito"):
+        row[f"PathName_Orig{name}"] = f"/mnt/disk/{root}/images/CDRP/images/24277"
+        row[f"FileName_Orig{name}"] = "a01_s1_golgi.tif" if name == "Mito" else f"a01_s1_{name}.tif"
+    row["FileName_OrigPh_golgi"] = row["FileName_OrigMito"]
+    key = f"{root}/workspace/load_data_csv/CDRP/24277/load_data.csv"
+    bucket.files[key] = pd.DataFrame([row]).to_csv(index=False).encode()
+    code, said = run("cpg0012_bioactives", "--plates", "24277", "--yes")
+    assert code == 2 and re.search(r"row 1: FileName_Orig\w+ and FileName_Orig\w+ name one", said)
+    assert not any("platemap" in path for path in bucket.seen)
 
 
 def maps(bucket):
