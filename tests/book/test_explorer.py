@@ -408,9 +408,13 @@ def test_fingers_pick_wells_stains_and_plates(phone: Any) -> None:
     ):
         drawn = [{"x": x + dx, "y": y + dy, "id": 0} for dx, dy in points]
         finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": drawn})
-    assert phone.inner_text(".cx-status >> nth=0") == "1 of 60 wells"
+    from playwright.sync_api import expect
+
+    status = phone.locator(".cx-status >> nth=0")
+    expect(status).to_have_text("1 of 60 wells")
+    phone.wait_for_timeout(700)  # at once it would be half of a double tap
     phone.tap(".cx-lasso")
-    assert phone.inner_text(".cx-status >> nth=0") == "60 wells"
+    expect(status).to_have_text("60 wells")
     phone.touchscreen.tap(*at(phone, well))
     assert card(phone)["Perturbation"] == f"P{well}"
     for name in CHANNELS:
