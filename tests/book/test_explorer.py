@@ -99,10 +99,14 @@ def card(shown: Any) -> dict[str, str]:
 
 
 def far_well(shown: Any) -> int:
-    """A well whose point no other one covers."""
+    """A well whose point no other one covers, and no button."""
     points = everywhere(shown)
     apart = np.linalg.norm(points[:, None] - points[None], axis=2) + 1e9 * np.eye(60)
-    return int(apart.min(axis=1).argmax())
+    under = shown.evaluate(
+        "p => p.map(([x, y]) => !!document.elementFromPoint(x, y)?.closest('button'))",
+        points.tolist(),
+    )
+    return int(np.where(under, -1, apart.min(axis=1)).argmax())
 
 
 def test_hover_shows_the_well_and_its_picture(visit: Visit) -> None:
