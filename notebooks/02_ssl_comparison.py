@@ -421,7 +421,7 @@ if raw:
     caption = f"The same {len(raw['DINO'])} wells, one field each. Left: both mAPs with 95% intervals over {gap['perturbation_map_n']:.0f} perturbations, all after MAD robustize (32 controls are too few for sphering). Right: Pearson's r over wells of the {r['r'].count()} features that CellProfiler and its style both have; medians from {half.iloc[0]:.2f} ({half.index[0]}) to {half.iloc[-1]:.2f} ({half.index[-1]})."
     alt = "Left: points with intervals for CellProfiler, its style and DINO. Right: box plots of correlation by group of features."
     show(figure, "fig-itself", data_kind, caption=caption, alt=alt)
-    say(itself.told(raw, r, gap))
+    display(say(itself.told(raw, r, gap)))
 else:
     print("CellProfiler's table is kept for the default screen only.")
 
