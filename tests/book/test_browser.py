@@ -15,6 +15,7 @@ import pytest
 
 from cpssl_lite.book import dark
 from cpssl_lite.book.arrange import KEY
+from cpssl_lite.models.precision import native_precisions
 from tests.book.conftest import ROOT
 
 pytestmark = pytest.mark.browser
@@ -188,7 +189,9 @@ def test_chapters_are_short_open_with_a_picture_and_ask(browser: Any, whole_root
     for path in script.chapters(whole_root / "html" / "lite"):
         seen = visit.open(path).evaluate(script.MEASURE)
         chapter = path.parent.name == "chapters"
-        if seen["height"] > 7500:
+        # A processor with bf16 adds rows to the tables and figures of the timing chapter.
+        more = 200 * (path.stem == "06_timing" and "bf16" in native_precisions())
+        if seen["height"] > 7500 + more:
             wrong.append(f"{path.stem}: {seen['height']} px high")
         if chapter and (seen["first"] is None or seen["first"] > 800):
             wrong.append(f"{path.stem}: the first picture stands at {seen['first']} px")
