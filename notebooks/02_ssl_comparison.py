@@ -401,8 +401,8 @@ show(figure, "fig-replicating", data_kind, caption=caption, alt=alt)
 # %% [markdown] tags=["more", "drawn"]
 # ## CellProfiler itself, on some of these wells
 #
-# The measured row is in {term}`CellProfiler`'s style, for CellProfiler itself takes half a minute a field.
-# It ran on 96 of these fields: one plate of each batch, every fourth target, eight controls a plate
+# The measured row is in {term}`CellProfiler`'s style, for CellProfiler itself takes 20 to 30 seconds a
+# field. It ran on 96 of these fields: one plate of each batch, every fourth target, eight controls a plate
 # (`make cellprofiler-wells`). Its table comes with the package and counts for these very images only. The
 # same fields, measured in its style and through DINO, stand beside it.
 
@@ -410,8 +410,8 @@ show(figure, "fig-replicating", data_kind, caption=caption, alt=alt)
 from cpssl_lite.book import itself
 from cpssl_lite.images.table import read_image_table
 
-raw, drawn_here = {}, features.simulated and features.image_table
-if drawn_here:
+raw = {}
+if features.simulated and features.image_table:
     raw = itself.kept_beside(read_image_table(features.image_table))
 
 # %% tags=["hide-input", "drawn"]

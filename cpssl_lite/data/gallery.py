@@ -71,7 +71,7 @@ def estimate(
 def load_tables(
     manifest: Mapping[str, Any], wells: pd.DataFrame, folder: str | Path, workers: int = 8
 ) -> pd.DataFrame:
-    """A row per image of the plates of these wells, by their load_data tables.
+    """A row per image of the plates of these wells, by the load_data tables fetched into `folder`.
 
     Raises
     ------
@@ -89,10 +89,9 @@ def load_tables(
 def image_index(
     manifest: Mapping[str, Any],
     wells: pd.DataFrame,
-    folder: str | Path,
+    images: pd.DataFrame,
     sites: Sequence[str] = (),
     illum: bool = False,
-    workers: int = 8,
 ) -> pd.DataFrame:
     """Files of the wanted wells: the same columns as `cpssl_lite.data.fetch.index_of` gives.
 
@@ -100,8 +99,8 @@ def image_index(
     ----------
     wells
         From `wells_of`, cut down.
-    folder
-        The data set's folder; the load_data tables are fetched into it.
+    images
+        From `load_tables`.
     sites
         Only these sites.
     illum
@@ -110,12 +109,11 @@ def image_index(
     Raises
     ------
     InputError
-        As `load_tables`; or nothing is left.
+        Nothing is left, or the manifest names no illumination functions.
     """
     gallery, base = manifest["gallery"], base_url(manifest)
     if illum and "illum" not in gallery:
         raise InputError(f"{manifest['name']}: its manifest names no illumination functions")
-    images = load_tables(manifest, wells, folder, workers)
     on = [*PLATE, "Metadata_Well"] if "Metadata_Well" in wells else PLATE
     if lost := len(wells) - len(wells.merge(images[on].drop_duplicates(), on=on)):
         log.warning("%d of %d wells are not in the load_data tables", lost, len(wells))

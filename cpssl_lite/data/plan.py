@@ -40,16 +40,15 @@ class Plan:
     def fetch(self, workers: int = 8, skip_absent: bool = False) -> Path:
         """Fetch what is missing (`fetch.fetch`); a table or folder to go on with."""
         index, wells = self.index, self.wells
-        if wells is not None and "platemaps" in self.manifest["gallery"]:
-            if index is None:  # a table that is wrong is told before anything else is asked for
-                gallery.load_tables(self.manifest, wells, self.folder, workers)
-            mapped = mapped_wells(self.manifest, wells, self.folder, workers)
-            wells = choose(mapped, wells=self.only)
-        if index is None:
-            assert wells is not None
-            index = gallery.image_index(
-                dict(self.manifest), wells, self.folder, self.sites, self.illum, workers
-            )
+        if wells is not None:
+            read, images = (self.manifest, wells, self.folder, workers), None
+            if index is None:  # before the maps: a table that is wrong is told first
+                images = gallery.load_tables(*read)
+            if "platemaps" in self.manifest["gallery"]:
+                wells = choose(mapped_wells(*read), wells=self.only)
+            if images is not None:
+                index = gallery.image_index(self.manifest, wells, images, self.sites, self.illum)
+        assert index is not None  # known, or made here
         made = fetch(index, self.folder, workers=workers, skip_absent=skip_absent)
         if self.profiles and wells is not None:
             return gallery.label_profiles(index, wells, self.folder)

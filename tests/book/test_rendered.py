@@ -8,6 +8,7 @@ import pytest
 
 from cpssl_lite.base.sources import PACKAGE
 from cpssl_lite.book import build as building
+from cpssl_lite.book import make as making
 from cpssl_lite.book import rendered
 from cpssl_lite.book.build import build
 from tests.book.test_build import GOOD, contents, executed
@@ -49,6 +50,7 @@ def test_nothing_changed_renders_nothing_and_anything_changed_renders(
     assert renders() and not renders() and not renders()
     build(html, root)
     assert len(rendered_books) == 2, "kept only where that is asked for"
+    assert renders(answers=False) and not renders(answers=False) and renders()
 
     for changed in (
         root / "book" / "index.md",
@@ -76,3 +78,20 @@ def test_nothing_changed_renders_nothing_and_anything_changed_renders(
     (html / rendered.NOTE).write_text("{")
     assert renders() and not renders()
     assert renders(failed={"01_x": "01_x: cell 1 failed"}) and renders()
+
+
+def test_a_copy_for_students_has_a_folder_of_its_own(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executed(root, **GOOD)
+    contents(root, "chapters/01_x")
+    monkeypatch.chdir(root)
+    for name in ("simulate", "put_on_shelf", "_tell_untested"):
+        monkeypatch.setattr(making, name, lambda *_, **__: None)
+    monkeypatch.setattr(making, "run_all", lambda **_: [])
+    made = []
+    monkeypatch.setattr(making, "build", lambda out, *_, answers: made.append((out, answers)))
+    for student in (False, True):
+        making.make_book(root / "html", student=student)
+    html = root / "html"
+    assert made == [(html / "lite", True), (html / "lite-student", False)]

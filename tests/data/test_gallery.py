@@ -296,7 +296,8 @@ def test_tables_that_cannot_be_used(bucket, tmp_path, case):
     wells = INDEX[(INDEX["Metadata_Plate"] == PLATE) & INDEX["Metadata_Well"].isin(WELLS)]
     with pytest.raises(InputError, match=words):
         manifest = load_manifest("jump_target2")
-        index = gallery.image_index(manifest, wells, tmp_path)
+        images = gallery.load_tables(manifest, wells, tmp_path)
+        index = gallery.image_index(manifest, wells, images)
         fetching.missing(index, tmp_path)
 
 
@@ -313,7 +314,7 @@ def test_plate_names_never_leave_the_folder(bucket, tmp_path, plate):
     manifest = load_manifest("cpg0012_bioactives")
     wells = gallery.wells_of(manifest, [plate])
     with pytest.raises(InputError, match="inside its folder"):
-        gallery.image_index(manifest, wells, tmp_path / "data")
+        gallery.load_tables(manifest, wells, tmp_path / "data")
     assert not bucket.seen
 
 
