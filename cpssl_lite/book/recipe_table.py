@@ -22,7 +22,7 @@ def recipe_table(size: str = "small") -> Html:
         name = f"{method}_vit_{size}"
         recipe = load_recipe(method, name)
         origins = _origins((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
-        for key in ("name", "method", "licence", "workers"):
+        for key in ("name", "method", "licence", "workers", "checkpoint_every"):
             recipe.pop(key)
         for key, value in _flat(recipe):
             text = "yes" if value is True else "no" if value is False else _shown(value)

@@ -2,6 +2,7 @@
 
 import logging
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
@@ -37,10 +38,16 @@ def is_whole(last: Path, objective: Objective) -> bool:
 
 
 class Keeper(lightning.Callback):
-    """Writes metrics and checkpoints, whole or not at all, and says how far a run is."""
+    """Writes metrics and checkpoints, whole or not at all, and says how far a run is.
 
-    def __init__(self, out: Path, every: int) -> None:
-        self.out, self.every = out, every
+    Every so many epochs it writes what a run resumes from; every `keep_every` (0: never) it also
+    calls `keep` with the number of epochs done, for a network that later ones do not replace.
+    """
+
+    keep: Callable[[int], None]
+
+    def __init__(self, out: Path, every: int, keep_every: int) -> None:
+        self.out, self.every, self.keep_every = out, every, keep_every
         self.rows: list[dict[str, float]] = []  # since the last writing
         self.written = 0  # rows in the file
         self.seconds = self.cpu_seconds = 0.0
@@ -101,7 +108,8 @@ class Keeper(lightning.Callback):
                 *(epoch, epochs, loss, self.rows[-1]["lr"], pl_module.spread),
                 *(steps * pl_module.recipe["batch_size"] / took, (epochs - epoch) * took),
             )
-        if epoch % self.every and epoch != epochs:
+        kept = self.keep_every > 0 and epoch % self.keep_every == 0 and epoch != epochs
+        if epoch % self.every and epoch != epochs and not kept:
             return
         last, new, self.rows = self.out / "last.ckpt", self.rows, []
         if not trainer.is_global_zero:  # takes part in collecting the state, writes nothing
@@ -110,6 +118,8 @@ class Keeper(lightning.Callback):
         self._add(new)
         with atomic_path(last) as scratch:
             trainer.save_checkpoint(scratch)
+        if kept:
+            self.keep(epoch)
 
     def _add(self, new: list[dict[str, float]]) -> None:
         """Put rows behind those that are known; what a killed run wrote after them goes."""

@@ -73,6 +73,8 @@ def _check(recipe: dict[str, Any], source: str) -> None:
     for key in ("epochs", "batch_size", "checkpoint_every"):
         fits = type(recipe[key]) is int and 0 < recipe[key] <= 10_000_000
         need(fits, key, "a whole number above 0 (10,000,000 at most)")
+    fits = type(recipe["keep_every"]) is int and 0 <= recipe["keep_every"] <= 10_000_000
+    need(fits, "keep_every", "a whole number from 0 (keep none but the last)")
     fits = type(recipe["workers"]) is int and 0 <= recipe["workers"] <= 1024
     need(fits, "workers", "a whole number from 0 to 1024")
     need(recipe["precision"] in PRECISIONS, "precision", f"one of {', '.join(PRECISIONS)}")

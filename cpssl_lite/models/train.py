@@ -63,8 +63,9 @@ def train(
     table
         Image table with merged fields; labels are not looked at.
     out
-        Folder for `last.ckpt` (to resume), `metrics.csv`, `curves.png`, `recipe.yaml` and the
-        checkpoint.
+        Folder for `last.ckpt` (to resume), `metrics.csv`, `curves.png`, `recipe.yaml`, the
+        checkpoint and, every `keep_every` epochs of the recipe, the network of then
+        (`<recipe name>.epoch0020.safetensors`).
     config
         Name of a recipe or YAML file with changes; see `recipes.load_recipe`.
     devices, nodes, accelerator
@@ -99,7 +100,7 @@ def train(
         mean, sd = fields.statistics(crops[0].size, seed)
     if fields.fit:
         _ = fields.cached  # before workers start, so that they share it
-    keeper = Keeper(out, recipe["checkpoint_every"])
+    keeper = Keeper(out, recipe["checkpoint_every"], recipe["keep_every"])
     many = devices * nodes > 1
     with quiet("lightning.pytorch", "lightning.fabric"):
         trainer = lightning.Trainer(
@@ -121,6 +122,32 @@ def train(
         torch.manual_seed(seed)  # first weights
         objective = METHODS[method](recipe, len(sampler))
         objective.set_input(mean, sd)
+
+        def keep(path: Path, epoch: int) -> None:
+            card = {
+                "method": method.upper() if method != "simclr" else "SimCLR",
+                "architecture": recipe["architecture"],
+                "input": input_rules(objective.encoder.shape, mean, sd, objective.pooling),
+                "recipe": recipe,
+                "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+                "data": {
+                    "table": Path(table).name,
+                    "fields": len(fields),
+                    "plates": sorted(set(images["Metadata_Plate"])),
+                    "digest": fields.digest(),
+                },
+                "seed": seed,
+                "epochs": epoch,
+                "wall_minutes": round(keeper.seconds / 60, 1),
+                "cpu_minutes": round(keeper.cpu_seconds / 60, 1),
+                "machine": machine(trainer),
+                "metrics": keeper.last_epoch(),
+                "licence": recipe["licence"],
+                "provenance": provenance("train"),
+            }
+            save_encoder(path, objective.encoder, card)
+
+        keeper.keep = lambda epoch: keep(final.with_stem(f"{final.stem}.epoch{epoch:04d}"), epoch)
         data = DataLoader(
             CropBatches(fields, crops, seed),
             sampler=sampler,
@@ -138,30 +165,9 @@ def train(
     if trainer.global_step < recipe["epochs"] * len(sampler):  # Ctrl-C ends fit quietly
         raise InputError(f"{out}: training was stopped early; the same command resumes it")
     if trainer.is_global_zero:
-        card = {
-            "method": method.upper() if method != "simclr" else "SimCLR",
-            "architecture": recipe["architecture"],
-            "input": input_rules(objective.encoder.shape, mean, sd, objective.pooling),
-            "recipe": recipe,
-            "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-            "data": {
-                "table": Path(table).name,
-                "fields": len(fields),
-                "plates": sorted(set(images["Metadata_Plate"])),
-                "digest": fields.digest(),
-            },
-            "seed": seed,
-            "epochs": recipe["epochs"],
-            "wall_minutes": round(keeper.seconds / 60, 1),
-            "cpu_minutes": round(keeper.cpu_seconds / 60, 1),
-            "machine": machine(trainer),
-            "metrics": keeper.last_epoch(),
-            "licence": recipe["licence"],
-            "provenance": provenance("train"),
-        }
         if curves:
             draw_curves(out / "metrics.csv", out / "curves.png")
-        save_encoder(final, objective.encoder, card)
+        keep(final, recipe["epochs"])
     return final
 
 

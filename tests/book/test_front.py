@@ -165,5 +165,5 @@ def test_recipes_stand_beside_each_other_and_say_where_a_number_is_from() -> Non
     assert cells["lr"] == ["0.004 (code)", "0.00015 (code)", "0.001 (code)"]
     assert cells["augment, color, shift"] == ["0.3 (code)", "-", "0.3 (code)"]
     assert cells["mask ratio"] == ["-", "0.5", "-"]
-    assert "name" not in cells and cells["checkpoint every"] == ["20"] * 3
+    assert "name" not in cells and cells["keep every"] == ["20"] * 3
     assert cells["normalisation, mean"][0].endswith("0.0867472 (code)")

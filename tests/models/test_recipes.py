@@ -18,6 +18,7 @@ def test_every_recipe_loads(name):
         {"batch_size": 0},
         {"epochs": -1},
         {"checkpoint_every": 0},
+        {"keep_every": -1},
         {"workers": -1},
         {"precision": "fp8"},
         {"architecture": "vit_huge"},

@@ -70,8 +70,14 @@ def weights(path):
 @pytest.mark.parametrize("method", ["dino", "mae", "simclr"])
 def test_a_run_leaves_a_checkpoint_its_card_and_curves(table, tmp_path, method, monkeypatch):
     out = tmp_path / "out"
-    path = training.train(method, table, out, config(tmp_path, method), seed=1, accelerator="cpu")
+    recipe = config(tmp_path, method, keep_every=2)
+    path = training.train(method, table, out, recipe, seed=1, accelerator="cpu")
     assert path == out / f"{method}_lite.safetensors"
+    early = out / f"{method}_lite.epoch0002.safetensors"  # kept on the way
+    assert sorted(out.glob("*.safetensors")) == [early, path]
+    assert load_encoder(early).card["epochs"] == 2
+    now = weights(path)
+    assert any(not values.equal(now[name]) for name, values in weights(early).items())
     encoder = load_encoder(path)
     card = yaml.safe_load(path.with_suffix(".yaml").read_text())
     assert card["sha256"] == encoder.card["sha256"] and card["seed"] == 1
@@ -91,7 +97,7 @@ def test_a_run_leaves_a_checkpoint_its_card_and_curves(table, tmp_path, method, 
     callbacks = torch.load(out / "last.ckpt", weights_only=True)["callbacks"]
     assert callbacks["Keeper"]["written"] == 6, "rows lie in metrics.csv, not in every checkpoint"
     monkeypatch.setattr(crops_data, "_in_memory", lambda *_: pytest.fail("reads fields"))
-    training.train(method, table, out, config(tmp_path, method), seed=1)  # complete: nothing to do
+    training.train(method, table, out, recipe, seed=1)  # complete: nothing to do
     assert path.stat().st_mtime_ns == before
 
 
