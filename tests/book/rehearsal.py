@@ -65,8 +65,8 @@ SIX = ("KRAS", "AKT1", "DNMT3A", "TGFBR1", "CDK2", "CDK7")
 # as the same: fewer are matched, but as many go up as go down, so no test calls it significant.
 DINO, PROGRAM = (0, 0.25), (0.25, 0.65)
 PLANTED = {
-    "DINO-ViT-S": Planted(1.0, batch=0.55, counted=0.5, clear=CLEAR, targets=DINO, families=(10,)),
-    "DINO-ViT-B": Planted(0.92, batch=0.55, targets=DINO),
+    "DINO-ViT-S": Planted(1.0, batch=1.2, counted=0.5, clear=CLEAR, targets=DINO, families=(10,)),
+    "DINO-ViT-B": Planted(0.92, batch=1.2, targets=DINO),
     "MAE-ViT-S": Planted(0.5, targets=(0, 0.1)),
     "SimCLR-ViT-S": Planted(0.5, targets=(0, 0.1)),
     "transferlearning-ViT-S": Planted(1.0),
