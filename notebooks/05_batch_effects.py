@@ -464,7 +464,7 @@ if dino and len(chosen) > 1:
         dealt = pd.Series(rng.permutation(target_of), target_of.index)
         names = known["compound"].map(dealt)
         by_chance.append(silhouette(at, names, "euclidean").mean())
-    got["batch-targets-group"] = seen - np.mean(by_chance)
+    got["batch-targets-group"] = seen - max(by_chance)  # p < 0.05
 SIX = ["KRAS", "AKT1", "DNMT3A", "TGFBR1", "CDK2", "CDK7"]
 THREE = ["NAMPT", "PAK1", "RET"]
 if dino and cellprofiler:
