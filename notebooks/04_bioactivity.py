@@ -44,6 +44,7 @@ import yaml
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.bioactivity.cross_validation import describe, keep
+from cpssl_lite.bioactivity.labels import read_labels
 from cpssl_lite.bioactivity.presets import CNNS, PRESETS
 from cpssl_lite.bioactivity.views import read_cells, read_views
 from cpssl_lite.book import assay_panels, claims, provenance
@@ -55,7 +56,7 @@ from cpssl_lite.book.figures import style
 from cpssl_lite.book.html import table as html_table
 from cpssl_lite.book.kinds import type_of
 from cpssl_lite.book.known import recognise_labels
-from cpssl_lite.book.methods import methods_of
+from cpssl_lite.book.methods import ask_first, methods_of
 from cpssl_lite.book.screens import activity_screen
 from cpssl_lite.images.table import read_image_table
 from cpssl_lite.models.checkpoints import SHIPPED, load_encoder
@@ -63,6 +64,7 @@ from cpssl_lite.profiles.cellprofiler_style import cellprofiler_style
 from cpssl_lite.profiles.find import find_tables
 from cpssl_lite.profiles.table import (
     assign_roles,
+    find_column,
     profile_matrix,
     read_profiles,
 )
@@ -73,6 +75,12 @@ controls = ("Shuffled labels", "True phenotype")
 drawn_here = data == "lite-activity" and not profiles
 if slow not in ("kept", "train", "none"):
     raise InputError(f"slow {slow!r} is not one of kept, train, none")
+if labels:
+    read_labels(
+        labels, compound, active_at
+    )  # asked before anything is computed
+elif not drawn_here:
+    raise InputError("labels: give the label matrix of these data")
 if profiles:
     files = find_tables(profiles)
     raw = {name: read_profiles(paths) for name, paths in files.items()}
@@ -85,8 +93,12 @@ else:
     if taken := {"CellProfiler-style", *controls, *CNNS} & set(files):
         raise InputError(f"checkpoints: {min(taken)!r} is another row's name")
     networks = {name: load_encoder(path) for name, path in files.items()}
+    find_column(images, compound)
+    ask_first(images, networks, method)
     raw, types = extracted(images, folder, networks)
 raw = {name: assign_roles(wells) for name, wells in raw.items()}
+for wells in raw.values():
+    find_column(wells, compound)
 methods = methods_of(raw, types, method)  # as the paper does it, or as asked
 tables = {n: normalized(t, types[n].kind, methods[n]) for n, t in raw.items()}
 first = next(iter(tables))
@@ -98,13 +110,11 @@ where = Path(files[first][0] if profiles else data).resolve()
 data_kind = "simulated" if simulated else data_name or where.parent.name
 if drawn_here and not labels:
     labels = image_table.parent / "assays.parquet"
-if not labels:
-    raise InputError("labels: give the label matrix of these data")
 splits_file = (Path("runs") if profiles else image_table.parent) / "splits.csv"
 
 # %%
 from cpssl_lite.bioactivity.labels import draw_splits, label_bins, match_labels
-from cpssl_lite.bioactivity.labels import read_labels, read_splits, write_splits
+from cpssl_lite.bioactivity.labels import read_splits, write_splits
 
 # Compounds, not wells, are divided: each is in exactly one of three test sets.
 tested = pd.unique(tables[first][compound])

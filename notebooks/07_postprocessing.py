@@ -36,7 +36,7 @@ from cpssl_lite.book import claims, panels, plots, provenance
 from cpssl_lite.book.chapter import ask, difference_table, frame_table, headline
 from cpssl_lite.book.chapter import in_words, note_all, say, show
 from cpssl_lite.book.features import load_features, normalized, random_features
-from cpssl_lite.book.figures import WIDTH, color, style
+from cpssl_lite.book.figures import WIDTH, color, in_legend, style
 from cpssl_lite.book.kinds import WAYS, short_way
 from cpssl_lite.profiles.evaluate import average_precisions, label_column
 from cpssl_lite.profiles.table import feature_columns
@@ -317,7 +317,7 @@ for name in raw:
 # %% tags=["hide-input"]
 figure, axis = plt.subplots(figsize=(WIDTH, 3.2))
 for name in raw:
-    how = dict(color=color(name), markersize=4, label=name)
+    how = dict(color=color(name), markersize=4, label=in_legend(name))
     axis.plot(range(len(cuts)), selected[name], "o-", **how)
 ticks = [cut if cut == "all" else f"below {cut:g}" for cut in cuts]
 axis.set_xticks(range(len(cuts)), ticks)

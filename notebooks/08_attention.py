@@ -35,7 +35,7 @@ from scipy.stats import spearmanr
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.book import figures, provenance
 from cpssl_lite.book.chapter import ask, frame_table, headline, show
-from cpssl_lite.book.figures import WIDTH, color, composite
+from cpssl_lite.book.figures import WIDTH, color, composite, in_legend
 from cpssl_lite.book.plots import picture_rows
 from cpssl_lite.data.simulate.layout import SCREENS
 from cpssl_lite.data.simulate.screen import simulate
@@ -121,7 +121,9 @@ for number, (name, found) in enumerate(follows.items()):
     low, high = np.nanquantile(found, (0.25, 0.75), axis=0)
     axis.vlines(at, low, high, color=color(name), alpha=0.5, linewidth=3)
     marker = figures.marker(name)
-    axis.plot(at, found.mean(), marker, color=color(name), label=name)
+    axis.plot(
+        at, found.mean(), marker, color=color(name), label=in_legend(name)
+    )
 axis.axhline(0, color="#6B7785", linewidth=1)
 axis.set_xticks(range(len(CHANNELS)), CHANNELS)
 axis.set(ylabel="rank correlation", ylim=(-1, 1))

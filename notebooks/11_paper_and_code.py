@@ -60,6 +60,7 @@ from cpssl_lite.book.figures import (
     WIDTH,
     color,
     composite,
+    in_legend,
     marker,
     show_image,
     style,
@@ -135,7 +136,9 @@ figure, axes = plt.subplots(2, 3, figsize=(WIDTH, 5.2))
 for axis, (metric, title) in zip(axes.flat, PANELS.items(), strict=True):
     for name in tables:
         ends = [reading.loc[metric, name] for reading in both.values()]
-        axis.plot(ends, marker=marker(name), color=color(name), label=name)
+        axis.plot(
+            ends, marker=marker(name), color=color(name), label=in_legend(name)
+        )
     axis.set_xticks([0, 1], ["text", "code"])
     axis.set(title=title, xlim=(-0.25, 1.25))
     axis.set_ylim(0, 1.08 * axis.get_ylim()[1])

@@ -1,9 +1,47 @@
-"""Other libraries' advice, left out while they work for us."""
+"""What is not said: other libraries' advice while they work for us, and a warning twice."""
 
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+
+class Once(logging.Filter):
+    """Lets each warning through once in the life of a handler; of progress, every line.
+
+    Examples
+    --------
+    >>> import sys
+    >>> handler = logging.StreamHandler(sys.stdout)
+    >>> handler.addFilter(Once())
+    >>> for number in (3, 3, 4):
+    ...     line = logging.makeLogRecord({"levelno": logging.WARNING, "msg": f"{number} wells"})
+    ...     _ = handler.handle(line)
+    3 wells
+    4 wells
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line is none of those that were let through before."""
+        if record.levelno < logging.WARNING:
+            return True
+        text = record.getMessage()
+        if text in self.told:
+            return False
+        self.told.add(text)
+        return True
+
+
+def log_lines() -> None:
+    """Send the package's lines to standard error, and warnings of others; each warning once."""
+    lines = logging.StreamHandler()
+    lines.addFilter(Once())
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[lines])
+    logging.getLogger("cpssl_lite").setLevel(logging.INFO)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cpssl_lite.bioactivity.presets import CNNS
-from cpssl_lite.book.figures import WIDTH, color, marker
+from cpssl_lite.book.figures import WIDTH, color, in_legend, marker
 from cpssl_lite.book.plots import INK, LINE
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def trust(
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.6))
     for name, (mean, share) in calibrated.items():
         paint, sign = look(name)
-        left.plot(mean, share, marker=sign, color=paint, label=name)
+        left.plot(mean, share, marker=sign, color=paint, label=in_legend(name))
     limits = left.get_xlim(), left.get_ylim()
     ends = [min(a for a, _ in limits), max(b for _, b in limits)]
     left.plot(ends, ends, color=LINE, linewidth=1)

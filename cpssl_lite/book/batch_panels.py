@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cpssl_lite.book.figures import COLORS, SPARE_COLORS, WIDTH, color, marker
+from cpssl_lite.book.figures import COLORS, SPARE_COLORS, WIDTH, color, in_legend, marker
 from cpssl_lite.book.plots import wrap
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def dots(axis: "Axes", at: np.ndarray, groups: np.ndarray, names: Sequence[Any],
             color=PALETTE[number % len(PALETTE)],
             marker=SHAPES[(number // len(PALETTE) + number) % len(SHAPES)],
             linewidths=0,
-            label=name,
+            label=in_legend(name),
             rasterized=True,
         )
 
@@ -103,7 +103,7 @@ def batch_effects(found: Mapping[tuple[str, str], Mapping[str, Any]], plain: str
             for axis, kind in zip(column[:2], ("connectivity", "lisi"), strict=True):
                 by_k = found[factor, name][kind]
                 how: dict[str, Any] = {"color": tint, "marker": shape, "markersize": 5}
-                axis.plot(list(by_k), list(by_k.values()), line, label=name, **how)
+                axis.plot(list(by_k), list(by_k.values()), line, label=in_legend(name), **how)
         boxes = column[2].boxplot(
             [found[factor, name]["silhouette"] for name in names],
             orientation="horizontal",
@@ -201,7 +201,7 @@ def before_and_after(
             axis.annotate("", ends[1], ends[0], arrowprops=arrow)
             axis.plot(*ends[1], ",", color=color(name))
             how: dict[str, Any] = {"fillstyle": "none" if stage == "raw" else "full"}
-            how |= {"color": color(name), "markersize": 8, "label": f"{name}, {stage}"}
+            how |= {"color": color(name), "markersize": 8, "label": in_legend(f"{name}, {stage}")}
             axis.plot(*ends[0], marker(name), **how)
         axis.set(title=title, xlabel="LISI by batch, k = 15")
         axis.margins(0.15)

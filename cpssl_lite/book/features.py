@@ -20,7 +20,7 @@ from cpssl_lite.base.errors import InputError
 from cpssl_lite.book.evidence import Evidence, find, gather, in_order
 from cpssl_lite.book.figures import architecture
 from cpssl_lite.book.kinds import HERE, FeatureType, best_method, type_of, type_of_card
-from cpssl_lite.book.methods import methods_of
+from cpssl_lite.book.methods import ask_first, methods_of
 from cpssl_lite.book.truth import true_phenotype
 from cpssl_lite.book.wells import complete
 from cpssl_lite.data.simulate.layout import SCREENS
@@ -158,6 +158,8 @@ def load_features(
     else:
         tables = find_tables(profiles or {})
     images, table = None, None
+    roles = {"perturbation": perturbation, "batch": batch, "label": label, "control": control}
+    given = {role: column or None for role, column in roles.items()}
     if tables:
         raw = {name: read_profiles(paths) for name, paths in tables.items()}
         types = {name: type_of(paths, raw[name]) for name, paths in tables.items()}
@@ -170,7 +172,11 @@ def load_features(
     else:
         table, files = _image_table(data), _networks(checkpoints or {})
         images, folder = read_image_table(table), _profiles_of(table)
-        raw, types = extracted(images, folder, networks_of(files, transfer, seed))
+        networks = networks_of(files, transfer, seed)
+        others = {MEASURED: FeatureType("measured")} if measured else {}
+        others |= {CEILING: FeatureType("drawn", origin=HERE)} if ceiling else {}
+        ask_first(images, networks, method, others, **given)
+        raw, types = extracted(images, folder, networks)
         if measured:
             out = folder / f"{MEASURED}.parquet"
             raw[MEASURED] = read_profiles(cellprofiler_style(images, out))
@@ -179,8 +185,6 @@ def load_features(
         if truth is not None:
             raw[CEILING], types[CEILING] = truth, FeatureType("drawn", origin=HERE)
         made_from = {"data": table, "checkpoint": files}
-    roles = {"perturbation": perturbation, "batch": batch, "label": label, "control": control}
-    given = {role: column or None for role, column in roles.items()}
     raw = {name: assign_roles(wells, **given) for name, wells in raw.items()}
     if genes:
         raw = {name: name_genes(wells, genes) for name, wells in raw.items()}

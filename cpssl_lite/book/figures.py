@@ -144,6 +144,18 @@ def marker(method: str) -> str:
     return _pick(method, MARKERS, SPARE_MARKERS)
 
 
+def in_legend(name: object) -> str:
+    """A name as a label that a legend shows: matplotlib leaves out what begins with "_".
+
+    Examples
+    --------
+    >>> in_legend("DINO"), in_legend("_mine") == "_mine", in_legend("_mine").strip("\u200b")
+    ('DINO', False, '_mine')
+    """
+    text = str(name)
+    return f"\u200b{text}" if text.startswith("_") else text  # a space of no width
+
+
 def architecture(*texts: object) -> str:
     """Which of `ARCHITECTURES` made the features, from a checkpoint's card or a row's name.
 

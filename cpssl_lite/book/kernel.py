@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from cpssl_lite.base.quiet import Once
 from cpssl_lite.book.html import cell
 from cpssl_lite.book.warm import WORKS, Forker
 
@@ -22,16 +23,14 @@ class _OnThePage(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self.told: set[str] = set()
+        self.addFilter(Once())
 
     def emit(self, record: logging.LogRecord) -> None:
         from IPython.display import publish_display_data
 
         text = " ".join(record.getMessage().split())
-        if text not in self.told:
-            self.told.add(text)
-            html = f'<div class="admonition warning"><p>{cell(text)}</p></div>'
-            publish_display_data({"text/html": html, "text/plain": f"Warning: {text}"})
+        html = f'<div class="admonition warning"><p>{cell(text)}</p></div>'
+        publish_display_data({"text/html": html, "text/plain": f"Warning: {text}"})
 
 
 def show_warnings() -> None:

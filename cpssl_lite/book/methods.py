@@ -2,12 +2,18 @@
 
 import json
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from cpssl_lite.base.errors import InputError
-from cpssl_lite.book.kinds import FeatureType, best_method
+from cpssl_lite.book.kinds import FeatureType, best_method, type_of_card
+from cpssl_lite.images.metadata import PLATE
 from cpssl_lite.profiles.normalize import parse_method
+from cpssl_lite.profiles.roles import assign_roles, name_controls
+
+if TYPE_CHECKING:
+    from cpssl_lite.models.encoder import Encoder
 
 ON_CONTROLS = ("sphere", "standardize", "tvn")
 
@@ -55,3 +61,32 @@ def methods_of(
                 f"which they are (-p control=COLUMN=VALUE), or another method (-p method='{other}')"
             )
     return methods
+
+
+def ask_first(
+    images: pd.DataFrame,
+    networks: Mapping[str, "Encoder"],
+    method: str,
+    others: Mapping[str, FeatureType] | None = None,
+    **roles: str | None,
+) -> None:
+    """Raise what `methods_of` and `assign_roles` would, before networks see the first image.
+
+    Parameters
+    ----------
+    images
+        Image table.
+    networks
+        By feature type.
+    method
+        As for `methods_of`.
+    others
+        Feature types that come from no network.
+    **roles
+        As for `assign_roles`.
+    """
+    wells = images.drop_duplicates([*PLATE, "Metadata_Well"]).filter(like="Metadata_")
+    wells = assign_roles(name_controls(wells.reset_index(drop=True)), **roles)
+    types = {name: type_of_card(network.card) for name, network in networks.items()}
+    types |= others or {}
+    methods_of(dict.fromkeys(types, wells), types, method)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from cpssl_lite.book.figures import WIDTH, color
+from cpssl_lite.book.figures import WIDTH, color, in_legend
 from cpssl_lite.book.plots import LINE
 from cpssl_lite.metrics.clustering import Group
 
@@ -140,7 +140,7 @@ def ami(
         low, high = np.percentile(draws, (2.5, 97.5), axis=0)
         axis.fill_between(ks, low, high, color=shade, lw=0, zorder=1, label=name)
     for name, curve in curves.items():
-        axis.plot(ks, curve, color=color(name), label=name, zorder=2)
+        axis.plot(ks, curve, color=color(name), label=in_legend(name), zorder=2)
     axis.axvline(at, color=LINE, lw=0.8)
     axis.set(xlabel="number of clusters", ylabel="AMI")
     figure.legend(loc="outside upper center", ncols=3)

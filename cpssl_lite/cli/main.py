@@ -1,7 +1,6 @@
 """The front door: a thin command per step. Imports happen inside, so that --help is instant."""
 
 import json
-import logging
 import os
 import sys
 import traceback
@@ -13,6 +12,7 @@ import click
 
 from cpssl_lite import __version__
 from cpssl_lite.base.errors import InputError, StepFailed, full_memory
+from cpssl_lite.base.quiet import log_lines
 from cpssl_lite.cli.data import CHANNELS, COUNT, OUT, SEED, data, pairs
 from cpssl_lite.cli.memory import keep_memory
 from cpssl_lite.cli.profiles import CONVENTION, evaluate, measure, normalize, select
@@ -262,8 +262,7 @@ def main() -> None:
     # slower on a machine that does anything else, and no faster on one that does not.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     keep_memory()
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("cpssl_lite").setLevel(logging.INFO)
+    log_lines()
     try:
         try:
             code = cli.main(standalone_mode=False)

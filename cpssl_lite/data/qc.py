@@ -5,6 +5,7 @@ Thresholds are chosen to be looked at, not to drop fields by themselves: nothing
 
 import base64
 import io
+import logging
 import re
 from html import escape
 from pathlib import Path
@@ -24,6 +25,9 @@ from cpssl_lite.images.metadata import PLATE
 from cpssl_lite.images.otsu import otsu_threshold
 from cpssl_lite.images.table import read_image_table
 from cpssl_lite.images.tiff import read_merged
+from cpssl_lite.images.twins import mark, twin_channels
+
+log = logging.getLogger(__name__)
 
 EMPTY, FULL = 0.01, 0.6  # share of a field above 0.7 x Otsu; noise alone gives about 0.9
 BLUR = 1.0  # fall of the spectral slope; a Gaussian blur of one pixel lowers it by about 1.7
@@ -35,7 +39,8 @@ SLOPES = [f"slope_{name}" for name in CHANNELS]
 def quality(table: str | Path, out: str | Path, workers: int = 2) -> Path:
     """Measure every merged field and write a page about it.
 
-    Flags, per field: *nothing in a channel* (its pixels have one value), *empty* (under 1% of it
+    Flags, per field: *nothing in a channel* (its pixels have one value), *the same pixels* in two
+    channels or as another field (copies of one file), *empty* (under 1% of it
     is brighter than 0.7 x Otsu's threshold in DNA), *no
     nuclei to tell apart* (over 60% is: an empty field whose noise was stretched), *out of focus*
     (in some channel the log-log slope of the power spectrum, which a blur makes steeper, is more
@@ -69,6 +74,12 @@ def quality(table: str | Path, out: str | Path, workers: int = 2) -> Path:
     done = side_by_side(_measure, files, workers)
     found = list(tqdm(done, total=len(files), unit="field", disable=None))
     measures = images.drop(columns="FileName_Merged").join(pd.DataFrame([m for m, _ in found]))
+    measures["same"] = _same(measures, measures.pop("twins"), measures.pop("mark"))
+    if (same := measures["same"] != "").any():
+        log.warning(
+            "%d of %d fields have the same pixels in two channels or as another (first: %s %s)",
+            *(same.sum(), len(same), _names(measures[same])[0], measures["same"][same].iloc[0]),
+        )
     measures["flag"] = flags(measures)
     with atomic_path(out.with_suffix(".csv")) as scratch:
         measures.to_csv(scratch, index=False)
@@ -84,7 +95,7 @@ def flags(measures: pd.DataFrame) -> list[str]:
     Parameters
     ----------
     measures
-        Columns ``foreground``, the five ``slope_*``, ``blank`` and the plate's.
+        Columns ``foreground``, the five ``slope_*``, ``blank``, ``same`` and the plate's.
     """
     slope = measures[SLOPES]
     plate = measures[PLATE].agg("/".join, axis=1)
@@ -93,10 +104,12 @@ def flags(measures: pd.DataFrame) -> list[str]:
     spread = 1.4826 * fall.abs().groupby(plate).transform("median")
     blurred = (fall > BLUR) & (fall > 5 * spread)
     words = []
-    columns = (measures["foreground"], blurred.to_numpy(), measures["blank"])
-    for share, lost, blank in zip(*columns, strict=True):
+    columns = (measures["foreground"], blurred.to_numpy(), measures["blank"], measures["same"])
+    for share, lost, blank, same in zip(*columns, strict=True):
         if blank:
             words.append(f"nothing in {blank}: one value all over")
+        elif same:
+            words.append(f"the same pixels {same}")
         elif share < EMPTY:
             words.append(f"empty: {share:.1%} foreground")
         elif share > FULL:
@@ -107,6 +120,24 @@ def flags(measures: pd.DataFrame) -> list[str]:
         else:
             words.append("")
     return words
+
+
+def _same(measures: pd.DataFrame, twins: pd.Series, marks: pd.Series) -> list[str]:
+    """Where the pixels of each field are there once more, in words; empty where they are not."""
+    names = pd.Series(_names(measures), measures.index)
+    alike = names.groupby(marks.where(marks != "")).agg(list)
+    words = []
+    for name, key, pair in zip(names, marks, twins, strict=True):
+        others = [other for other in alike.get(key, []) if other != name]
+        more = f" and {len(others) - 1} more" * (len(others) > 1)
+        words.append(f"in {pair}" if pair else f"as {others[0]}{more}" if others else "")
+    return words
+
+
+def _names(fields: pd.DataFrame) -> list[str]:
+    """Plate, well and site of each field, with slashes."""
+    key = fields[[*PLATE, "Metadata_Well", "Metadata_Site"]]
+    return ["/".join(filter(None, row)) for row in key.itertuples(index=False, name=None)]
 
 
 def spectral_slope(plane: NDArray) -> float:
@@ -144,7 +175,9 @@ def _measure(file: str) -> tuple[dict[str, Any], NDArray[np.uint8]]:
     colours = (np.maximum(mito, agp), np.maximum(rna, er), dna)
     small = np.stack([(c[::step, ::step] >> 8).astype(np.uint8) for c in colours], axis=-1)
     picture = np.asarray(Image.fromarray(small).resize((THUMBNAIL, THUMBNAIL)))
+    pair = " and ".join(twin_channels(field.pixels, CHANNELS) or ())
     measures = {"otsu": otsu, "foreground": share, "blank": ", ".join(blank)}
+    measures |= {"twins": pair, "mark": mark(field.pixels)}
     return measures | dict(zip(SLOPES, slopes, strict=True)), picture
 
 

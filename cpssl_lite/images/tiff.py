@@ -25,6 +25,7 @@ from cpssl_lite.images.pages import (
     stored_pixels,
 )
 from cpssl_lite.images.scale import to_uint16
+from cpssl_lite.images.twins import twin_channels
 from cpssl_lite.images.zarrs import SITES_ORDER, is_site, is_zarr, read_zarr, zarr_header
 
 
@@ -77,7 +78,7 @@ def read_planes(paths: Sequence[str]) -> NDArray[np.uint16]:
     Raises
     ------
     InputError
-        As `read_plane`, or they differ in size, or two are one file (by a link, say).
+        As `read_plane`, or they differ in size, or two are one file (by a link, say) or copies.
     """
     planes = [read_plane(path) for path in paths]
     known: dict[tuple[int, int], str] = {}
@@ -92,7 +93,10 @@ def read_planes(paths: Sequence[str]) -> NDArray[np.uint16]:
                 f"channels of one field must have one size: {paths[0]} is"
                 f" {planes[0].shape}, {path} is {plane.shape}"
             )
-    return np.stack(planes)
+    field = np.stack(planes)
+    if same := twin_channels(field, paths):
+        raise InputError(f"{same[0]} and {same[1]} hold the same pixels; each channel has its own")
+    return field
 
 
 def read_merged(

@@ -22,6 +22,7 @@ from cpssl_lite.images.crops import cut, foreground_share, grid, select
 from cpssl_lite.images.nuclei import count_nuclei
 from cpssl_lite.images.rows import file_of, read_field
 from cpssl_lite.images.tiff import Field
+from cpssl_lite.images.twins import Twins
 from cpssl_lite.models.encoder import Encoder
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ def embed_fields(
     nuclei: np.ndarray | None = None,
     least: int = 0,
     each: bool = False,
+    twins: Twins | None = None,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Sum of the crop features of every field, and how many crops were summed, by network.
 
@@ -66,6 +68,8 @@ def embed_fields(
         Fields with fewer nuclei have no crops (and a sum of 0).
     each
         Features of every crop instead of sums, one field after another.
+    twins
+        Takes note of pixels that are there twice.
 
     Returns
     -------
@@ -81,7 +85,7 @@ def embed_fields(
     networks = [kind(encoder, len(rows), batch_size, precision, device) for encoder in encoders]
     progress = tqdm(total=len(rows), desc=name, unit="field", disable=not sys.stderr.isatty())
     with torch.inference_mode(), progress:
-        ahead = _read_ahead(rows, encoders, shape, low, readers, device, least)
+        ahead = _read_ahead(rows, encoders, shape, low, readers, device, least, twins)
         for index, (of_each, found) in enumerate(ahead):
             if nuclei is not None:
                 nuclei[index] = found
@@ -190,6 +194,7 @@ def _read_ahead(
     readers: int,
     device: str,
     least: int,
+    twins: Twins | None,
 ) -> Iterator[tuple[list[torch.Tensor], int]]:
     """Yield each field's crops for every network, and its nuclei; in table order, a few ahead."""
     pin = device.startswith("cuda")  # page-locked memory is copied while the GPU computes
@@ -201,6 +206,8 @@ def _read_ahead(
             for channels in dict.fromkeys(channels for channels, _ in wanted)
         }
         field = next(iter(fields.values()))
+        if twins:
+            twins.look(field.pixels, field.channels, file_of(record))
         assert field.otsu is not None  # read_field finds one
         nuclei = count_nuclei(field.pixels[field.channels.index("DNA")], field.otsu)
         cuts = {}

@@ -24,6 +24,7 @@ from cpssl_lite.base.made import Recipe, code_digest
 from cpssl_lite.base.provenance import provenance
 from cpssl_lite.images.rows import file_of, say_order
 from cpssl_lite.images.tiff import read_header
+from cpssl_lite.images.twins import Twins
 from cpssl_lite.models.encoder import Encoder
 from cpssl_lite.models.precision import choose_precision
 from cpssl_lite.profiles.embed import embed_fields
@@ -218,7 +219,7 @@ def _extract_plates(
     }
     mine = [position for position, missing in todo.items() if missing]
     start, fields_left = perf_counter(), sum(len(together[i][0].rows) for i in mine)
-    fields_done = 0
+    fields_done, twins = 0, Twins()
     for position in mine:
         name, rows, _ = together[position][0]
         began = perf_counter()
@@ -237,6 +238,7 @@ def _extract_plates(
             nuclei=nuclei,
             least=how["min_cells"],
             each=how["level"] == "crop",
+            twins=twins,
         )
         n_crops = 0
         for i, (values, crops) in zip(todo[position], embedded, strict=True):
@@ -257,6 +259,7 @@ def _extract_plates(
             *(name, position + 1, len(together), len(rows), n_crops),
             *(n_crops / (now - began), (now - start) / fields_done * fields_left),
         )
+    twins.say()
     team.wait()
     if team.rank == 0:
         for (out, _, recipe), parts in zip(tables, plates, strict=True):

@@ -9,7 +9,7 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
 from cpssl_lite.base.errors import InputError
-from cpssl_lite.book.figures import style
+from cpssl_lite.book.figures import in_legend, style
 from cpssl_lite.data.qc import quality
 from cpssl_lite.images.tiff import write_merged
 from tests.cases.tables import saved
@@ -26,7 +26,9 @@ found = (profiles, seed, share, names, flag, data)
 """
 
 
-@pytest.mark.parametrize("name", ["a$b^c$_{", "$x_", r"$\frac{$", "cost_$5^2$", "50% $ or _^"])
+@pytest.mark.parametrize(
+    "name", ["a$b^c$_{", "$x_", r"$\frac{$", "cost_$5^2$", "50% $ or _^", "_mine", "_"]
+)
 def test_names_are_drawn_as_text(name):
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -35,14 +37,14 @@ def test_names_are_drawn_as_text(name):
         style()
         figure = Figure()
         axes = figure.subplots()
-        axes.plot([1, 2], label=name)
+        axes.plot([1, 2], label=in_legend(name))
         axes.set(title=name, xlabel=name)
         axes.set_yticks([1, 2], [name, "x"])
         axes.annotate(name, (1, 1))
         legend = axes.legend()
         figure.savefig(io.BytesIO(), format="png")
         texts = [axes.xaxis.label, axes.get_yticklabels()[0], *legend.get_texts(), *axes.texts]
-        assert [text.get_text() for text in texts] == [name] * 4
+        assert [text.get_text().strip("\u200b") for text in texts] == [name] * 4
         assert not any(text.get_parse_math() for text in texts)
 
 

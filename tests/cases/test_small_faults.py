@@ -9,14 +9,17 @@ import yaml
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.tables import read_table
 from cpssl_lite.bioactivity.labels import read_labels
+from cpssl_lite.book import features
 from cpssl_lite.book.features import _profiles_of
 from cpssl_lite.book.kinds import FeatureType, type_of
-from cpssl_lite.book.methods import methods_of
+from cpssl_lite.book.methods import ask_first, methods_of
 from cpssl_lite.book.percent import Parameter, check_parameters
+from cpssl_lite.images.metadata import canonical_metadata
 from cpssl_lite.models.recipes import load_recipe
 from cpssl_lite.profiles.find import find_tables
 from cpssl_lite.profiles.table import read_profiles
-from tests.cases.tables import saved, wells
+from tests.cases.tables import load_data, saved, wells
+from tests.profiles.toy import Moments
 
 
 @pytest.mark.parametrize("seed", ["-1", "4294967296", "1e3", "x"])
@@ -105,6 +108,32 @@ def test_a_method_for_each_feature_type(raw):
 def test_methods_that_cannot_be(raw, method, message):
     with pytest.raises(InputError, match=message):
         methods_of(raw, TYPES, method)
+
+
+@pytest.mark.parametrize(
+    ("method", "roles", "message"),
+    [
+        ("wash", {}, "unknown step 'wash'"),
+        ("", {}, "Mine: sphere needs at least 2 negative controls, its table has 1"),
+        ('{"Nobody": "none"}', {}, "no feature type 'Nobody'; there are Mine"),
+        ("none", {"perturbation": "drug"}, "no column 'drug'; the table has .*Metadata_Plate"),
+        ("none", {"control": "Metadata_Perturbation=x"}, "no well has it"),
+    ],
+)
+def test_what_cannot_be_is_said_before_images_are_read(
+    tmp_path, monkeypatch, method, roles, message
+):
+    table = load_data(tmp_path).assign(Metadata_Perturbation=["DMSO", "c"])
+    more = pd.concat([table, table.assign(Metadata_Site="2")]).reset_index(drop=True)
+    networks = {"Mine": Moments()}
+    more = canonical_metadata(more)
+    ask_first(more, networks, '{"Mine": "mad_robustize"}')
+    with pytest.raises(InputError, match=message):
+        ask_first(more, networks, method, **roles)
+    for name in ("networks_of", "extracted"):
+        monkeypatch.setattr(features, name, lambda *a: networks)
+    with pytest.raises(InputError, match=message):
+        features.load_features(saved(table, tmp_path / "images.csv"), method=method, **roles)
 
 
 @pytest.mark.parametrize(

@@ -407,8 +407,8 @@ def test_a_fetched_data_set_is_prepared_by_its_name(cpssl, refused, tmp_path, mo
     assert "no such image table" in refused("data", "prepare", "unknown", "-o", tmp_path / "out")
     row = {"Metadata_Plate": "P", "Metadata_Well": "A01"}
     (tmp_path / "cpjump1_examples").mkdir()
-    for name in CHANNELS:
-        tifffile.imwrite(tmp_path / f"{name}.tiff", np.eye(40, dtype=np.uint16))
+    for k, name in enumerate(CHANNELS):
+        tifffile.imwrite(tmp_path / f"{name}.tiff", np.eye(40, k=k, dtype=np.uint16))
         row[f"FileName_Orig{name}"] = str(tmp_path / f"{name}.tiff")
     pd.DataFrame([row]).to_csv(tmp_path / "cpjump1_examples/load_data.csv", index=False)
     code, printed, _ = cpssl(*words, "--qc")

@@ -208,7 +208,7 @@ def planes(folder, dna=(70, 100)):
     for name in CHANNELS:
         row[f"FileName_{name}"] = f"{name}.tif"
         shape = dna if name == "DNA" else (70, 100)
-        pixels = np.random.default_rng(0).integers(0, 9999, shape, dtype=np.uint16)
+        pixels = np.random.default_rng(len(row)).integers(0, 9999, shape, dtype=np.uint16)
         tifffile.imwrite(folder / f"{name}.tif", pixels)
     pd.DataFrame([row]).to_csv(folder / "planes.csv", index=False)
     return read_image_table(folder / "planes.csv")
