@@ -1,4 +1,4 @@
-"""What is not said: other libraries' advice while they work for us, and a warning twice."""
+"""What is not said: other libraries' advice while they work for us, and a line twice."""
 
 import logging
 import warnings
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 
 class Once(logging.Filter):
-    """Lets each warning through once in the life of a handler; of progress, every line.
+    """Lets each line through once in the life of a handler.
 
     Examples
     --------
@@ -27,8 +27,6 @@ class Once(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the line is none of those that were let through before."""
-        if record.levelno < logging.WARNING:
-            return True
         text = record.getMessage()
         if text in self.told:
             return False
@@ -37,7 +35,7 @@ class Once(logging.Filter):
 
 
 def log_lines() -> None:
-    """Send the package's lines to standard error, and warnings of others; each warning once."""
+    """Send the package's lines to standard error, and warnings of others; each line once."""
     lines = logging.StreamHandler()
     lines.addFilter(Once())
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[lines])

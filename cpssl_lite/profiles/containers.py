@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.quiet import quiet
 from cpssl_lite.base.tables import check_once, readable, tidy, without_index
 from cpssl_lite.images.metadata import is_metadata, is_missing
 from cpssl_lite.profiles.families import FIELD_LEVEL
@@ -35,7 +36,7 @@ def is_store(file: Path) -> bool:
 
 
 def _from_h5ad(file: Path) -> tuple[pd.DataFrame, list[str]]:
-    with readable(file):
+    with readable(file), quiet():  # names of rows that repeat, say: wells have others
         return _split(file, anndata_package().read_h5ad(file))
 
 
@@ -45,7 +46,7 @@ def _from_zarr(file: Path) -> tuple[pd.DataFrame, list[str]]:
     if len(tables) > 1:
         names = ", ".join(path.name for path in tables)
         raise InputError(f"{file}: has several tables ({names}); name one: {tables[0]}")
-    with readable(file):
+    with readable(file), quiet():
         return _split(file, anndata_package().read_zarr(str(tables[0] if tables else file)))
 
 
@@ -107,7 +108,7 @@ def numbers_of(column: pd.Series) -> pd.Series:
 
 def stored_provenance(path: Path) -> dict[str, Any]:
     """Where the table in an ``.h5ad`` file came from; empty if it does not say."""
-    with readable(path):
+    with readable(path), quiet():
         data = anndata_package().read_h5ad(path, backed="r")
         try:
             made = json.loads(data.uns.get("provenance", "{}"))

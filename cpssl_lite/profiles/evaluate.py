@@ -12,7 +12,7 @@ from cpssl_lite.metrics.retrieval import convention_precision, mean_average_prec
 from cpssl_lite.metrics.similarity import encode
 from cpssl_lite.metrics.uncertainty import bootstrap_difference, mean_by, wilcoxon_paired
 from cpssl_lite.profiles.aggregate import aggregate
-from cpssl_lite.profiles.roles import LABELS, WELL_KEY, say_nameless, some
+from cpssl_lite.profiles.roles import LABELS, WELL_KEY, say_nameless, some, well_name
 from cpssl_lite.profiles.table import (
     FIELD_LEVEL,
     feature_columns,
@@ -80,6 +80,7 @@ def evaluate(
         )
     column = label_column(wells, label)
     head, profiles = profile_matrix(wells)
+    _say_copies(head, profiles)
     treatment = head["Metadata_Perturbation"].to_numpy()
     labels = head[column].to_numpy() if column else np.full(len(head), "")
     batch = batches(head)
@@ -214,6 +215,16 @@ def _say_doses(wells: pd.DataFrame) -> None:
                 "--dose or --time %s makes each its own",
                 *(column, (several > 1).sum(), several.idxmax(), several.max(), column),
             )
+
+
+def _say_copies(head: pd.DataFrame, profiles: np.ndarray) -> None:
+    """One line if wells have the very numbers of another: copies, or nothing was measured."""
+    same = pd.Series([hash(row.tobytes()) for row in profiles]).duplicated(keep=False).to_numpy()
+    if same.any():
+        log.warning(
+            "%d wells have exactly the profile of another well (first: %s)",
+            *(same.sum(), well_name(head, int(same.argmax()))),
+        )
 
 
 def treated_wells(table: pd.DataFrame, convention: str = "paper") -> pd.DataFrame:

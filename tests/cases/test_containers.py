@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -105,6 +106,11 @@ def test_zarr_stores_of_anndata_and_spatialdata(tmp_path, cpssl, plain, version)
     assert cpssl("evaluate", f"x={plain}", "-o", out, "--null", 50)[0] == 0
     assert set(found) == {out.read_text()}
     assert json.loads(found[0])["x"]["n_wells"] == 48
+    data.obs_names = ["same"] * len(table)
+    data.write_h5ad(tmp_path / "h.h5ad")
+    with warnings.catch_warnings():  # that these names repeat is nobody's business
+        warnings.simplefilter("error")
+        read_profiles(tmp_path / "h.h5ad")
     data.write_zarr(tmp_path / "s.zarr/tables/cells")
     with pytest.raises(InputError, match=r"several tables \(cells, wells\); name one"):
         read_profiles(tmp_path / "s.zarr")

@@ -17,8 +17,10 @@ from cpssl_lite.data.qc import quality
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.table import read_image_table
 from cpssl_lite.images.tiff import write_merged
+from cpssl_lite.profiles.evaluate import evaluate
 from cpssl_lite.profiles.extract import extract
 from cpssl_lite.profiles.filters import without_flagged
+from cpssl_lite.profiles.table import read_profiles
 from tests.cases.tables import load_data, saved, wells
 from tests.profiles.toy import Moments
 
@@ -103,6 +105,18 @@ def test_two_names_of_one_store(tmp_path, caplog):
     path = saved(table, tmp_path / "images.csv")
     extract(read_image_table(path, CHANNELS), small(), tmp_path / "a.parquet")
     assert "1 fields have the pixels of another field (first: " in caplog.text
+
+
+@pytest.mark.parametrize(("copies", "first"), [((9, 10), "0b1/A10"), ((9, 50), "0b1/A10")])
+@pytest.mark.parametrize("form", ["a.csv", "a.parquet"])
+def test_wells_with_one_profile_are_said(tmp_path, caplog, copies, first, form):
+    table = wells()
+    evaluate(read_profiles(saved(table, tmp_path / form)))
+    assert "exactly the profile" not in caplog.text
+    features = table.columns[6:]
+    table.loc[copies[1], features] = table.loc[copies[0], features]
+    evaluate(read_profiles(saved(table, tmp_path / form)))
+    assert f"2 wells have exactly the profile of another well (first: {first})" in caplog.text
 
 
 @pytest.fixture
