@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cpssl_lite.book.claims import Claim, needs
-from cpssl_lite.book.editions import Edition, list_editions, load_edition, parameters_of
+from cpssl_lite.book.editions import Edition, list_editions, load_edition
 from cpssl_lite.book.evidence import ABLATION, DATA, RELEASED, ROLES
 from cpssl_lite.book.html import Html, cell, table
 from cpssl_lite.book.kinds import MULTISOURCE
 from cpssl_lite.book.known import CPG0012, INDEXES, METADATA
+from cpssl_lite.book.percent import parameters_of
 from cpssl_lite.book.where import list_notebooks
 from cpssl_lite.book.wording import number
 from cpssl_lite.data.manifests import load_manifest

@@ -14,13 +14,12 @@ One small YAML file each, in ``book/editions/`` or anywhere else, as ``schema.js
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.yamls import check_mapping, read_mapping
-from cpssl_lite.book.percent import Parameter, check_parameters, read_parameters, read_percent
+from cpssl_lite.book.percent import check_parameters, parameters_of
 from cpssl_lite.book.where import DEFAULT, find_notebook, find_root, list_notebooks
 from cpssl_lite.data.manifests import load_manifest
 from cpssl_lite.data.plan import Plan, cache_folder, plan
@@ -142,16 +141,6 @@ def _edition(path: Path, given: Mapping[str, Any], root: Path) -> Edition:
                 f"{', '.join(data) or 'it has none'}"
             )
     return found
-
-
-def parameters_of(source: Path) -> dict[str, Parameter]:
-    """A chapter's parameters, by name; the file is read again only when it changed."""
-    return _parameters_of(source, source.stat().st_mtime_ns)
-
-
-@cache
-def _parameters_of(source: Path, _: int) -> dict[str, Parameter]:
-    return read_parameters(read_percent(source), source.name)
 
 
 def _texts(value: Any) -> Iterator[str]:

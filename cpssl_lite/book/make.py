@@ -9,7 +9,8 @@ from cpssl_lite.base.errors import InputError, StepFailed
 from cpssl_lite.book.build import BookError, build, check_contents, unfit
 from cpssl_lite.book.claims import load_claims
 from cpssl_lite.book.coverage import can_test, coverage
-from cpssl_lite.book.editions import Edition, load_edition, parameters_of
+from cpssl_lite.book.editions import Edition, load_edition
+from cpssl_lite.book.percent import parameters_of
 from cpssl_lite.book.runner import run_all
 from cpssl_lite.book.scorecard import judged, read_page, tested
 from cpssl_lite.book.shelf import check_shelf, put_on_shelf

@@ -7,6 +7,7 @@ import json
 import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import jupytext
 import nbformat
 
 from cpssl_lite.base.errors import InputError
-from cpssl_lite.base.files import atomic_path
+from cpssl_lite.base.files import atomic_path, stamp
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,16 @@ def read_parameters(notebook: nbformat.NotebookNode, name: str) -> dict[str, Par
         text = comments.get(statement.end_lineno or statement.lineno, "")
         found[target.id] = Parameter(target.id, default, text)
     return found
+
+
+def parameters_of(source: Path) -> dict[str, Parameter]:
+    """A chapter's parameters, by name; the file is read again only when it changed."""
+    return _parameters_of(source, stamp(source))
+
+
+@cache
+def _parameters_of(source: Path, _: tuple[int, int]) -> dict[str, Parameter]:
+    return read_parameters(read_percent(source), source.name)
 
 
 def check_parameters(

@@ -24,7 +24,7 @@ from cpssl_lite.base.workers import side_by_side
 from cpssl_lite.book.digest import code_digest, input_digest
 from cpssl_lite.book.kernel import many_follow, private_kernel
 from cpssl_lite.book.notices import last_line
-from cpssl_lite.book.percent import check_parameters, has_tag, read_parameters, read_percent
+from cpssl_lite.book.percent import check_parameters, has_tag, parameters_of, read_percent
 from cpssl_lite.book.where import (
     executed_folder,
     find_notebook,
@@ -112,7 +112,7 @@ def _run(
     failed = target.with_suffix(".failed.ipynb")
     with atomic_path(target) as scratch:
         try:
-            executed = _execute(plan.notebook, overrides, scratch, root, run, threads)
+            executed = _execute(read_percent(source), overrides, scratch, root, run, threads)
         except NotebookFailed:
             if scratch.is_file():
                 shutil.move(scratch, failed)
@@ -130,10 +130,9 @@ def _run(
 
 @dataclass(frozen=True)
 class _Plan:
-    """A notebook with its parameters, and where it goes when it is executed."""
+    """A notebook's parameters, and where it goes when it is executed."""
 
     source: Path
-    notebook: nbformat.NotebookNode
     values: dict[str, Any]  # of all parameters
     overrides: dict[str, Any]  # of those that are not the defaults
     target: Path
@@ -148,14 +147,13 @@ def _planned(
     name: str | Path, parameters: Mapping[str, Any], out: str | Path | None, root: Path
 ) -> _Plan:
     source = find_notebook(name, root)
-    notebook = read_percent(source)
-    allowed = read_parameters(notebook, source.name)
+    allowed = parameters_of(source)
     given = from_here(check_parameters(parameters, allowed, source.name), root)
     overrides = {k: v for k, v in given.items() if v != allowed[k].default}
     values = {k: p.default for k, p in allowed.items()} | overrides
     target = Path(out).resolve() if out else output_path(source, overrides, root)
     code = code_digest(source.read_text(encoding="utf-8"), values, root)
-    return _Plan(source, notebook, values, overrides, target, code)
+    return _Plan(source, values, overrides, target, code)
 
 
 def _execute(

@@ -5,10 +5,13 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.files import stamp
 from cpssl_lite.base.yamls import check_mapping, read_mapping
 
 if TYPE_CHECKING:  # pandas takes a second to import, and a list of names does not need it
@@ -47,9 +50,15 @@ def load_manifest(name: str) -> dict[str, Any]:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise InputError(f"no data set {name!r}; there are: {', '.join(known)}{hint}")
+    there = stamp(path) if path.is_file() else (0, 0)  # what is no file is told by reading it
+    return {"name": name, **deepcopy(_read(path, there))}
+
+
+@cache  # an edition's claims ask for the same ones a hundred times
+def _read(path: Path, _: tuple[int, int]) -> dict[str, Any]:
     manifest = read_mapping(path, "manifest", _MOST)
     check_mapping(manifest, path, SCHEMA)
-    return {"name": name, **manifest}
+    return manifest
 
 
 def read_index(manifest: Mapping[str, Any]) -> "pd.DataFrame":

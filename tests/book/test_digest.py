@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from cpssl_lite.base.sources import behaviour_digest
 from cpssl_lite.book.digest import code_digest, data_digest, inputs_named, modules_used
 
@@ -65,6 +67,26 @@ def test_a_behaviour_is_not_its_comments_and_docstrings(tmp_path: Path) -> None:
         file.write_text(text)
         digests.append(behaviour_digest([file]))
     assert digests[0] == digests[1] != digests[2]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ("x = '\"'  # it's one", "x = '\"'", True),
+        ('x = r"\\\\"  # one', 'x = r"\\\\"', True),
+        ('x = """one\n"# two\n"""  # three', 'x = """one\n"# two\n"""', True),
+        ("x = '# one'", "x = '# two'", False),
+        ('x = f"{1}\'# one"', 'x = f"{1}\'# two"', False),
+        ('x = """\\""" # one"""', 'x = """\\""" # two"""', False),
+    ],
+)
+def test_a_hash_in_a_text_begins_no_comment(
+    tmp_path: Path, first: str, second: str, same: bool
+) -> None:
+    (tmp_path / "a.py").write_text(first)
+    (tmp_path / "b.py").write_text(second)
+    one, other = (behaviour_digest([tmp_path / name]) for name in ("a.py", "b.py"))
+    assert (one == other) == same
 
 
 def test_manifests_change_the_digest_of_a_page_that_shows_them(tmp_path: Path) -> None:
