@@ -176,9 +176,9 @@ def inspect(checkpoint: Path, as_json: bool) -> None:
     Example:
       cpssl inspect checkpoint0200.pth --json
     """
-    from cpssl_lite.models.checkpoints import inspect_checkpoint
+    from cpssl_lite.models.inspected import checkpoint_facts
 
-    facts = inspect_checkpoint(checkpoint)
+    facts = checkpoint_facts(checkpoint)
     if as_json:
         click.echo(json.dumps(facts, indent=1, default=str))
     else:

@@ -1,6 +1,9 @@
 import argparse
 import json
 import os
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from safetensors.torch import save_file
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.cli.main import cli
 from cpssl_lite.models.checkpoints import (
+    SHIPPED,
     input_rules,
     inspect_checkpoint,
     load_encoder,
@@ -19,6 +23,7 @@ from cpssl_lite.models.checkpoints import (
     save_encoder,
 )
 from cpssl_lite.models.encoder import RELEASED_MEAN, RELEASED_SD
+from cpssl_lite.models.inspected import checkpoint_facts
 from cpssl_lite.models.vit import Shape, ViT, build_vit
 
 AUTHORS = {
@@ -297,6 +302,28 @@ def test_inspect_says_what_was_recognised(parity):
     assert report["channels"] == ["Mito", "AGP", "RNA", "ER", "DNA"]
     assert report["mean"] == pytest.approx(RELEASED_MEAN)
     assert any(name.startswith("head.") for name in report["dropped"])
+
+
+@pytest.mark.parametrize("method", SHIPPED)
+def test_a_training_is_inspected_without_torch(method, tmp_path, monkeypatch):
+    facts = inspect_checkpoint(SHIPPED[method])
+    code = "import sys; from cpssl_lite.models.inspected import checkpoint_facts as facts\n"
+    code += f"print(list(facts({str(SHIPPED[method])!r}).items()), 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{list(facts.items())} False\n"
+
+    # Of a file that is no longer what was written, the loader says what it thinks.
+    for part in (SHIPPED[method], SHIPPED[method].with_suffix(".yaml")):
+        shutil.copy(part, tmp_path)
+    changed = tmp_path / SHIPPED[method].name
+    with open(changed, "r+b") as file:
+        file.seek(-4, 2)
+        file.write(b"\0\0\xc0\x7f")  # NaN
+    with pytest.raises(InputError, match="not finite numbers"):
+        checkpoint_facts(changed)
+    shutil.copy(SHIPPED[method], changed)
+    changed.with_suffix(".yaml").unlink()
+    assert checkpoint_facts(changed) == facts
 
 
 def test_inspect_prints_text_or_json(parity):
