@@ -16,8 +16,14 @@ KEY = "cpssl"  # in the metadata of an output
 HEADLINE = '<p class="cpssl-headline">'
 WARNING = '<div class="admonition warning">'
 FOLDS = {"parameters": "the parameters", "injected-parameters": "what this run was given"}
-HELD = {"<table": "how this table is made", "cpssl-ask": "how the answer is computed"}
+HELD = {
+    "<table": "how this table is made",
+    "cpssl-ask": "how the answer is computed",
+    "cpssl-live": "how this drawing is made",
+    "<p>": "how this sentence is computed",
+}
 IMPORTS = re.compile(r"\s*(?:import|from) \w")
+FUNCTIONS = re.compile(r"^(?:def|class) ", re.MULTILINE)
 FIRST = "how the first figure is drawn"
 SOLUTION = "solution"  # tag of a cell that answers an exercise
 DRAWN, REAL = "drawn", "real"  # tags of what is said of the one kind of data only
@@ -75,8 +81,8 @@ def arrange(notebook: dict[str, Any]) -> dict[str, Any]:
                 # Text from data must not be read as markup.
                 about["figure"] = {"name": said["name"], "caption": markdown(said["caption"])}
                 about["image"] = {"alt": said["alt"]}
-        _fold_warnings(code)
         _label_fold(code, about)
+        _fold_warnings(code)
         if not about:
             del code["metadata"]["mystnb"]
     cells = [part for one in notebook["cells"] for part in _figure_alone(one)]
@@ -200,10 +206,14 @@ def _label_fold(code: dict[str, Any], about: dict[str, Any]) -> None:
     elif not held and "figure" in about:
         held = "how this figure is drawn"
     elif not held:
-        shown = "".join(map(_html, code.get("outputs", [])))
-        held = next((what for mark, what in HELD.items() if mark in shown), "the code")
-        if not shown and IMPORTS.match("".join(code["source"])):
+        shown = [_html(output) for output in code.get("outputs", [])]
+        shown = [html for html in shown if html and not html.startswith(WARNING)]
+        held = next((what for mark, what in HELD.items() if mark in "".join(shown)), "")
+        source = "".join(code["source"])
+        if not shown and IMPORTS.match(source):
             held = "imports and loading"
+        elif not held:
+            held = "the functions used below" if FUNCTIONS.search(source) else "the preparation"
     about["code_prompt_show"], about["code_prompt_hide"] = f"Show {held}", f"Hide {held}"
 
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Colour and marker of each method. Okabe and Ito's colours, which stay apart in all common forms
-# of colour blindness, for methods that learn; greys of different lightness for those that cannot
-# know anything; violet for what drawn wells were drawn with. Markers are the second cue, for print
+# of colour blindness, for methods that learn; two greys and a pale brown for those that cannot know
+# anything; violet for what drawn wells were drawn with. Markers are the second cue, for print
 # and for those who cannot tell the colours.
 METHODS = {
     "DINO": ("#0072B2", "o"),
@@ -27,7 +27,7 @@ METHODS = {
     "CellProfiler": ("#D55E00", "P"),
     "Random weights": ("#39424B", "v"),
     "Random features": ("#75808A", "X"),
-    "Shuffled labels": ("#C3CAD1", "*"),
+    "Shuffled labels": ("#C2A36B", "*"),
     "True phenotype": ("#6A2C91", "d"),
 }
 COLORS = {name: color for name, (color, _) in METHODS.items()}

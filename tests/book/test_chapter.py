@@ -122,12 +122,17 @@ def test_words_go_where_the_page_wants_them() -> None:
     ]
     html = str(ask("Why?", right="So."))
     asked = nbformat.v4.new_output("execute_result", data={"text/html": html})
+    warning = {"text/html": '<div class="admonition warning"><p>Old.</p></div>'}
+    warned = nbformat.v4.new_output("display_data", data=warning)
+    hidden = {"tags": ["hide-input"]}
     cells = [
         nbformat.v4.new_markdown_cell("# Title\n\nText."),
         nbformat.v4.new_code_cell("seed = 1", metadata={"tags": ["parameters", "hide-input"]}),
         nbformat.v4.new_code_cell("draw()", outputs=outputs, metadata={"tags": ["hide-input"]}),
-        nbformat.v4.new_code_cell("import re", metadata={"tags": ["hide-input"]}),
-        nbformat.v4.new_code_cell("ask()", outputs=[asked], metadata={"tags": ["hide-input"]}),
+        nbformat.v4.new_code_cell("import re", outputs=[warned], metadata=hidden),
+        nbformat.v4.new_code_cell("ask()", outputs=[asked], metadata=hidden),
+        nbformat.v4.new_code_cell("def f(): return 1", metadata=hidden),
+        nbformat.v4.new_code_cell("x = 1", metadata=hidden),
         nbformat.v4.new_code_cell("2 + 2", metadata={"tags": ["solution"]}),
         nbformat.v4.new_code_cell("3 + 3"),
     ]
@@ -148,6 +153,8 @@ def test_words_go_where_the_page_wants_them() -> None:
     assert folds == {
         "import re": "Show imports and loading",
         "ask()": "Show how the answer is computed",
+        "def f(): return 1": "Show the functions used below",
+        "x = 1": "Show the preparation",
     }
     assert plain["metadata"] == {}
     warned = '<div class="admonition warning"><p>{}</p></div>'
