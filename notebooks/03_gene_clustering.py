@@ -43,13 +43,15 @@ import numpy as np
 import pandas as pd
 
 from cpssl_lite.base.errors import InputError
-from cpssl_lite.book import claims, panels, provenance, trees
+from cpssl_lite.book import claims, compared as beside, panels, provenance
+from cpssl_lite.book import trees
 from cpssl_lite.book.chapter import ask, difference_table, frame_table, headline
 from cpssl_lite.book.chapter import note_all, ranked, show
-from cpssl_lite.book.features import load_features, random_features
+from cpssl_lite.book.features import random_features
 from cpssl_lite.book.figures import style
 from cpssl_lite.book.html import table
-from cpssl_lite.book.panels import NSB, NSBP, P, T
+from cpssl_lite.book.panels import P, T
+from cpssl_lite.book.parameters import features_of
 from cpssl_lite.book.screens import gene_screen
 from cpssl_lite.book.wells import replicates_filtered
 from cpssl_lite.profiles.evaluate import evaluate, treated_wells
@@ -59,11 +61,7 @@ from cpssl_lite.profiles.table import profile_matrix
 style()
 if data == "lite-orf" and not (profiles or release):
     data = gene_screen()
-source = dict(release=release, release_set=release_set, data_name=data_name)
-roles = dict(perturbation=perturbation, batch=batch, control=control)
-networks = dict(checkpoints=checkpoints, measured=measured, seed=seed)
-how = dict(method=method, genes=genes)
-features = load_features(data, profiles, **source, **networks, **roles, **how)
+features = features_of(globals(), label="")
 wells = {n: treated_wells(t) for n, t in features.normalized().items()}
 
 data_kind, names = features.data_kind, list(wells)
@@ -100,9 +98,7 @@ real, rng = list(tables), np.random.default_rng(seed)
 random = random_features(tables[first], rng)
 # Families dealt anew to genes: replicates stay replicates.
 shuffled = tables[cellprofiler or others[0]].copy()
-dealt = dict(
-    zip(family_of.index, rng.permutation(family_of.index), strict=True)
-)
+dealt = pd.Series(rng.permutation(family_of.index), family_of.index)
 moved = shuffled["Metadata_Perturbation"].map(dealt)
 shuffled[FAMILY] = moved.map(family_of)
 tables |= {"Random features": random, "Shuffled labels": shuffled}
@@ -160,8 +156,8 @@ show(figure, "fig-genes", data_kind, caption=caption, alt=alt)
 # %% [markdown] tags=["more"]
 # ## Which genes are kept
 #
-# Unless the data were filtered before they came here, a gene stays if the median correlation of its replicates exceeds that of 95% of random groups of
-# wells. One feature type decides for all, as CellProfiler did there; that favours this type a little.
+# A gene stays if the median correlation of its replicates exceeds that of 95% of random groups of wells,
+# unless the data were filtered before they came here. One feature type decides for all, as CellProfiler did there; that favours this type a little.
 # Then the family filter: a gene in several groups gets the smallest that is large enough, so that every
 # gene counts once. *Shuffled labels* are real features whose families were dealt anew to genes.
 
@@ -183,8 +179,8 @@ table(("Step", "Genes", "Families"), steps, "The filters")
 # %% [markdown]
 # ## How many families are found at all?
 #
-# For each family: do its genes lie nearer to each other than to genes of other families, more than
-# chance would have it? With q below 0.05 a family is *consistent*. The ladder then asks what remains if
+# For each family: do its genes lie nearer to each other than to genes of other families, by more than
+# chance? With q below 0.05 a family is *consistent*. The ladder then asks what remains if
 # a gene may not be matched within its batch, its source or its position on the plate. (Never with
 # itself: a family's members are other genes.)
 
@@ -244,12 +240,8 @@ alt = "Two panels of points with horizontal intervals, one per compared feature 
 show(figure, "fig-gene-differences", data_kind, caption=caption, alt=alt)
 
 # %% tags=["hide-input"]
-difference_table(
-    against,
-    whats,
-    f"{first} minus",
-    f"Differences and q of {2 * len(against)} tests",
-)
+caption = f"Differences and q of {2 * len(against)} tests"
+difference_table(against, whats, f"{first} minus", caption)
 
 # %%
 from cpssl_lite.profiles.curves import f1_curves
@@ -381,29 +373,19 @@ show(figure, "fig-ami", data_kind, caption=caption, alt=alt)
 
 
 # %% tags=["hide-input"]
-def interval(name, column):
-    """95% interval of what shuffling before choosing gives."""
-    draws = before[name][:, column] if name in before else [np.nan]
-    low, high = np.percentile(draws, (2.5, 97.5))
-    return f"{low:.2f} to {high:.2f}" if low == low else "-"
-
-
+ends = {n: np.percentile(b, (2.5, 97.5), axis=0).T for n, b in before.items()}
+told = {n: [f"{low:.2f} to {high:.2f}" for low, high in ends[n]] for n in ends}
 rows = [
-    (n, f"{ami_at[n]:.3f}", interval(n, -2), len(one.groups), interval(n, -1))
+    (n, f"{ami_at[n]:.3f}", chances[-2], len(one.groups), chances[-1])
     for n, one in clustered.items()
+    for chances in [told.get(n, ["-", "-"])]
 ]
 header = ("Features", "AMI", "By chance", "Groups", "By chance ")
-table(
-    header,
-    rows,
-    f"Clusters and families, {at[first]} families of {len(clustered[first].family)} genes in {first} (chance: shuffled before choosing)",
-    fold=True,
-)
+about = f"Clusters and families, {at[first]} families of {len(clustered[first].family)} genes in {first} (chance: shuffled before choosing)"
+table(header, rows, about, fold=True)
 
 # %% tags=["hide-input"]
-high = {
-    n: int(np.ceil(np.percentile(b[:, -1], 97.5))) for n, b in before.items()
-}
+high = {n: int(np.ceil(each[-1, 1])) for n, each in ends.items()}
 answers = ["none", "one", "two or more"]
 ask(
     "How many boxes does the rule draw by chance in 97.5% of shuffles, at most?",
@@ -427,19 +409,10 @@ for name, role in {"dino": dino, "cellprofiler": cellprofiler}.items():
         got[f"ami-{name}"] = ami_at[role]
         got[f"gene-groups-{name}"] = len(clustered[role].groups)
 if dino and cellprofiler:
-    gain, test = (
-        results.loc[dino] - results.loc[cellprofiler],
-        against.loc[cellprofiler],
-    )
     got["ami-higher"] = ami_at[dino] - ami_at[cellprofiler]
-    got |= {"genes-map": gain[P], "genes-nsb": gain[NSB]}
-    got |= {"gene-family-map": gain[T], "gene-family-nsbp": gain[NSBP]}
-    got["gene-family-map-p"] = {
-        k: test[f"{T}_{k}"] for k in ("p", "difference")
-    }
-    got["gene-family-f1"] = (
-        curves[dino].f1.max() - curves[cellprofiler].f1.max()
-    )
+    pair = dino, cellprofiler
+    got |= beside.genes(results, pair, against.loc[cellprofiler])
+    got["gene-family-f1"] = np.subtract(*(curves[n].f1.max() for n in pair))
 note_all(got, features.evidence(convention, families=families))
 claims.show_claims(chapter="gene_clustering")
 
@@ -493,9 +466,8 @@ claims.show_claims(chapter="gene_clustering")
 # %% tags=["solution"]
 for n in (5, int(fits.sum())):
     none = cluster(random, n)
-    (value,) = clustering.ami_curve(
-        none.tree, none.family, [len(set(none.family))]
-    )
+    k = len(set(none.family))
+    (value,) = clustering.ami_curve(none.tree, none.family, [k])
     band = np.percentile(chance_of(first, [n], n)[:, 0], 97.5)
     print(
         f"{n} families: random features {value:.2f}; shuffled, 97.5%: {band:.2f}"
@@ -505,18 +477,13 @@ for n in (5, int(fits.sum())):
 # 2. How many groups does a laxer rule see, and how many of those would chance draw?
 
 # %% tags=["solution"]
+tree, here = clustered[first].tree, clustered[first].family
 for share in (0.75, 0.6, 0.5):
-    here = clustered[first].family
-    boxes = len(clustering.family_groups(clustered[first].tree, here, 3, share))
-    draws = [
-        len(
-            clustering.family_groups(
-                clustered[first].tree, rng.permutation(here), 3, share
-            )
-        )
-        for _ in range(40)
-    ]
-    print(f"purity {share}: {boxes} groups; by chance {np.mean(draws):.1f}")
+    found, *draws = (
+        len(clustering.family_groups(tree, names, 3, share))
+        for names in [here, *(rng.permutation(here) for _ in range(40))]
+    )
+    print(f"purity {share}: {found} groups; by chance {np.mean(draws):.1f}")
 
 # %% [markdown]
 # 3. What is the AMI of the families with a random grouping into as many groups? And with a finer one?
@@ -526,10 +493,8 @@ from sklearn.metrics import adjusted_mutual_info_score
 
 truth = family_of.to_numpy()
 for k in (len(set(truth)), 2 * len(set(truth))):
-    draws = [
-        adjusted_mutual_info_score(truth, rng.integers(k, size=len(truth)))
-        for _ in range(100)
-    ]
+    dealt = (rng.integers(k, size=len(truth)) for _ in range(100))
+    draws = [adjusted_mutual_info_score(truth, one) for one in dealt]
     print(k, "groups:", f"{np.mean(draws):+.3f} +- {np.std(draws):.3f}")
 
 # %% [markdown]
