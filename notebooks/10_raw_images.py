@@ -77,8 +77,10 @@ range_used = (
     np.ptp(np.percentile(raw, [low, high], axis=(1, 2)), axis=0) / 65535
 )
 share = pd.Series(range_used, CHANNELS)
+dim = share.index[share < 0.25]
 headline(
-    f"Between its percentiles {low:g} and {high:g} an untreated field uses {share.min():.0%} ({share.idxmin()}) to {share.max():.0%} ({share.idxmax()}) of a camera's grey levels: unscaled, it is almost black."
+    f"Between its percentiles {low:g} and {high:g} an untreated field uses {share.min():.0%} ({share.idxmin()}) to {share.max():.0%} ({share.idxmax()}) of a camera's grey levels"
+    + f": unscaled, {', '.join(dim)} would be almost black." * (len(dim) > 0)
 )
 side = min(256, *raw.shape[1:])
 corners = grid(*raw.shape[1:], side)
@@ -88,7 +90,7 @@ view = np.s_[:, top : top + side, left : left + side]
 both = {"as stored": raw[view] / 65535, "scaled": scaled[view]}
 figure = picture_rows(both, CHANNELS)
 caption = f"An untreated field ({kind}), {side} px of it, in its five channels. Above as stored: black is 0 and white 65,535. Below clipped at the percentiles {low:g} and {high:g} of each channel and scaled."
-alt = "Two rows of five grey pictures. The upper ones are almost black; the lower ones show cells in the five stains."
+alt = "Two rows of five grey pictures. The upper ones are dim; the lower ones show cells in the five stains."
 show(figure, "fig-raw-scaled", origin, caption=caption, alt=alt)
 
 # %% [markdown]
@@ -375,10 +377,8 @@ show(figure, "fig-raw-similarity", origin, caption=caption, alt=alt)
 #
 # ## Exercises
 #
-# **Change this and see.** Each is `cpssl run raw_images` with
-#
-# - `-p low=0.1`: the released code's percentile
-# - `-p high=99`: more of the bright pixels clipped
+# **Change this and see.** `cpssl run raw_images -p low=0.1` clips at the released code's percentile;
+# `-p high=99` clips more of the bright pixels.
 
 # %% tags=["hide-input"]
 ask(
