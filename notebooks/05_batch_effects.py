@@ -34,22 +34,16 @@ seed = 0  # of random weights, UMAP and baselines
 import numpy as np
 import pandas as pd
 
-from cpssl_lite.book import batch_panels, claims, provenance
+from cpssl_lite.book import batch_numbers, batch_panels, claims, provenance
 from cpssl_lite.book.chapter import ask, frame_table, headline, note_all, show
-from cpssl_lite.book.features import load_features
 from cpssl_lite.book.figures import style
 from cpssl_lite.book.facts import cell_counts, facts
+from cpssl_lite.book.parameters import features_of
 from cpssl_lite.profiles.evaluate import label_column
 from cpssl_lite.profiles.table import profile_matrix
 
 style()
-source = dict(release=release, release_set=release_set, data_name=data_name)
-roles = dict(
-    perturbation=perturbation, batch=batch, label=label, control=control
-)
-networks = dict(checkpoints=checkpoints, measured=measured, seed=seed)
-how = dict(method=method, counts=counts)
-features = load_features(data, profiles, **source, **roles, **networks, **how)
+features = features_of(globals())
 raw, tables, data_kind = features.raw, features.normalized(), features.data_kind
 as_given = set(features.methods.values()) == {"none"}
 first = features.find("DINO") or next(iter(tables))
@@ -237,51 +231,25 @@ else:
 # treatment. That is what these features would give without any effect of the batch.
 
 # %%
-from cpssl_lite.metrics.batch import CONNECTIVITY_K, LISI_K, gaussian_clusters
-from cpssl_lite.metrics.batch import graph_connectivity, lisi, silhouette
+from cpssl_lite.book.batch_numbers import effects, gaussian_baselines, renamed
+from cpssl_lite.metrics.batch import LISI_K, silhouette
 from cpssl_lite.metrics.graph import nearest_graph
 
 graphs = {n: nearest_graph(matrix, max(LISI_K)) for n, matrix in values.items()}
-
-
-def effects(matrix, graph, groups):
-    """Silhouettes of all wells, connectivity by k, mean LISI by k."""
-    have, connected = graph.neighbours.shape[1], {}
-    for k in (k for k in CONNECTIVITY_K if k <= have):
-        connected[k] = graph_connectivity(graph, groups, k)
-    mixed = {k: lisi(graph, groups, k).mean() for k in LISI_K if k <= have}
-    seen = silhouette(matrix, groups)
-    return {"silhouette": seen, "connectivity": connected, "lisi": mixed}
-
-
-def renamed(groups, treatments):
-    """Groups shuffled among wells of one treatment: no effect, same design."""
-    rng, groups = np.random.default_rng(seed), groups.copy()
-    for name in np.unique(treatments):
-        here = np.flatnonzero(treatments == name)
-        groups[here] = rng.permutation(groups[here])
-    return groups
-
-
-# %% tags=["hide-input"]
 NO_EFFECT, model = f"{first}, names shuffled", features.measured() or first
 found_effects, chance = {}, {}
 for factor in groupings:
     for name, known in heads.items():
-        groups, treatments = (
-            known[c].to_numpy() for c in (factor, "perturbation")
-        )
-        of = values[name], graphs[name]
+        groups, of = known[factor].to_numpy(), (values[name], graphs[name])
+        without = renamed(groups, known["perturbation"], seed)
         found_effects[factor, name] = effects(*of, groups)
-        chance[factor, name] = effects(*of, renamed(groups, treatments))
+        chance[factor, name] = effects(*of, without)
     found_effects[factor, NO_EFFECT] = chance[factor, first]
     groups = heads[model][factor].to_numpy()
-    points, mixed = gaussian_clusters(groups, values[model].shape[1], seed)
-    graph = nearest_graph(points, max(LISI_K))
-    for name, given in (("Gaussian", groups), ("Shuffled", mixed)):
-        found_effects[factor, f"{name} clusters"] = effects(
-            points, graph, given
-        )
+    clusters = gaussian_baselines(groups, values[model].shape[1], seed)
+    found_effects |= {(factor, name): seen for name, seen in clusters.items()}
+
+# %% tags=["hide-input"]
 if groupings:
     figure = batch_panels.batch_effects(found_effects, NO_EFFECT)
     k = max(found_effects[groupings[0], first]["lisi"])
@@ -296,25 +264,10 @@ else:
     print("One batch only: there is nothing to compare.")
 
 # %% tags=["hide-input"]
-numbers = {}
-for (factor, name), seen in found_effects.items():
-    if name == NO_EFFECT:
-        continue
-    of = {"": seen, " without": chance.get((factor, name), {})}
-    row = {
-        "Silhouette": [s["silhouette"].mean() for s in of.values() if s],
-        "Connectivity, k = 3": [
-            s["connectivity"].get(3) for s in of.values() if s
-        ],
-        "LISI, k = 30": [s["lisi"].get(30) for s in of.values() if s],
-        "LISI, k = 90": [s["lisi"].get(90) for s in of.values() if s],
-    }
-    numbers[f"{name}, by {factor}"] = {
-        what: " / ".join("-" if v is None else f"{v:.3f}" for v in pair)
-        for what, pair in row.items()
-    }
+shown_ones = {k: v for k, v in found_effects.items() if k[1] != NO_EFFECT}
 frame_table(
-    pd.DataFrame(numbers).T, caption="The same as means / what no effect gives"
+    batch_numbers.effects_beside_chance(shown_ones, chance),
+    caption="The same as means / what no effect gives",
 )
 
 # %% [markdown] tags=["more"]
@@ -376,41 +329,19 @@ for stage, name in [(s, n) for s in stages for n in stages[s]]:
         "PC regression": pc_regression(x, of),
     }
 
-# %% tags=["hide-input"]
-mixing = pd.DataFrame(rows).T
 about = "0 and 1: apart and mixed by BRAS, CiLISI and kBET; mixed and apart by the others"
-frame_table(mixing, caption=f"By batch ({about})", fold=False)
+frame_table(pd.DataFrame(rows).T, caption=f"By batch ({about})", fold=False)
 
 # %% [markdown] tags=["more"]
 # ## Controls and treated wells apart
 #
 # The paper saw the strongest effect among the negative controls, on the map.
 
-# %% tags=["hide-input"]
-apart = {}
-for name, known in heads.items():
-    for status, part in (
-        ("controls", controls[name]),
-        ("treated", ~controls[name]),
-    ):
-        if "batch" in groupings and part.sum() >= 3:
-            groups = known["batch"].to_numpy()[part]
-            apart[name, status] = {
-                "On the map": silhouette(
-                    maps[name][part], groups, "euclidean"
-                ).mean(),
-                "On the features": silhouette(
-                    values[name][part], groups
-                ).mean(),
-            }
-split = pd.DataFrame(apart).T
-split.index = [f"{name}, {status}" for name, status in split.index]
-frame_table(
-    split,
-    caption="Mean silhouette by batch, controls and treated wells apart",
-    form="+.3f",
-    fold=False,
-)
+# %%
+apart = batch_numbers.by_status(maps, values, heads)
+split = {", ".join(which): numbers for which, numbers in apart.items()}
+caption = "Mean silhouette by batch, controls and treated wells apart"
+frame_table(pd.DataFrame(split).T, caption=caption, form="+.3f", fold=False)
 
 # %% tags=["hide-input"]
 if groupings:
@@ -455,37 +386,19 @@ if dino and (dino, "controls") in apart:
     one, two = (apart[dino, k]["On the map"] for k in ("controls", "treated"))
     got["batch-controls"] = one - two
 if dino and len(chosen) > 1:
-    at, known = by_target(dino, chosen)
-    seen = silhouette(at, known["target"], "euclidean").mean()
-    # Targets dealt anew to compounds: wells of one compound stay together.
-    target_of = known.drop_duplicates().set_index("compound")["target"]
-    rng, by_chance = np.random.default_rng(seed), []
-    for _ in range(20):
-        dealt = pd.Series(rng.permutation(target_of), target_of.index)
-        names = known["compound"].map(dealt)
-        by_chance.append(silhouette(at, names, "euclidean").mean())
-    got["batch-targets-group"] = seen - max(by_chance)  # p < 0.05
-SIX = ["KRAS", "AKT1", "DNMT3A", "TGFBR1", "CDK2", "CDK7"]
-THREE = ["NAMPT", "PAK1", "RET"]
+    got["batch-targets-group"] = batch_numbers.targets_above_chance(
+        *by_target(dino, chosen), seed
+    )
 if dino and cellprofiler:
+    pair = dino, cellprofiler
     for factor in groupings:
-        end = "-source" if factor == "source" else "-dino-cellprofiler"
-        seen, felt = [], []
-        for name in (dino, cellprofiler):
-            on_map = silhouette(maps[name], heads[name][factor], "euclidean")
-            seen.append(on_map.mean())
-            felt.append(found_effects[factor, name]["silhouette"].mean())
-        got[f"batch-map{end}"] = seen[0] - seen[1]
-        got[f"batch-features{end}"] = felt[0] - felt[1]
-    means = []  # of each target's wells, on either map
-    for name in (dino, cellprofiler) if column else ():
-        at, known = by_target(name, best.index)
-        score = pd.Series(silhouette(at, known["target"], "euclidean"))
-        means.append(score.groupby(known["target"].to_numpy()).mean())
-    if means and {*SIX, *THREE} <= set(best.index):
-        one, two = means
-        got["batch-six-targets"] = (one > two)[SIX].sum()
-        got["batch-three-targets"] = ((one > 0) & (two > 0))[THREE].sum()
+        got |= batch_numbers.one_minus_other(
+            pair, factor, maps, heads, found_effects
+        )
+    if column:
+        got |= batch_numbers.named_targets(
+            [by_target(name, best.index) for name in pair]
+        )
 # The authors' code has none of these metrics.
 note_all(got, features.evidence("paper"))
 claims.show_claims(chapter="batch_effects")
@@ -539,21 +452,16 @@ for what, given in (("as they are", batches), ("shuffled", moved)):
 # 2. How strong must a batch effect be before each metric sees it? Add one to features without any.
 
 # %% tags=["solution"]
-x, of = (
-    np.random.default_rng(seed).standard_normal((400, 32)),
-    np.arange(400) % 4,
-)
+x = np.random.default_rng(seed).standard_normal((400, 32))
+of, one = np.arange(400) % 4, np.zeros(400)
 for strength in (0, 0.25, 0.5, 1, 2):
     moved = x + strength * np.random.default_rng(1).standard_normal((4, 32))[of]
-    graph, one = nearest_graph(moved, 70), np.zeros(400)
     told = silhouette(moved, of).mean(), bras(moved, one, of)
-    told += np.nanmean(cilisi(moved, one, of)), kbet(graph, of).accepted
-    print(
-        strength,
-        "silhouette {:+.2f}, BRAS {:.2f}, CiLISI {:.2f}, kBET {:.2f}".format(
-            *told
-        ),
-    )
+    told += (np.nanmean(cilisi(moved, one, of)),)
+    told += (kbet(nearest_graph(moved, 70), of).accepted,)
+    names = ("silhouette", "BRAS", "CiLISI", "kBET")
+    each = [f"{n} {v:.2f}" for n, v in zip(names, told, strict=True)]
+    print(f"effect {strength}:", ", ".join(each))
 
 # %% [markdown]
 # **Takeaway.** Look at the map, measure on the features, compare with what no effect would give, and
