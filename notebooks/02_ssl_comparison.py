@@ -34,25 +34,19 @@ seed = 0  # of random weights, random features, shuffling, bootstrap
 import numpy as np
 import pandas as pd
 
-from cpssl_lite.book import claims, panels, provenance
+from cpssl_lite.book import claims, compared as numbers, panels, provenance
 from cpssl_lite.book.chapter import ask, difference_table, frame_table, headline
 from cpssl_lite.book.chapter import in_words, note_all, ranked, say, show
-from cpssl_lite.book.features import CEILING, load_features, normalized
-from cpssl_lite.book.features import random_features
+from cpssl_lite.book.features import CEILING, normalized, random_features
 from cpssl_lite.book.figures import style
 from cpssl_lite.book.kinds import WAYS, short_way
-from cpssl_lite.book.panels import NSB, NSBP, P, T
+from cpssl_lite.book.panels import P, T
+from cpssl_lite.book.parameters import features_of
 from cpssl_lite.book.truth import read_truth
 from cpssl_lite.profiles.table import feature_columns
 
 style()
-networks = dict(checkpoints=checkpoints, transfer=transfer, measured=measured)
-source = dict(release=release, release_set=release_set, data_name=data_name)
-roles = dict(
-    perturbation=perturbation, batch=batch, label=label, control=control
-)
-how = dict(method=method, seed=seed, ceiling=True)
-features = load_features(data, profiles, **source, **networks, **roles, **how)
+features = features_of(globals(), ceiling=True)
 data_kind, judged = features.data_kind, (label or None, convention)
 
 # %%
@@ -158,9 +152,9 @@ frame_table(shown, names, f"The same numbers as a table ({data_kind})")
 # ## How many are found at all?
 #
 # mAP is a mean. It does not say for how many perturbations the features hold anything. So ask of each
-# one: are its replicates nearer to each other than to untreated wells of their plate, more than chance
-# would have it? The p of each is corrected for the number of tests: of those called *active* (q below
-# 0.05) one in twenty is expected to be wrong.
+# one: are its replicates nearer to each other than to untreated wells of their plate, by more than
+# chance? The p of each is corrected for the number of tests: of those called *active* (q below 0.05)
+# one in twenty is expected to be wrong.
 #
 # A match can also come too easily: two plates of a batch share their layout, and wells at one place
 # look alike. The ladder takes such help away. Who may be the nearest neighbour is restricted, step by
@@ -217,25 +211,22 @@ for name in dict.fromkeys([first, beside]):
 
 # %% tags=["hide-input"]
 figure = panels.misses(precision, active, strength)
-told = "; ".join(
-    f"{name} finds {a.sum()} of {len(a)}" for name, a in active.items()
-)
-both = active[beside][active[beside]].index.difference(
-    active[first][active[first]].index
-)
+on = {name: set(a.index[a]) for name, a in active.items()}
+told = "; ".join(f"{n} finds {len(on[n])} of {len(active[n])}" for n in on)
 caption = f"Average precision of every perturbation; open circles are not active (q of 0.05 or more). {told}."
 if beside != first:
-    caption += f" {len(both)} are active in {beside} and not in {first}."
+    caption += f" {len(on[beside] - on[first])} are active in {beside} and not in {first}."
 alt = "Scatter of average precision per perturbation, one panel per feature type; filled markers are active perturbations, open ones are missed."
 show(figure, "fig-strength-ap", data_kind, caption=caption, alt=alt)
 
 # %% [markdown] tags=["more"]
 # ## How sure is the difference?
 #
-# A difference of two means says little without its spread over perturbations. Each perturbation gives
-# one average precision per feature type. The differences are resampled 2,000 times (95% bootstrap
-# interval) and tested with Wilcoxon's signed-rank test, which the paper used. Every row is two tests, so
-# p is corrected for their number.
+# A difference of two means says little without its spread over perturbations.
+#
+# Each perturbation gives one average precision per feature type. The differences are resampled 2,000
+# times (95% bootstrap interval) and tested with Wilcoxon's signed-rank test, which the paper used. Every
+# row is two tests, so p is corrected for their number.
 
 # %%
 from cpssl_lite.profiles.differences import differences
@@ -286,15 +277,13 @@ if untrained and features.raw[first] is not features.raw[untrained]:
         if not way == other == same:
             pairs[short_way(same)] = trained[same], plain[same]
     training = differences(pairs, *judged, seed)
+if training is not None:
+    caption = f"{first} minus {untrained}, the same network untrained"
+    head = whats, "Both normalised by", caption
+    display(difference_table(training, *head, fold=False))
 
 # %% tags=["hide-input"]
 if training is not None:
-    caption = f"{first} minus {untrained}, the same network untrained"
-    display(
-        difference_table(
-            training, whats, "Both normalised by", caption, fold=False
-        )
-    )
     gain, low, high, q = (
         training[f"{P}_{k}"].iloc[0] for k in ("difference", "low", "high", "q")
     )
@@ -311,11 +300,13 @@ else:
     print("Not asked here: no network was run, profiles were given.")
 
 # %% [markdown] tags=["more"]
-# ## Precision and recall: F1 curves (Supplementary Fig. 4)
+# ## F1 curves (Supplementary Fig. 4)
 #
 # mAP is one number for all thresholds. The {term}`F1 score` shows which neighbourhood is good: among
-# the k nearest profiles, or among all those within a distance. A distance has another meaning in every
-# feature space: heights of peaks may be compared, a common threshold may not.
+# the k nearest profiles, or among all those within a distance.
+#
+# A distance has another meaning in every feature space: heights of peaks may be compared, a common
+# threshold may not.
 
 # %%
 from cpssl_lite.profiles.curves import f1_curves
@@ -339,7 +330,7 @@ alt = "Panels of F1 curves, one line per feature type, over the number of neighb
 show(figure, "fig-f1", data_kind, caption=caption, alt=alt)
 
 # %% [markdown] tags=["more"]
-# ## Each source, and across sources (Supplementary Fig. 5)
+# ## Source by source (Supplementary Fig. 5)
 #
 # Within a source, replicates are matched across its batches. Across sources, the source takes the place
 # of the batch: profiles averaged over a source, and the nearest neighbour in another source.
@@ -376,9 +367,10 @@ else:
 #
 # An older question: for what share of perturbations does the median correlation of the replicates exceed
 # 95% of what random groups of wells give ({term}`percent replicating`)? Groups from *one well position*
-# are the harder comparison, because wells at one place look alike. They are also smaller where a position
-# holds few perturbations, and the correlation of a pair scatters more than the median over many pairs:
-# that alone raises the bar.
+# are the harder comparison, because wells at one place look alike.
+#
+# They are also smaller where a position holds few perturbations, and the correlation of a pair scatters
+# more than the median over many pairs: that alone raises the bar.
 
 # %% tags=["hide-input"]
 figure = panels.replicating(results)
@@ -428,51 +420,18 @@ else:
 # %% [markdown]
 # ## The paper's numbers beside this run's
 
-
 # %% tags=["hide-input"]
-def of(role, scores=results):
-    """Scores of the features that fill a role; without any, numbers that are none."""
-    name = features.find(role)
-    return scores.loc[name] if name else pd.Series(np.nan, scores.columns)
-
-
-dino, cellprofiler = of("DINO"), of("CellProfiler")
-got = {
-    "above-chance-perturbation": dino[P] - chance[P],
-    "above-chance-label": dino[T] - chance[T],
-}
-for claim, metric in {"": P, "-label": T, "-nsb": NSB, "-nsbp": NSBP}.items():
-    best = np.max([of("MAE")[metric], of("SimCLR")[metric]])
-    got[f"dino-best{claim}"] = dino[metric] - best
-for claim, role in {"": "DINO", "-transfer": "Transfer"}.items():
-    large = of(f"{role} ViT-B")
-    if features.find(role) != large.name:
-        got[f"vit-b-marginal{claim}"] = 100 * (large[P] / of(role)[P] - 1)
+got = numbers.paper_numbers(features, results, chance)
 pair = [features.find("DINO"), features.find("CellProfiler")]
 if all(pair):
     test = differences({"": [tables[n] for n in pair]}, *judged, seed).iloc[0]
-    for name, m, kind in zip(
-        ("perturbation", "target"), (P, T), whats, strict=True
-    ):
-        gain = f"dino-cellprofiler-{name}"
-        got[gain] = 100 * (dino[m] / cellprofiler[m] - 1)
-        got[f"{gain}-p"] = {k: test[f"{m}_{k}"] for k in ("p", "difference")}
-        if kind in curves:
-            one, other = (curves[kind][n][0].f1.max() for n in pair)
-            got[f"dino-f1-{name}"] = one - other
-    if sources:
-        ratio = {p: s.loc[pair[0]] / s.loc[pair[1]] for p, s in sources.items()}
-        across, ahead = ratio.pop("across sources"), ratio.values()
-        got["dino-cellprofiler-sources"] = sum(r[P] >= 0.95 for r in ahead)
-        got["cross-source-map"] = 100 * (across[P] - 1)
-        got["cross-source-nsb"] = 100 * (across[NSB] - 1)
+    beside = dict(zip(whats, ("perturbation", "target"), strict=True))
+    got |= numbers.one_beside_other(results, pair, test)
+    got |= numbers.peaks(curves, pair, beside)
+    got |= numbers.by_source(sources, pair) if sources else {}
 if not features.simulated:  # are these the data that the paper had?
-    got["target2-batches"] = results.loc[first, "n_batches"]
-    got["cellprofiler-features"] = cellprofiler["n_features"]
-    if label_name:
-        named = tables[first][treated & (tables[first][label_name] != "")]
-        each = named.groupby(label_name)["Metadata_Perturbation"].nunique()
-        got["target2-per-target"] = each.median()
+    wells = tables[first][treated]
+    got |= numbers.size_of(features, results, wells, label_name)
 elif ceiling:
     rest = results.drop(index=CEILING)[P].max()
     got["drawn-ceiling"] = results.loc[CEILING, P] - rest
