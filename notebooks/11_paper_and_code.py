@@ -43,10 +43,8 @@ seed = 0  # of random weights and of everything drawn here
 
 # %% tags=["hide-input"]
 import copy
-from html import escape
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
@@ -54,39 +52,25 @@ import yaml
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold, cross_val_predict
 
-from cpssl_lite.book import provenance
-from cpssl_lite.book.chapter import ask
-from cpssl_lite.book.figures import (
-    WIDTH,
-    color,
-    composite,
-    in_legend,
-    marker,
-    show_image,
-    style,
-    tag,
-)
-from cpssl_lite.book.html import Html
-from cpssl_lite.book.html import table as html_table
-from cpssl_lite.data.simulate.screen import simulate
-from cpssl_lite.profiles.evaluate import evaluate, treated_wells
+from cpssl_lite.bioactivity.scores import score_assays
+from cpssl_lite.book import provenance, readings
+from cpssl_lite.book.chapter import ask, headline, show
 from cpssl_lite.book.features import load_features
+from cpssl_lite.book.figures import style
+from cpssl_lite.book.html import table
 from cpssl_lite.book.screens import drawn_in
+from cpssl_lite.data.simulate.screen import simulate
 from cpssl_lite.images import augment
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.crops import cut, foreground_share, grid, select
 from cpssl_lite.images.rows import file_of
 from cpssl_lite.images.table import read_image_table
 from cpssl_lite.images.tiff import read_header, read_merged
-from cpssl_lite.bioactivity.scores import score_assays
 from cpssl_lite.metrics.nearest import accuracy, nearest_neighbours, standardise
 from cpssl_lite.metrics.replicates import percent_replicating
-from cpssl_lite.metrics.retrieval import (
-    PAPER_THRESHOLDS,
-    average_precision,
-    precision_recall_at_distance,
-    precision_recall_at_k,
-)
+from cpssl_lite.metrics.retrieval import PAPER_THRESHOLDS, average_precision
+from cpssl_lite.metrics.retrieval import precision_recall_at_distance
+from cpssl_lite.metrics.retrieval import precision_recall_at_k
 from cpssl_lite.metrics.similarity import encode
 from cpssl_lite.models.checkpoints import SHIPPED, load_encoder
 from cpssl_lite.models.encoder import RELEASED_MEAN, RELEASED_SD
@@ -95,19 +79,18 @@ from cpssl_lite.models.schedules import warmup_cosine
 from cpssl_lite.models.simclr import nt_xent
 from cpssl_lite.profiles.aggregate import aggregate
 from cpssl_lite.profiles.embed import embed_fields
-from cpssl_lite.profiles.normalize import (
-    mad_robustize,
-    normalize,
-    plate_names,
-    variance_filter,
-)
+from cpssl_lite.profiles.evaluate import evaluate, treated_wells
+from cpssl_lite.profiles.normalize import mad_robustize, normalize, plate_names
+from cpssl_lite.profiles.normalize import variance_filter
 from cpssl_lite.profiles.table import feature_columns, profile_matrix
 
 style()
 found = load_features(data, measured=True, seed=seed)
 image_table, images = found.image_table, found.images
 raw, tables = found.raw, found.normalized()
+data_kind = found.data_kind
 networks = {name: load_encoder(path) for name, path in SHIPPED.items()}
+listed = yaml.safe_load(Path(differences).read_text())
 
 # %% [markdown]
 # ## All of the metrics at once
@@ -123,28 +106,32 @@ both = {
     for convention in ("paper", "released")
 }
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-two-readings", "caption": "The same profiles, measured as the text says (left end of each line) and as the released code does (right end). Where lines cross, the two readings disagree about which features are better."}, "image": {"alt": "Six small panels, one for each metric, with a line for each feature type from its value by the text to its value by the code."}}
-PANELS = {
-    "perturbation_acc_nsb": "Perturbation NSB",
-    "perturbation_map": "Perturbation mAP",
-    "percent_replicating": "Share replicating",
-    "label_acc_nsp": "Target NSP",
-    "label_acc_nsbp": "Target NSBP",
-    "label_map": "Target mAP",
-}
-figure, axes = plt.subplots(2, 3, figsize=(WIDTH, 5.2))
-for axis, (metric, title) in zip(axes.flat, PANELS.items(), strict=True):
-    for name in tables:
-        ends = [reading.loc[metric, name] for reading in both.values()]
-        axis.plot(
-            ends, marker=marker(name), color=color(name), label=in_legend(name)
-        )
-    axis.set_xticks([0, 1], ["text", "code"])
-    axis.set(title=title, xlim=(-0.25, 1.25))
-    axis.set_ylim(0, 1.08 * axis.get_ylim()[1])
-handles, names = axes[0, 0].get_legend_handles_labels()
-figure.legend(handles, names, loc="outside upper center", ncols=3)
-tag(figure)
+
+def same_order(text, code):
+    """Whether no two feature types change places."""
+    moved = np.subtract.outer(text, text) * np.subtract.outer(code, code)
+    return (moved >= 0).all()
+
+
+# %% tags=["hide-input"]
+text, code = (
+    reading.loc[list(readings.PANELS)].astype(float)
+    for reading in both.values()
+)
+moves = (code - text).mean(axis=1)
+ends = [
+    f"{readings.PANELS[m]} {moves[m]:+.2f}"
+    for m in (moves.idxmin(), moves.idxmax())
+]
+crossed = [
+    title
+    for m, title in readings.PANELS.items()
+    if not same_order(text.loc[m].to_numpy(), code.loc[m].to_numpy())
+]
+caption = f"The same profiles, measured as the text says (left end of each line) and as the released code does (right end). Mean change over feature types: from {' to '.join(ends)}. Feature types change places in {', '.join(crossed) or 'none of them'}."
+alt = "Six small panels, one for each metric, with a line for each feature type from its value by the text to its value by the code."
+figure = readings.two_readings(both)
+show(figure, "fig-two-readings", data_kind, caption=caption, alt=alt)
 
 # %% [markdown] tags=["more"]
 # ## One difference at a time
@@ -156,13 +143,6 @@ tag(figure)
 
 # %%
 results = {}
-
-
-def same_order(text, code):
-    """Whether no two feature types change places."""
-    return (
-        np.subtract.outer(text, text) * np.subtract.outer(code, code) >= 0
-    ).all()
 
 
 def switch(key, number, reading, note="", of="DINO"):
@@ -398,6 +378,10 @@ asked = ("distance", "ranking", "scaling", "nsb", "nsbp", "l2", "mad", "floor")
 moves = {key: results[key][2] / results[key][1] - 1 for key in asked}
 most = max(moves, key=lambda key: abs(moves[key]))
 told = ", ".join(f"{SHORT[key]} {moves[key]:+.0%}" for key in asked)
+turned = [key for key in SHORT if results[key][3]]
+headline(
+    f"Read as the code has it, one difference alone moves DINO's number by up to {abs(moves[most]):.0%} ({SHORT[most]}); {len(turned)} of {len(SHORT)} let feature types change places."
+)
 display(
     ask(
         "Which of these moves DINO's number most, relative to the text's?",
@@ -408,23 +392,12 @@ display(
 )
 
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-differences-one", "caption": "What each difference alone does to DINO's number on the simulated screen, relative to the text's reading (the recall is that of CellProfiler-style features, where it shows). Where feature types change places it is said. The numbers themselves are in the last table of this page."}, "image": {"alt": "Horizontal bars, one for each difference between text and code: the change of a metric in percent, with a note where feature types change places."}}
-bars = {f"{SHORT[key]}:\n{results[key][0]}": results[key] for key in SHORT}
-change = [100 * (code / text - 1) for _, text, code, *_ in bars.values()]
-figure, axis = plt.subplots(figsize=(WIDTH, 6.6))
-drawn = axis.barh(list(bars), change, color=color("DINO"), height=0.6)
-texts = [
-    f" {x:+.0f}% {row[3]}" for x, row in zip(change, bars.values(), strict=True)
-]
-axis.bar_label(drawn, texts, fontsize=8)
-axis.axvline(0, color="#6B7785", linewidth=1)
-axis.set(xlabel="change from text to code, %")
-axis.set_xlim(min(change) - 60, max(change) + 60)  # room for the words
-axis.margins(y=0.02)
-axis.tick_params(axis="y", labelsize=8)
-axis.invert_yaxis()
-axis.grid(axis="y", visible=False)
-tag(figure)
+# %% tags=["hide-input"]
+places = ", ".join(SHORT[key] for key in turned) or "none of them"
+caption = f"What each difference alone does to DINO's number, relative to the text's reading; the recall is that of CellProfiler-style features. Feature types change places with: {places}. The numbers themselves are in the last table of this page."
+alt = "Horizontal bars, one for each difference between text and code: the change of a metric in percent, with a note where feature types change places."
+figure = readings.changes(results, SHORT)
+show(figure, "fig-differences-one", data_kind, caption=caption, alt=alt)
 
 # %% [markdown] tags=["more"]
 # ## Images and features
@@ -594,30 +567,13 @@ results["area"] = (
 )
 
 
-AREAS = yaml.safe_load(Path(differences).read_text())
-CODE = {d["measured"]: d["code"] for d in AREAS if "measured" in d}
-
-
-def shown(value):
-    """A number for the tables."""
-    return str(value) if isinstance(value, int) else f"{value:.3f}"
-
-
-def effect_table(keys, last, caption):
-    """What the differences in `keys` do."""
-    rows = []
-    for key in keys:
-        number, text, code, more, note = results[key]
-        small = escape("; ".join(part for part in (number, note) if part))
-        what = Html(f"{escape(CODE[key])} <small>{small}</small>")
-        rows.append((what, shown(text), shown(code), more))
-    header = ("What the code does", "Text", "Code", last)
-    return html_table(header, rows, caption, "cpssl-claims")
-
-
 KEYS = ("pooling", "forced", "constants", "biases", "percentile", "otsu")
-effect_table(
-    (*KEYS, "norm", "area"), "Moved", "Images and features: simulated data"
+readings.effect_table(
+    results,
+    listed,
+    (*KEYS, "norm", "area"),
+    "Moved",
+    "Images and features: simulated data",
 )
 
 # %% [markdown] tags=["more"]
@@ -667,26 +623,19 @@ for name, n in (("SimCLR, 2 views", 2), ("DINO, 10 views", 10)):
         )
     rates[name], off[name] = changed / 200, float(np.mean(gaps))
 
-html_table(
+table(
     ("Method", "Fields written to", "Mean error of a view's pixels"),
     [(n, f"{rates[n]:.0%}", f"{off[n]:.3f}") for n in rates],
     caption="200 samples of one field, released ranges; intensities are 0 to 1",
 )
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-aliasing", "caption": "One field after ten DINO views of the released code: before, after, and the pixels that were written to. Simulated."}, "image": {"alt": "A coloured field of cells, the same field with squares of changed colours in it, and a map of the changed pixels."}}
+# %% tags=["hide-input"]
 _, after = views(field, 10, 96, torch.Generator().manual_seed(3), True)
-figure, axes = plt.subplots(1, 3, figsize=(WIDTH, 2.5))
-# One scale for both, so that the change is seen.
-pair = np.concatenate([field.numpy(), after.numpy()], axis=2)
-picture = composite(pair, CHANNELS)
-half = field.shape[2]
-show_image(axes[0], picture[:, :half], "the field")
-show_image(axes[1], picture[:, half:], "after ten views")
-axes[2].imshow((after != field).any(dim=0), cmap="gray_r", vmin=0, vmax=1)
-axes[2].set(xticks=[], yticks=[], title="written to")
-axes[2].grid(False)
-axes[2].spines[:].set_visible(True)
-tag(figure)
+share = (after != field).any(dim=0).float().mean()
+caption = f"One field after ten DINO views of the released code: before, after, and the pixels that were written to, {share:.0%} of all."
+alt = "A coloured field of cells, the same field with squares of changed colours in it, and a map of the changed pixels."
+figure = readings.leak(field.numpy(), after.numpy())
+show(figure, "fig-aliasing", data_kind, caption=caption, alt=alt)
 
 # %% [markdown] tags=["more"]
 # ## Training and bioactivity
@@ -744,7 +693,9 @@ for key, number, (text, code), note in [
     ),
 ]:
     results[key] = (number, text, code, f"{code - text:+.3f}", note)
-effect_table(
+readings.effect_table(
+    results,
+    listed,
     ["decay", "temperature", "negatives", "swap", "oneclass"],
     "Change",
     "Training, augmentation and bioactivity (simulated data)",
@@ -759,54 +710,8 @@ effect_table(
 
 
 # %% tags=["hide-input"]
-SEEN = {"run": "seen when run", "read": "read in the source"}
-
-
-def all_differences():
-    """One table, severity first, and a field that filters its rows."""
-    level = {"high": 0, "medium": 1, "low": 2}
-    order = sorted(AREAS, key=lambda d: level[d["severity"]])
-    rows = []
-    for d in order:
-        change = "not run here"
-        if d.get("measured") in results:
-            number, text, code, _, note = results[d["measured"]]
-            what = "; ".join(part for part in (number, note) if part)
-            change = f"{what}: {shown(text)} to {shown(code)}"
-        elif d.get("measured") == "aliasing":
-            change = "; ".join(
-                f"{n}: {r:.0%} of fields" for n, r in rates.items()
-            )
-        about = (d["area"], d["severity"], d["where"], SEEN[d["seen"]])
-        small = f"<small>{escape(', '.join(about))}</small>"
-        code = Html(f"{escape(d['code'])} {small}")
-        rows.append((code, d["text"] or "(nothing)", change))
-    head = ("What the code does", "What the text says", "Here")
-    caption = f"{len(rows)} differences, severity first"
-    whole = html_table(head, rows, caption, "cpssl-claims cpssl-find")
-    return Html(
-        '<label class="cpssl-search">Search the differences '
-        '<input type="search" id="find-difference"></label>'
-        + whole
-        + """<script>
-(() => {
-  const box = document.getElementById("find-difference");
-  const rows = [...document.querySelectorAll("table.cpssl-find tbody tr")];
-  box.addEventListener("input", () => {
-    const words = box.value.toLowerCase().split(/\\s+/);
-    for (const row of rows) {
-      const text = row.textContent.toLowerCase();
-      row.hidden = !words.every((word) => text.includes(word));
-    }
-  });
-})();
-</script>"""
-    )
-
-
-unmeasured = {d.get("measured") for d in AREAS} - {*results, "aliasing", None}
-assert not unmeasured, unmeasured
-all_differences()
+elsewhere = "; ".join(f"{n}: {r:.0%} of fields" for n, r in rates.items())
+readings.all_differences(listed, results, {"aliasing": elsewhere})
 
 # %% [markdown]
 # ## What this shows and what it does not
@@ -823,14 +728,12 @@ all_differences()
 # cpssl evaluate well_features.csv -o code.json --convention released
 # ```
 #
+# **Takeaway.** Before comparing two numbers, ask whether they were computed the same way.
+#
 # ## Exercises
 #
-# **Change this and see.** Each is `cpssl run paper_and_code` with
-#
-# - `-p compounds=24`: more wells, steadier numbers
-# - `-p seed=1`: other random weights, other draws
-#
-# 1. Which differences let feature types change places?
+# 1. Which differences let feature types change places? Other random weights (`-p seed=1`) and more wells
+#    (`-p compounds=24`) say how firm that is: `cpssl run paper_and_code -p seed=1`.
 
 # %% tags=["solution"]
 print(", ".join(SHORT[key] for key in SHORT if results[key][3]) or "none")
