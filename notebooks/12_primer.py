@@ -30,18 +30,18 @@ from torch.nn import functional as F
 from cpssl_lite.book import ideas, live, provenance
 from cpssl_lite.book.chapter import ask, headline, show
 from cpssl_lite.book.features import load_features
-from cpssl_lite.book.figures import CHANNEL_COLORS, style
+from cpssl_lite.book.figures import style
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.crops import cut, foreground_share, grid, select
 from cpssl_lite.images.tiff import read_merged
 from cpssl_lite.models.checkpoints import SHIPPED, load_encoder
 from cpssl_lite.profiles.aggregate import aggregate
 from cpssl_lite.profiles.evaluate import evaluate
-from cpssl_lite.profiles.table import feature_columns, profile_matrix
+from cpssl_lite.profiles.table import profile_matrix
 
 style()
 found = load_features(data, measured=True, seed=0)
-tables, images = found.normalized(), found.images
+tables, images, kind = found.normalized(), found.images, found.data_kind
 networks = {name: load_encoder(path) for name, path in SHIPPED.items()}
 scores = pd.DataFrame({n: evaluate(t) for n, t in tables.items()}).T
 head, profiles = profile_matrix(tables["DINO"])
@@ -55,25 +55,18 @@ compound, target, batch, source, position = (
 truth = pd.read_parquet(found.image_table.parent / "truth.parquet")
 strong = truth.sort_values("strength", ascending=False)
 strong = strong.drop_duplicates("Metadata_Target")["Metadata_Perturbation"]
-
-
-def nuclei(field):
-    """Share of a field that is nucleus."""
-    dna = field.pixels[CHANNELS.index("DNA")] / 65535
-    return (dna > field.otsu).mean()
-
-
 control = images["Metadata_Control"] == "negcon"
 some = images.loc[control, "FileName_Merged"].head(16)
-field = max(map(read_merged, some), key=nuclei)
+DNA = CHANNELS.index("DNA")  # the field with most of it in nuclei
+field = max(
+    map(read_merged, some),
+    key=lambda f: (f.pixels[DNA] / 65535 > f.otsu).mean(),
+)
 
 # %% tags=["hide-input"]
 size = networks["DINO"].crop_size
 corners = grid(*field.pixels.shape[1:], size)
-means = aggregate(tables["DINO"], "batch")
-rows = means.set_index("Metadata_Perturbation")[feature_columns(means)]
-block = np.stack([rows.loc[name].to_numpy() for name in strong[:6]])
-vary = np.argsort(-block.mean(axis=1).var(axis=0))[:32]
+block = ideas.replicates(aggregate(tables["DINO"], "batch"), strong[:6])
 best, worst = scores["perturbation_map"].agg(["idxmax", "idxmin"])
 P = scores["perturbation_map"]
 headline(
@@ -81,13 +74,10 @@ headline(
     f"{P[best]:.2f}) and {worst} worst ({P[worst]:.2f}). This page builds "
     "every step to these numbers, each in a few lines."
 )
-show(
-    ideas.overview(field, corners, size, block[..., vary], scores),
-    "fig-overview",
-    found.data_kind,
-    caption="The paper's question on this build's simulated screen. a, a field in five stains (coloured) and the crops that the network sees. b, profiles of six strong compounds, each in several batches (the 32 features that differ most between them): rows of one compound should share a pattern. c, how well profiles find their replicates (across) and compounds of the same target (up). It shows how small networks, trained for minutes, do on drawn cells; not who is best on real ones.",
-    alt="Three panels: a coloured picture of cells with a grid of crops; a heat map of profiles with six blocks of similar rows; a scatter plot of target mAP against perturbation mAP with a marker for each feature type.",
-)
+caption = "The paper's question on this build's simulated screen. a, a field in five stains (coloured) and the crops that the network sees. b, profiles of six strong compounds, each in several batches (the 32 features that differ most between them): rows of one compound should share a pattern. c, how well profiles find their replicates (across) and compounds of the same target (up). It shows how small networks, trained for minutes, do on drawn cells; not who is best on real ones."
+alt = "Three panels: a coloured picture of cells with a grid of crops; a heat map of profiles with six blocks of similar rows; a scatter plot of target mAP against perturbation mAP with a marker for each feature type."
+figure = ideas.overview(field, corners, size, block, scores)
+show(figure, "fig-overview", kind, caption=caption, alt=alt)
 
 # %% [markdown]
 # ```{admonition} After this chapter you can
@@ -106,7 +96,7 @@ show(
 # of doing without {term}`segmentation`.
 
 # %%
-dna = field.pixels[CHANNELS.index("DNA")]
+dna = field.pixels[DNA]
 kept = select(foreground_share(dna, field.otsu, corners, size))
 pixels = torch.from_numpy(cut(field.pixels, corners[kept], size)).float()
 with torch.inference_mode():
@@ -145,13 +135,10 @@ ap = precision[hit].mean()
 print(f"{ap:.3f}, {average_precision(X[nine], compound[nine])[0]:.3f}")
 
 # %% tags=["hide-input"]
-show(
-    ideas.ranked(hit, similarity[order]),
-    "fig-strip",
-    found.data_kind,
-    caption=f"Eight wells, ranked by the cosine similarity of their profile to that of one well (numbers below). Filled: the same compound in another batch. Above each of these: right so far / seen so far. The mean of the three is the average precision, {ap:.3f}.",
-    alt="A row of eight squares, three of them filled, with fractions above the filled ones and similarities below all.",
-)
+caption = f"Eight wells, ranked by the cosine similarity of their profile to that of one well (numbers below). Filled: the same compound in another batch. Above each of these: right so far / seen so far. The mean of the three is the average precision, {ap:.3f}."
+alt = "A row of eight squares, three of them filled, with fractions above the filled ones and similarities below all."
+figure = ideas.ranked(hit, similarity[order])
+show(figure, "fig-strip", kind, caption=caption, alt=alt)
 
 # %% tags=["hide-input"]
 live.strip(hit)
@@ -180,13 +167,10 @@ some = np.isin(compound, strong[:6])
 some &= ~pd.DataFrame({"c": compound, "b": batch}).duplicated().to_numpy()
 some = np.flatnonzero(some)
 some = some[np.argsort(batch[some], kind="stable")]
-show(
-    ideas.allowed(alike[np.ix_(some, some)], batch[some]),
-    "fig-nsb",
-    found.data_kind,
-    caption=f"Who may be the neighbour: similarity of wells of six strong compounds, sorted by batch. Hollow circles: the most similar of these wells. Crosses: the most similar one outside of the grey blocks, which are the well's own batch. Over all {len(X)} treated wells the nearest one is right in {by_hand[0]:.0%}, the nearest of another batch in {by_hand[1]:.0%}.",
-    alt="A square heat map of similarities with grey blocks on the diagonal, and in each row a circle and a cross.",
-)
+caption = f"Who may be the neighbour: similarity of wells of six strong compounds, sorted by batch. Hollow circles: the most similar of these wells. Crosses: the most similar one outside of the grey blocks, which are the well's own batch. Over all {len(X)} treated wells the nearest one is right in {by_hand[0]:.0%}, the nearest of another batch in {by_hand[1]:.0%}."
+alt = "A square heat map of similarities with grey blocks on the diagonal, and in each row a circle and a cross."
+figure = ideas.allowed(alike[np.ix_(some, some)], batch[some])
+show(figure, "fig-nsb", kind, caption=caption, alt=alt)
 
 # %% [markdown]
 # ## Sphering
@@ -217,13 +201,10 @@ print(f"correlation of the controls: {before:.3f}, then {abs(after):.3f}")
 print("as the library:", np.allclose(sphered, sphere(two, is_control, epsilon)))
 
 # %% tags=["hide-input"]
-show(
-    ideas.clouds(z[drawn], sphered[drawn], is_control[drawn]),
-    "fig-sphering",
-    found.data_kind,
-    caption=f"Two features of raw DINO profiles, those that vary together most among the controls (correlation {before:.3f}). Left: each to mean 0 and variance 1. Right: sphered; the narrow direction was stretched {stretch[0]:.1f}-fold. Grey circles: 80 controls. Blue squares: the strongest compound.",
-    alt="Two scatter plots: before, grey points along a diagonal; after, a round cloud of grey points, and blue squares.",
-)
+caption = f"Two features of raw DINO profiles, those that vary together most among the controls (correlation {before:.3f}). Left: each to mean 0 and variance 1. Right: sphered; the narrow direction was stretched {stretch[0]:.1f}-fold. Grey circles: 80 controls. Blue squares: the strongest compound."
+alt = "Two scatter plots: before, grey points along a diagonal; after, a round cloud of grey points, and blue squares."
+figure = ideas.clouds(z[drawn], sphered[drawn], is_control[drawn])
+show(figure, "fig-sphering", kind, caption=caption, alt=alt)
 
 # %% tags=["hide-input"]
 live.spread(z[drawn], is_control[drawn], values, epsilon)
@@ -237,7 +218,6 @@ live.spread(z[drawn], is_control[drawn], values, epsilon)
 # %% tags=["hide-input"]
 from cpssl_lite.images.augment import Color, Flip
 from cpssl_lite.models.crops_data import random_crop
-from cpssl_lite.models.mae import patchify, random_masking
 
 generator = torch.Generator().manual_seed(seed)
 patch = 16
@@ -250,57 +230,30 @@ def view(side, of=field, change=True):
     return (Color()(Flip()(x, generator), generator) if change else x)[0]
 
 
-# All views are coloured on the field's own scale, so that changes are seen.
-low, high = np.percentile(field.pixels / 65535, (1, 99.7), axis=(1, 2))
-tint = np.array([CHANNEL_COLORS[name] for name in CHANNELS])
-
-
-def colored(x):
-    """RGB picture of a view."""
-    scaled = (np.moveaxis(np.asarray(x), 0, -1) - low) / (high - low)
-    return np.clip(np.clip(scaled, 0, 1) @ tint, 0, 1)
-
-
-def masked(x):
-    """What MAE shows of a crop, and what it wants of the RNA channel."""
-    n = crop // patch
-    noise = torch.rand(1, n * n, generator=generator)
-    away = random_masking(noise, mask_ratio)[2].reshape(n, n).numpy()
-    away = np.kron(away, np.ones((patch, patch))) > 0
-    parts = patchify(x[[CHANNELS.index("RNA")]][None], patch)[0]
-    parts = parts - parts.mean(1, keepdim=True)
-    parts = parts / (parts.std(1, keepdim=True) + 1e-6)
-    wanted = parts.reshape(n, n, patch, patch).permute(0, 2, 1, 3)
-    wanted = np.clip(wanted.reshape(crop, crop).numpy() / 6 + 0.5, 0, 1)
-    return np.where(away[..., None], 0.6, colored(x)), np.where(
-        away, wanted, np.nan
-    )
-
-
+colored = ideas.coloring(field)
 plain = view(crop, change=False)
 pictures = {
     "SimCLR": [colored(view(crop)) for _ in range(2)],
     "DINO": [colored(view(s)) for s in (crop, crop, *[local] * 4)],
-    "MAE": [colored(plain), *masked(plain)],
 }
+hidden, wanted = ideas.masked(plain, patch, mask_ratio, generator)
+grey = np.where(hidden[..., None], 0.6, colored(plain))
+pictures["MAE"] = [colored(plain), grey, wanted]
 says = {
     "SimCLR": "two views of one field must be more\nalike than views of two fields",
     "MAE": "from the patches shown (middle),\npaint the hidden ones (right)",
 }
-show(
-    ideas.views(pictures, says),
-    "fig-primer-views",
-    found.data_kind,
-    caption="What each method makes of the same field. SimCLR: two views. DINO: two global and four local ones. Both flip and change the intensity of each channel, in the released ranges. MAE: a crop, the patches of it that the network is shown, and those that it must paint (RNA channel, each patch with its own mean and contrast taken out).",
-    alt="Two SimCLR views of a field in changed colours; two large and four small DINO views; a crop, the same crop with part of its patches grey, and these patches alone as grey squares.",
-)
+caption = "What each method makes of the same field. SimCLR: two views. DINO: two global and four local ones. Both flip and change the intensity of each channel, in the released ranges. MAE: a crop, the patches of it that the network is shown, and those that it must paint (RNA channel, each patch with its own mean and contrast taken out)."
+alt = "Two SimCLR views of a field in changed colours; two large and four small DINO views; a crop, the same crop with part of its patches grey, and these patches alone as grey squares."
+figure = ideas.views(pictures, says)
+show(figure, "fig-primer-views", kind, caption=caption, alt=alt)
 
 # %% [markdown]
 # **SimCLR** asks a question with one right answer: which of these views is of the same field as mine? The
 # loss is the cross-entropy of that choice, by cosine similarity. All other fields of the batch are
 # pushed away.
 
-# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show how the views are made"}
+# %%
 others = images[~control].drop_duplicates("Metadata_Target")
 four = [read_merged(file) for file in others["FileName_Merged"].head(4)]
 
@@ -347,22 +300,16 @@ loss = np.mean([-(goal[t] * said[s]).sum(-1).mean() for t, s in pairs])
 print(f"{loss:.3f}, {dino_loss(student, teacher, center[None], 0.04):.3f}")
 
 # %% tags=["hide-input"]
-show(
-    ideas.losses(choice.numpy(), goal[0].numpy(), said[2].exp().numpy()),
-    "fig-losses",
-    found.data_kind,
-    caption=f"Two losses on four fields. a, SimCLR: how likely each view picks each other one; the outlined partner, which should take all, gets {partner.mean():.0%} on average. b, DINO: what the teacher says of a global view of each field (bars) and what the student says of a local view of it (line), over eight prototypes, drawn at random here.",
-    alt="Left a square heat map with one outlined cell in each row; right four small bar charts with a line over each.",
-)
+caption = f"Two losses on four fields. a, SimCLR: how likely each view picks each other one; the outlined partner, which should take all, gets {partner.mean():.0%} on average. b, DINO: what the teacher says of a global view of each field (bars) and what the student says of a local view of it (line), over eight prototypes, drawn at random here."
+alt = "Left a square heat map with one outlined cell in each row; right four small bar charts with a line over each."
+figure = ideas.losses(choice.numpy(), goal[0].numpy(), said[2].exp().numpy())
+show(figure, "fig-losses", kind, caption=caption, alt=alt)
 
 # %% tags=["hide-input"]
-show(
-    ideas.teacher(colored(view(local)), colored(view(crop))),
-    "fig-teacher",
-    found.data_kind,
-    caption="DINO's two networks. Gradients change the student only; the teacher is a slow average of it (dashed). The student sees local and global views, the teacher global ones.",
-    alt="A small crop leads to a box named student, a large crop to a box named teacher; both lead to a comparison; a dashed arrow goes from student to teacher.",
-)
+caption = "DINO's two networks. Gradients change the student only; the teacher is a slow average of it (dashed). The student sees local and global views, the teacher global ones."
+alt = "A small crop leads to a box named student, a large crop to a box named teacher; both lead to a comparison; a dashed arrow goes from student to teacher."
+figure = ideas.teacher(colored(view(local)), colored(view(crop)))
+show(figure, "fig-teacher", kind, caption=caption, alt=alt)
 
 # %% [markdown] tags=["more"]
 # **MAE** paints the hidden patches in. There is one view, and nothing to compare it with but its own
@@ -386,13 +333,10 @@ anyhow = rng.permutation(test)  # as many wells, whatever their compound
 seen = [np.isin(compound[t], compound[~t]).mean() for t in (anyhow, test)]
 
 # %% tags=["hide-input"]
-show(
-    ideas.splits({"by well": anyhow, "by compound": test}, compound),
-    "fig-splits",
-    found.data_kind,
-    caption=f"The same number of test wells (blue), left out well by well and compound by compound; a column is a compound, a square one of its wells. Of the test wells, {seen[0]:.0%} and {seen[1]:.0%} are of a compound that is trained on.",
-    alt="Two grids of squares; in the left one blue squares are scattered, in the right one they fill whole columns.",
-)
+caption = f"The same number of test wells (blue), left out well by well and compound by compound; a column is a compound, a square one of its wells. Of the test wells, {seen[0]:.0%} and {seen[1]:.0%} are of a compound that is trained on."
+alt = "Two grids of squares; in the left one blue squares are scattered, in the right one they fill whole columns."
+figure = ideas.splits({"by well": anyhow, "by compound": test}, compound)
+show(figure, "fig-splits", kind, caption=caption, alt=alt)
 
 # %% [markdown] tags=["more"]
 # ## The stringency ladder
@@ -423,13 +367,10 @@ for name in ("DINO", "Random weights"):
     recalls[name] = {step: rung.recall[0] for step, rung in steps.items()}
 recalls = pd.DataFrame(recalls)
 top = recalls.iloc[-1]
-show(
-    ideas.climb(recalls),
-    "fig-ladder",
-    found.data_kind,
-    caption=f"Share of treated wells whose nearest admitted neighbour has their treatment. With nobody left out it is {recalls['DINO'].iloc[0]:.0%} with DINO's features; from another batch, source and position {top['DINO']:.0%}, with random weights {top['Random weights']:.0%}.",
-    alt="Two rows of points joined by lines over five steps, one for DINO and one for random weights.",
-)
+caption = f"Share of treated wells whose nearest admitted neighbour has their treatment. With nobody left out it is {recalls['DINO'].iloc[0]:.0%} with DINO's features; from another batch, source and position {top['DINO']:.0%}, with random weights {top['Random weights']:.0%}."
+alt = "Two rows of points joined by lines over five steps, one for DINO and one for random weights."
+figure = ideas.climb(recalls)
+show(figure, "fig-ladder", kind, caption=caption, alt=alt)
 
 # %% tags=["hide-input"]
 live.rungs(query, alike, wells, rules, recalls["DINO"])
@@ -463,14 +404,6 @@ ask(
     list(single.index),
     right=single.idxmin(),
     why=f"Right neighbours: {told}.",
-)
-
-# %% tags=["hide-input"]
-ask(
-    "Which of the three methods can work with a batch of one image?",
-    ["SimCLR", "DINO", "MAE"],
-    right="MAE",
-    why="Its loss compares a crop with itself. DINO has no negatives either, but its centre is a mean over the batch: with one image it would cancel the very signal. SimCLR has nothing to push away.",
 )
 
 # %% [markdown]

@@ -1,12 +1,15 @@
 """The drawings of the primer: one for each idea, from what its few lines of code made."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cpssl_lite.book.figures import WIDTH, color, composite, marker, show_image
+from cpssl_lite.book.figures import CHANNEL_COLORS, WIDTH, color, composite, marker, show_image
+from cpssl_lite.images.channels import CHANNELS
+from cpssl_lite.models.mae import patchify, random_masking
+from cpssl_lite.profiles.table import feature_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,6 +56,53 @@ def overview(field: Any, corners: NDArray, side: int, block: NDArray, scores: An
     above: dict[str, Any] = {"loc": "outside upper center", "columnspacing": 0.9}
     figure.legend(ncols=5, handletextpad=0.2, fontsize=8.5, **above)
     return figure
+
+
+def replicates(means: "pd.DataFrame", names: Sequence[str], most: int = 32) -> NDArray:
+    """Profiles of some perturbations in every batch, (compounds, replicates, features).
+
+    Parameters
+    ----------
+    means
+        A profile for each perturbation and batch.
+    names
+        Perturbations, each in as many batches.
+    most
+        How many features: those that differ most between the perturbations.
+    """
+    rows = means.set_index("Metadata_Perturbation")[feature_columns(means)]
+    block = np.stack([rows.loc[name].to_numpy() for name in names])
+    vary = np.argsort(-block.mean(axis=1).var(axis=0))[:most]
+    return block[..., vary]
+
+
+def coloring(field: Any) -> Callable[[Any], NDArray]:
+    """What makes an RGB picture of a view (C, H, W), 0 to 1, on the scale of its whole field."""
+    low, high = np.percentile(field.pixels / 65535, (1, 99.7), axis=(1, 2))
+    tint = np.array([CHANNEL_COLORS[name] for name in CHANNELS])
+
+    def colored(x: Any) -> NDArray:
+        scaled = (np.moveaxis(np.asarray(x), 0, -1) - low) / (high - low)
+        return np.clip(np.clip(scaled, 0, 1) @ tint, 0, 1)
+
+    return colored
+
+
+def masked(x: Any, patch: int, ratio: float, generator: Any) -> tuple[NDArray, NDArray]:
+    """Which pixels MAE hides of a crop (C, H, H), and what it wants there of the RNA channel."""
+    import torch
+
+    side = x.shape[-1]
+    n = side // patch
+    noise = torch.rand(1, n * n, generator=generator)
+    away = random_masking(noise, ratio)[2].reshape(n, n).numpy()
+    away = np.kron(away, np.ones((patch, patch))) > 0
+    parts = patchify(x[[CHANNELS.index("RNA")]][None], patch)[0]
+    parts = parts - parts.mean(1, keepdim=True)
+    parts = parts / (parts.std(1, keepdim=True) + 1e-6)
+    wanted = parts.reshape(n, n, patch, patch).permute(0, 2, 1, 3)
+    wanted = np.clip(wanted.reshape(side, side).numpy() / 6 + 0.5, 0, 1)
+    return away, np.where(away, wanted, np.nan)
 
 
 def ranked(hit: NDArray, similarity: NDArray) -> "Figure":
