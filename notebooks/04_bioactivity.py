@@ -47,7 +47,7 @@ from cpssl_lite.bioactivity.cross_validation import describe, keep
 from cpssl_lite.bioactivity.labels import read_labels
 from cpssl_lite.bioactivity.presets import CNNS, PRESETS
 from cpssl_lite.bioactivity.views import read_cells, read_views
-from cpssl_lite.book import assay_panels, claims, provenance
+from cpssl_lite.book import assay_panels, claims, provenance, table_one
 from cpssl_lite.book.chapter import ask, frame_table, headline, note_all, show
 from cpssl_lite.book.digest import data_digest
 from cpssl_lite.book.evidence import find, gather
@@ -62,12 +62,8 @@ from cpssl_lite.images.table import read_image_table
 from cpssl_lite.models.checkpoints import SHIPPED, load_encoder
 from cpssl_lite.profiles.cellprofiler_style import cellprofiler_style
 from cpssl_lite.profiles.find import find_tables
-from cpssl_lite.profiles.table import (
-    assign_roles,
-    find_column,
-    profile_matrix,
-    read_profiles,
-)
+from cpssl_lite.profiles.table import assign_roles, find_column
+from cpssl_lite.profiles.table import profile_matrix, read_profiles
 from cpssl_lite.profiles.table import read_provenance
 
 style()
@@ -245,6 +241,9 @@ headline(
 figure = assay_panels.means(rows, reachable)
 defined = min(s.n_assays for s in summary.values())
 caption = f"Mean AUCROC over assays of every method, with its 95% bootstrap interval over assays; highest: {ranked[0]}. AUCROC needs both classes in a test split: it is defined for {defined} of {found.shape[1]} assays."
+if trained and preset != "full":
+    epochs = PRESETS[preset][trained[0]].epochs
+    caption += f" Networks on images ({', '.join(sorted(trained))}) are cut short, after {epochs} epochs."
 if card is not None:
     caption += " Dashed: the best that anybody could reach on these labels, known because the noise was drawn."
 alt = "A point with a horizontal interval for each method, sorted by mean AUCROC, beside a dotted line at one half."
@@ -343,30 +342,15 @@ frame_table(pd.DataFrame(told).T, caption=about, first="Method")
 # ## Table 1, re-run
 
 # %% tags=["hide-input"]
-LEVELS = [f"≥ {level:g}" for level in rating.LEVELS]
-
-
-def row_of(a, a_sd, f, f_sd, *above):
-    """A row of Table 1."""
-    both = {
-        "AUCROC": f"{a:.3f} ± {a_sd:.2f}",
-        "F1-score": f"{f:.3f} ± {f_sd:.2f}",
-    }
-    return both | dict(zip(LEVELS, map(int, above), strict=True))
-
-
-ours = {n: row_of(*summary[n][:4], *summary[n].at_least) for n in shown}
+ours = {
+    n: table_one.row_of(*summary[n][:4], *summary[n].at_least) for n in shown
+}
 about = f"This run ({data_kind}): {found.shape[1]} assays, mean and SD over assays, assays at or above a level"
 frame_table(pd.DataFrame(ours).T, caption=about, first="Method", fold=False)
 
 # %% tags=["hide-input"]
-PAPER = ("ResNet", "DenseNet", "GapNet", "DINO")
-PAPER += ("MIL-Net", "M-CNN", "SC-CNN", "CellProfiler")
-known = claims.load_claims()
-quoted = {n: known[f"bioactivity-{n.lower()}"].paper_value for n in PAPER}
-quoted = {f"{n} (quoted)": row_of(*row.values()) for n, row in quoted.items()}
 about = "The paper's Table 1, quoted and not run here: cpg0012, 209 assays"
-frame_table(pd.DataFrame(quoted).T, caption=about, first="Method")
+frame_table(table_one.quoted(), caption=about, first="Method")
 
 # %% tags=["hide-input"]
 missing = [name for name in SLOW if name not in predictions]
@@ -522,7 +506,8 @@ def sets_of(name, error=0.1):
                     }
                 )
             )
-    return pd.concat(told)
+    # Ranges of labels in their order, not that of the alphabet.
+    return pd.concat(told).astype({"labels": bins.dtype})
 
 
 # %%
@@ -591,49 +576,7 @@ ours |= {name: find(types, name) for name in ("DINO", "CellProfiler")}
 theirs = {row: name for name, row in ours.items() if row in summary}
 told = {name: summary[row] for row, name in theirs.items()}
 auc = auc[list(theirs)].rename(columns=theirs)
-names = ("AUCROC", "SD", "F1", "F1 SD", *(f"AUC>{a}" for a in rating.LEVELS))
-got = {
-    f"bioactivity-{n.lower()}": dict(
-        zip(names, (*told[n][:4], *told[n].at_least), strict=True)
-    )
-    for n in PAPER
-    if n in told
-}
-trio = ("ResNet", "DINO", "CellProfiler")
-if set(trio) <= set(told):
-    got["bioactivity-order"] = {n: told[n].auc for n in trio}
-if "DINO" in auc:
-    low = bootstrap_mean(auc["DINO"].to_numpy(), seed=seed)[1]
-    got["bioactivity-above-chance"] = low
-    top = [name for name in ("ResNet", "DenseNet", "GapNet") if name in auc]
-    few, more = bins.isin(["<50", "50-100"]), bins == "100-500"
-    if len(top) == 3:
-        best = {name: told[name].auc for name in (*top, "DINO")}
-        worst = min(best[name] for name in top)
-        got["bioactivity-top-three"] = worst - best["DINO"]
-        got["bioactivity-gapnet-gap"] = best["GapNet"] - best["DINO"]
-        above = {name: told[name].at_least[0] for name in best}
-        worst = min(above[name] for name in top)
-        got["bioactivity-above-09"] = worst - above["DINO"]
-    if len(top) == 3 and few.any():
-        medians = auc.loc[few].median()
-        got["bioactivity-few-labels"] = medians["DINO"] - medians[top].max()
-        good = (auc.loc[few] >= 0.7).sum()
-        good = good["DINO"] - good[top].max()
-        got["bioactivity-few-labels-accurate"] = good
-    if len(top) == 3 and more.any():
-        good = (auc.loc[more] >= 0.7).sum()
-        got["bioactivity-more-labels"] = good[top].min() - good["DINO"]
-    behind = [n for n in PAPER if n not in ("ResNet", "DenseNet", "GapNet")]
-    if set(behind) <= set(told):
-        best = max(told[n].auc for n in behind if n != "DINO")
-        got["bioactivity-other-three"] = told["DINO"].auc - best
-    if set(PAPER) <= set(told):
-        for level, claim in ((0.8, "rank-08"), (0.7, "rank-07")):
-            place = rating.LEVELS.index(level)
-            counts = [told[n].at_least[place] for n in PAPER]
-            mine = told["DINO"].at_least[place]
-            got[f"bioactivity-{claim}"] = 1 + sum(c > mine for c in counts)
+got = table_one.table_claims(told, auc, bins, seed)
 if not simulated:
     got["bioactivity-assays"] = found.shape[1]
     got["bioactivity-compounds"] = len(found)
