@@ -38,20 +38,14 @@ import pandas as pd
 
 from cpssl_lite.book import batch_panels, claims, provenance
 from cpssl_lite.book.chapter import ask, frame_table, headline, note_all, show
-from cpssl_lite.book.features import load_features
 from cpssl_lite.book.figures import WIDTH, style
 from cpssl_lite.book.plots import numbers
 from cpssl_lite.book.facts import cell_counts, facts
+from cpssl_lite.book.parameters import features_of
 from cpssl_lite.profiles.table import profile_matrix
 
 style()
-source = dict(release=release, release_set=release_set, data_name=data_name)
-roles = dict(
-    perturbation=perturbation, batch=batch, label=label, control=control
-)
-networks = dict(checkpoints=checkpoints, measured=measured, seed=seed)
-how = dict(method=method, counts=counts)
-features = load_features(data, profiles, **source, **roles, **networks, **how)
+features = features_of(globals())
 raw, tables, data_kind = features.raw, features.normalized(), features.data_kind
 as_given = set(features.methods.values()) == {"none"}
 first = features.find("DINO") or next(iter(tables))
