@@ -28,136 +28,34 @@ data_name = ""  # what the map calls real data [the table's folder]
 thumbnail = 128  # side of a well's picture in px at most, 0 for none
 seed = 0  # of random weights and UMAP
 
-# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the loading"}
+# %% tags=["hide-input"]
 import numpy as np
 import pandas as pd
 
 from cpssl_lite.book import provenance
 from cpssl_lite.book.chapter import ask, headline
-from cpssl_lite.book.features import load_features
 from cpssl_lite.book.figures import style
-from cpssl_lite.profiles.evaluate import label_column
-from cpssl_lite.profiles.roles import WELL_KEY
-from cpssl_lite.profiles.table import profile_matrix
+from cpssl_lite.book.parameters import features_of
 
 style()
-networks = dict(checkpoints=checkpoints, measured=measured and not profiles)
-roles = dict(
-    perturbation=perturbation, batch=batch, label=label, control=control
-)
-how = dict(method=method, data_name=data_name, seed=seed)
-features = load_features(data, profiles, **networks, **roles, **how)
-tables = features.normalized()
-first = next(iter(tables))
-key = [c for c in WELL_KEY if all(c in table for table in tables.values())]
-# Also the first one as it came out of the network: batches show there.
-every = dict(tables)
-if features.methods[first] != "none":
-    every[f"{first}, raw"] = features.raw[first]
-matrices = {}
-for name, table in every.items():
-    head, matrix = profile_matrix(table)
-    matrices[name] = pd.DataFrame(matrix, pd.MultiIndex.from_frame(head[key]))
-common = matrices[first].index  # a well must be in every table
-for matrix in matrices.values():
-    common = common[common.isin(matrix.index)]
-values = {name: m.loc[common].to_numpy() for name, m in matrices.items()}
-head, _ = profile_matrix(tables[first])
-head = head.set_index(pd.MultiIndex.from_frame(head[key])).loc[common]
+features = features_of(globals(), measured=measured and not profiles)
+tables, first = features.normalized(), next(iter(features.raw))
+
+# %%
+from cpssl_lite.book.explored import card, pictures as small_pictures
+from cpssl_lite.book.explored import wells_in_all
+from cpssl_lite.images.table import read_image_table
+
+head, values = wells_in_all(features, tables)
+treated = (head["Metadata_Control"] == "").to_numpy()
+wells, what, grey, offered = card(features, tables, head, label or None)
+images = read_image_table(pictures) if pictures else features.images
+sheets = small_pictures(wells, head, images, thumbnail, pictures or data)
 
 # %%
 from cpssl_lite.profiles.maps import umap_map
 
 maps = {name: umap_map(matrix, seed) for name, matrix in values.items()}
-
-# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show what the card lists"}
-from cpssl_lite.base.errors import InputError
-from cpssl_lite.profiles.evaluate import average_precisions
-from cpssl_lite.profiles.evidence import evidence
-
-treated = (head["Metadata_Control"] == "").to_numpy()
-column = label_column(tables[first], label or None)
-shown = {"Well": "Metadata_Well", "Perturbation": "Metadata_Perturbation"}
-what = column.removeprefix("Metadata_") if column else None
-if column:
-    shown[what] = column
-shown |= {name: f"Metadata_{name}" for name in ("Plate", "Batch", "Source")}
-wells = pd.DataFrame(
-    {name: head[c].to_numpy(str) for name, c in shown.items() if c in head}
-)
-kinds = {"": "treated", "negcon": "negative control"}
-kinds["poscon"] = "positive control"
-status = head["Metadata_Control"].map(kinds).to_numpy(str)
-wells.insert(3 if what else 2, "Control", status)
-if what:
-    wells[what] = wells[what].replace("", f"no {what.lower()}")
-grey = ["negative control", f"no {what.lower()}" if what else ""]
-grey += sorted(set(wells["Perturbation"][~treated]))
-truth = None
-if features.simulated and features.image_table:  # known of drawn wells only
-    truth = features.image_table.parent / "truth.parquet"
-if truth and truth.is_file():
-    drawn = pd.read_parquet(truth).set_index(key).loc[common]
-    wells["Cells"] = drawn["cells"].to_numpy()
-    wells["Strength"] = drawn["strength"].to_numpy(float)
-try:
-    ap = average_precisions(tables[first], label or None)["perturbation_ap"]
-    if ap.notna().any():
-        wells[f"AP ({first})"] = wells["Perturbation"].map(ap)
-    rows = evidence(tables[first])[1].set_index("Metadata_Perturbation")
-    wells[f"q ({first})"] = wells["Perturbation"].map(rows["activity_q"])
-except InputError:  # no controls to be told from
-    pass
-numbers = wells.select_dtypes("number").columns
-offered = [
-    what,
-    *numbers,
-    "Perturbation",
-    "Batch",
-    "Source",
-    "Plate",
-    "Control",
-]
-offered = [c for c in offered if c in wells and wells[c].nunique() > 1]
-
-# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show how pictures are made"}
-from PIL import Image
-
-from cpssl_lite.book.explorer import explorer, fit_side, sheet
-from cpssl_lite.images.channels import CHANNELS
-from cpssl_lite.images.rows import read_field
-from cpssl_lite.images.table import read_image_table
-
-images = read_image_table(pictures) if pictures else features.images
-side = fit_side(len(wells), len(CHANNELS), thumbnail)
-
-
-def small_field(record):
-    """The middle square of a field, five channels, `side` px wide."""
-    planes = read_field(record, CHANNELS).pixels.astype(np.float32)
-    _, height, width = planes.shape
-    edge = min(height, width)
-    top, left = (height - edge) // 2, (width - edge) // 2
-    box = (left, top, left + edge, top + edge)
-    resized = [
-        Image.fromarray(p).resize((side, side), Image.BOX, box) for p in planes
-    ]
-    return np.stack(resized)
-
-
-sheets = []
-if images is not None and side:
-    fields = images.drop_duplicates(key).set_index(key)
-    lost = common[~common.isin(fields.index)]
-    if len(lost):
-        raise InputError(
-            f"{pictures or data}: no image of well {'/'.join(lost[0])}"
-            f" ({len(lost)} of {len(common)} wells)"
-        )
-    for _, part in wells.groupby("Plate"):
-        records = fields.loc[common[part.index]].to_dict("records")
-        planes = np.stack([small_field(record) for record in records])
-        sheets.append(sheet(planes, CHANNELS, part.index))
 
 # %%
 from cpssl_lite.metrics.graph import nearest_graph
@@ -177,10 +75,11 @@ headline(
     + ". Look at which ones, and why."
 )
 
-# %% tags=["hide-input"]
-kind = "simulated data"
-if not features.simulated:
-    kind = f"real data: {features.data_kind}"
+# %%
+from cpssl_lite.book.explorer import explorer
+
+real = f"real data: {features.data_kind}"
+kind = "simulated data" if features.simulated else real
 explorer(
     wells,
     maps,
