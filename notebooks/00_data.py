@@ -191,7 +191,7 @@ show(
     alt=alt,
 )
 
-# %%
+# %% tags=["hide-input"]
 figure, axis = plt.subplots(figsize=(WIDTH, 2.2))
 axis.plot(doses["strength"].to_numpy(), "o", markersize=4, color="#0072B2")
 axis.set(xlabel="compound, strongest first", ylabel="strength")
@@ -494,10 +494,8 @@ claims.show_claims(chapter="data")
 #
 # ## Exercises
 #
-# **Change this and see.** Each is `cpssl run data` with
-#
-# - `-p screen=tiny`: 24 wells instead of 768, the same files and tables
-# - `-p seed=1`: other compounds and batches, the same build
+# **Change this and see.** `cpssl run data -p screen=tiny` draws 24 wells instead of 768, with the same
+# files and tables; `-p seed=1` draws other compounds and batches.
 
 # %% tags=["hide-input"]
 steep = (

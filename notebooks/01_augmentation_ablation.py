@@ -440,10 +440,8 @@ claims.show_claims(chapter="augmentation_ablation")
 #
 # ## Exercises
 #
-# **Change this and see.** Each is `cpssl run augmentation_ablation` with
-#
-# - `-p method=dino`: the same grid with the other method
-# - `-p seeds='[0, 1, 2, 3]'`: smaller error bars, twice the time
+# **Change this and see.** `cpssl run augmentation_ablation -p method=dino` is the same grid with the
+# other method; `-p seeds='[0, 1, 2, 3]'` takes twice the time and says more of the spread.
 
 # %% tags=["hide-input"]
 ask(

@@ -156,11 +156,11 @@ say(kept.likeness())
 # **How it was tested there.** 12 cloud machines with a GPU ran DINO, 12 with many CPU cores ran
 # CellProfiler. The text does not name the machines or their prices.
 #
-# **What is done here.** CellProfiler needs an installation of its own (`make cellprofiler`), so its time is kept from
-# one run of `benchmarks/cellprofiler.py` on real fields; the style and the network were timed on
-# the same core in the same run. Everything below is measured on this machine while the page is made,
-# each within a part of `limit` seconds. Fields are as large as real ones, put together from simulated
-# ones; a third of their crops hold no cells. Weights are random: that takes as long.
+# **What is done here.** CellProfiler needs an installation of its own (`make cellprofiler`), so its time is
+# kept from one run of `benchmarks/cellprofiler.py` on real fields; its style and the network were timed
+# on the same core in the same run. Everything below is measured on this machine while the page is made,
+# on fields as large as real ones that are put together from simulated ones. Weights are random: that
+# takes as long.
 #
 # ```{admonition} After this chapter you can
 # :class: tip
@@ -218,9 +218,10 @@ ask(
 # %% [markdown] tags=["more"]
 # ## How near to what the machine can do?
 #
-# A network's matrix products cost a known number of operations. Divided by the measured time, and
-# beside a large matrix product measured in the same minute, this says how much a faster program
-# could still gain on this machine.
+# How much could a faster program still gain on this machine?
+#
+# A network's matrix products cost a known number of operations. Divided by the measured time, that number
+# stands beside the one of a large matrix product measured in the same minute.
 
 # %%
 from cpssl_lite.models.roofline import affordable, fastest, forward_flops
@@ -346,9 +347,10 @@ say(
 # %% [markdown] tags=["more"]
 # ## One merged file or five?
 #
-# The paper compares *training time*: from five TIFFs that are scaled at every reading, and from merged
-# ones that were scaled and thresholded once. Here only loading is timed, on one thread: five
-# LZW-compressed TIFFs (as the CPJUMP1 examples of the Gallery are), one merged TIFF, a Zarr array.
+# The paper compares *training time*; here only loading is timed, on one thread.
+#
+# Five LZW-compressed TIFFs (as the CPJUMP1 examples of the Gallery are) are read, scaled and thresholded
+# anew each time; one merged TIFF and a Zarr array hold what was scaled once.
 
 # %% tags=["hide-input"]
 shown = loading.assign(
@@ -374,12 +376,11 @@ ask(
 )
 
 # %% [markdown]
-# ## A plate, the paper's training set, all of JUMP-CP: time and cost
+# ## What a plate takes and costs
 #
-# Seconds a field times the number of fields; for JUMP-CP that is plates times wells times sites.
+# Seconds a field times the number of fields: of a plate, of the paper's training set, of all of JUMP-CP.
 # The paper's rows follow from its text (1.3 minutes a plate, 50 times faster), once for each way to
-# read it. It gives no price but says that a plate cost over 50 times less: then its GPU machines cost
-# no more an hour than its CPU machines. Prices are parameters; put in those of your provider.
+# read it. Prices are parameters; put in those of your provider.
 
 # %%
 plate, train_set, jump = 384 * 9, 564_272, load_manifest("jump_all")["n_fields"]
@@ -435,8 +436,9 @@ ask(
 # %% [markdown] tags=["more"]
 # ## Measured by `make bench`
 #
-# Each table names its date, machine and versions. On a machine with a GPU `python benchmarks/extract.py`
-# also times a whole plate (3,456 fields; `--architecture vit_base_patch16` for ViT-B).
+# Each table names its date, machine and versions.
+#
+# On a machine with a GPU `python benchmarks/extract.py` also times a whole plate (3,456 fields; `--architecture vit_base_patch16` for ViT-B).
 
 # %% tags=["hide-input"]
 tables = {

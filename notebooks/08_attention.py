@@ -475,10 +475,8 @@ show(figure, "fig-attention-heads", data_kind, caption=caption, alt=alt)
 #
 # ## Exercises
 #
-# **Change this and see.** Each is `cpssl run attention` with
-#
-# - `-p network=SimCLR`: another network's maps
-# - `-p plates=4`: more wells, steadier numbers
+# **Change this and see.** `cpssl run attention -p network=SimCLR` shows another network's maps;
+# `-p plates=4` takes more wells, for steadier numbers.
 
 # %% tags=["hide-input"]
 question = "Is the channel that the network uses most in all wells also the one that matters most for most perturbations?"

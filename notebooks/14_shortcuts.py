@@ -153,7 +153,7 @@ if counted:
 # %% [markdown] tags=["drawn"]
 # On a drawn screen perturbations fall into kinds by what they were drawn to change. (The place on the
 # plate scores a little against controls whatever was drawn: controls stand in columns of their own, so
-# that a replicate at the same place is always nearer. It is too little to be called.)
+# that a replicate at the same place is always nearer. It is too weak to count.)
 
 # %%
 from dataclasses import asdict
@@ -182,7 +182,8 @@ precision = pd.DataFrame(
 )
 grid = pd.DataFrame({f"all\n({of})": precision.mean()})
 for what, names in kind.items():
-    grid[f"{what}\n({len(names)})"] = precision.loc[names].mean()
+    title = what.replace(" ", "\n", 1)  # or neighbours would touch
+    grid[f"{title}\n({len(names)})"] = precision.loc[names].mean()
 order = [*blind, *(x for t in tables for x in (t, f"{t}, count out"))]
 grid = grid.loc[[name for name in order if name in grid.index]]
 import matplotlib.pyplot as plt
