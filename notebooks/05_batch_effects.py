@@ -219,7 +219,9 @@ if counted:
     alt = "Heat map of correlations, one row per feature type for all wells and for controls, one column per component or map axis."
     show(figure, "fig-cell-count", data_kind, caption=caption, alt=alt)
 else:
-    print(f"No cell counts (no column {cell_count}): this figure is left out.")
+    print(
+        f"No cell counts of these wells ({cell_count}): this figure is left out."
+    )
 
 # %% [markdown]
 # ## Supplementary Figure 10: measured on the features

@@ -26,7 +26,7 @@ def paper_numbers(features: Features, results: pd.DataFrame, chance: pd.Series) 
     def of(role: str) -> pd.Series:
         """Scores of the features that fill a role; without any, numbers that are none."""
         name = features.find(role)
-        return results.loc[name] if name else pd.Series(np.nan, results.columns)
+        return results.T[name] if name else pd.Series(np.nan, results.columns)
 
     dino = of("DINO")
     got: Numbers = {

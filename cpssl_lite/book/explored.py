@@ -55,8 +55,8 @@ def wells_in_all(
         every[f"{first}, raw"] = features.raw[first]
     matrices = {}
     for name, table in every.items():
-        head, matrix = profile_matrix(table)
-        matrices[name] = pd.DataFrame(matrix, pd.MultiIndex.from_frame(head[key]))
+        head, profiles = profile_matrix(table)
+        matrices[name] = pd.DataFrame(profiles, pd.MultiIndex.from_frame(head[key]))
     common = matrices[first].index
     for matrix in matrices.values():
         common = common[common.isin(matrix.index)]
@@ -147,7 +147,7 @@ def pictures(
     for _, part in wells.groupby("Plate"):
         records = fields.loc[head.index[part.index]].to_dict("records")
         planes = np.stack([_small(record, side) for record in records])
-        sheets.append(sheet(planes, CHANNELS, part.index))
+        sheets.append(sheet(planes, CHANNELS, list(part.index)))
     return sheets
 
 
@@ -160,5 +160,5 @@ def _small(record: dict[Any, Any], side: int) -> NDArray:
     edge = min(height, width)
     top, left = (height - edge) // 2, (width - edge) // 2
     box = (left, top, left + edge, top + edge)
-    resized = [Image.fromarray(p).resize((side, side), Image.Resampling.BOX, box) for p in planes]
-    return np.stack(resized)
+    small = [Image.fromarray(p).resize((side, side), Image.Resampling.BOX, box) for p in planes]
+    return np.stack([np.asarray(picture) for picture in small])

@@ -24,14 +24,15 @@ def cell_counts(features: Features, column: str) -> pd.Series:
     -------
     Series of float, empty where nobody counted
     """
-    tables = [wells for wells in features.raw.values() if column in wells]
+    given = [wells.set_index(WELL)[column] for wells in features.raw.values() if column in wells]
+    numbers = [pd.to_numeric(cells, errors="coerce").dropna().astype(float) for cells in given]
+    numbers = [cells for cells in numbers if len(cells)]  # counts may be those of other plates
     truth = read_truth(features.image_table)
-    if not tables and truth is not None:
-        tables, column = [truth], "cells"
-    if not tables:
+    if not numbers and truth is not None:
+        numbers = [truth.set_index(WELL)["cells"].astype(float)]
+    if not numbers:
         return pd.Series(dtype=float)
-    cells = pd.to_numeric(tables[0].set_index(WELL)[column], errors="coerce")
-    return cells[~cells.index.duplicated()].astype(float)
+    return numbers[0][~numbers[0].index.duplicated()]
 
 
 def facts(head: pd.DataFrame, cells: pd.Series) -> pd.DataFrame:

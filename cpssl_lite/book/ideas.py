@@ -100,8 +100,8 @@ def masked(x: Any, patch: int, ratio: float, generator: Any) -> tuple[NDArray, N
     parts = patchify(x[[CHANNELS.index("RNA")]][None], patch)[0]
     parts = parts - parts.mean(1, keepdim=True)
     parts = parts / (parts.std(1, keepdim=True) + 1e-6)
-    wanted = parts.reshape(n, n, patch, patch).permute(0, 2, 1, 3)
-    wanted = np.clip(wanted.reshape(side, side).numpy() / 6 + 0.5, 0, 1)
+    laid = parts.reshape(n, n, patch, patch).permute(0, 2, 1, 3).reshape(side, side)
+    wanted = np.clip(laid.numpy() / 6 + 0.5, 0, 1)
     return away, np.where(away, wanted, np.nan)
 
 

@@ -1,5 +1,6 @@
 """What a table leaves unsaid about its wells and others know: their source, how many cells."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,7 @@ from cpssl_lite.profiles.counts import CELLS, count_cells
 from cpssl_lite.profiles.find import find_tables
 from cpssl_lite.profiles.table import read_profiles
 
+log = logging.getLogger(__name__)
 SOURCE, PLATE, WELL = "Metadata_Source", "Metadata_Plate", "Metadata_Well"
 SELECTED_ORFS = 5198  # reagents whose replicates correlate, as the text counts them
 
@@ -43,7 +45,13 @@ def complete(
     for name, wells in made.items():
         if own[name] is None:
             here = pd.MultiIndex.from_frame(wells[[PLATE, WELL]])
-            made[name] = wells.assign(**{CELLS: known.reindex(here).to_numpy()})
+            cells = known.reindex(here)
+            if not cells.notna().any():
+                log.warning(
+                    "%s: cell counts are of other wells (first: plate %s, here %s)",
+                    *(name, known.index[0][0], here[0][0]),
+                )
+            made[name] = wells.assign(**{CELLS: cells.to_numpy()})
     return made
 
 

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
+from cpssl_lite.book.facts import cell_counts
 from cpssl_lite.book.features import load_features
 from cpssl_lite.book.wells import complete, replicates_filtered
 from cpssl_lite.data.manifests import FOLDER
@@ -51,6 +53,16 @@ def test_counts_of_another_table_are_taken_well_by_well(tmp_path: Path) -> None:
     features = load_features(profiles=given, counts=str(tmp_path / "counts.parquet"), method="none")
     np.testing.assert_array_equal(features.raw["Mine"]["Metadata_Count_Cells"], [np.nan, 20, 10])
     assert "Metadata_Count_Cells" not in load_features(profiles=given, method="none").raw["Mine"]
+
+
+def test_counts_of_other_plates_are_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    counted = wells(["Q"] * 3, Metadata_Object_Count=["10", "20", "30"], Cells_a=1.0)
+    write_profiles(counted, tmp_path / "counts.parquet", {})
+    wells(["P"] * 3, emb_0=1.0).to_csv(tmp_path / "learned.csv", index=False)
+    given = {"Mine": str(tmp_path / "learned.csv")}
+    features = load_features(profiles=given, counts=str(tmp_path / "counts.parquet"), method="none")
+    assert cell_counts(features, "Metadata_Count_Cells").empty, "so that figures are left out"
+    assert "Mine: cell counts are of other wells (first: plate Q, here P)" in caplog.text
 
 
 def test_orfs_that_were_chosen_are_not_chosen_again() -> None:
