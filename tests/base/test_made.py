@@ -99,7 +99,7 @@ def test_a_parameter_and_a_byte_count(tmp_path: Path) -> None:
 
 def test_every_module_of_a_training_was_asked_whether_it_changes_a_weight() -> None:
     """A new one stands in `train.SOURCES` or here: forgotten, it would leave stale networks."""
-    reads = "channels metadata pages paths table tiff zarrs".split()
+    reads = "channels metadata pages paths table tiff twins zarrs".split()
     writes = (
         "cards checkpoints curves encoder formats formats_authors formats_public inside".split()
     )
