@@ -1,5 +1,6 @@
 """What drawn data should show: rules and words of its own, no verdicts on the paper."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,11 @@ def test_each_is_as_it_should_or_not(id: str) -> None:
     assert behaviour(one, real) == behaviour(one, None) == UNSEEN
     (chapter,) = (ROOT / "notebooks").glob(f"[0-9]*_{one.chapter}.py")
     assert (one.of or one.id) in {*CLAIMS, *EXPECTED}
-    assert f'"{one.of or one.id}"' in chapter.read_text(), "the chapter records it"
+    source = chapter.read_text()  # and of what it imports to count with
+    for helper in ("compared", "table_one"):
+        if re.search(rf"import .*\b{helper}\b|\b{helper} import", source):
+            source += (ROOT / "cpssl_lite" / "book" / f"{helper}.py").read_text()
+    assert f'"{one.of or one.id}"' in source, "the chapter records it"
 
 
 def test_drawn_numbers_are_no_verdicts_on_the_paper() -> None:
