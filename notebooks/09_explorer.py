@@ -144,7 +144,7 @@ if len(own) == 1:  # nothing to choose from
     question = f"How often, beside chance, does {about}?"
     choices = ["less often", "about as often", "twice as often or more"]
     times = own[most] / chance
-    most = choices[(times > 0.8) + (times >= 2)]
+    most = choices[int(times > 0.8) + int(times >= 2)]
 ask(
     question,
     choices,
