@@ -129,10 +129,13 @@ if chosen:
 # today. Labels are chosen by the paper's rule, the best mean F1 over feature types (the text does not
 # name the classifier; here it is {term}`NSBP <NN, NSB, NSP, NSBP>`); the paper colours twenty, this page
 # six that one can tell apart. Which {term}`confounder <confounder>` it is, and whether
-# {term}`Harmony` helps, is [the next chapter's question](15_confounders). To see a batch effect for
-# yourself, go to [the explorer](09_explorer), choose features that were not normalised (*DINO, raw*) and
-# colour them by batch.
-#
+# {term}`Harmony` helps, is [the next chapter's question](15_confounders).
+
+# %% [markdown] tags=["drawn"]
+# To see a batch effect for yourself, go to [the explorer](09_explorer), choose features that were not
+# normalised (*DINO, raw*) and colour them by batch.
+
+# %% [markdown]
 # ```{admonition} After this chapter you can
 # :class: tip
 # - tell a batch effect from a difference that the design put there
