@@ -147,7 +147,7 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
         return stored_provenance(path)
     try:
         notes = pq.read_schema(path).metadata or {}
-    except pa.ArrowException:
+    except (pa.ArrowException, UnicodeDecodeError):  # damaged, which reading the table says
         return {}
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error

@@ -198,3 +198,12 @@ def test_a_whole_table_is_not_said_to_be_cut(tmp_path, caplog):
     (tmp_path / "b.csv").write_text("a,b")
     read_table(tmp_path / "b.csv")
     assert not caplog.text
+
+
+@pytest.mark.parametrize("name", [b"\x80mb_ZZ", b"emb_\xff\xfe", b"\xc3(b_ZZ"])
+def test_a_damaged_column_name_in_parquet_is_one_line(tmp_path, name):
+    path = tmp_path / "profiles.parquet"
+    wells().assign(emb_ZZ=1.0).to_parquet(path)
+    path.write_bytes(path.read_bytes().replace(b"emb_ZZ", name))
+    with pytest.raises(InputError, match=r"profiles\.parquet: .*not UTF-8"):
+        read_profiles([path])
