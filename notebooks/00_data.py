@@ -168,23 +168,23 @@ table(
 # is an axis of its own: a few targets lower it, some of them without changing anything else.
 
 # %%
-strongest = doses.drop_duplicates("Metadata_Target").head(5)
+strongest = doses.drop_duplicates("Metadata_Target").head(3)
 first = images.drop_duplicates("Metadata_Perturbation")
 first = first.set_index("Metadata_Perturbation")["FileName_Merged"]
 shown = {
-    "DMSO (control)": composite(
+    "DMSO\n(control)": composite(
         read_merged(controls["FileName_Merged"].iloc[0])
     )
 }
 for _, row in strongest.iterrows():
-    name = f"{row['Metadata_Target']} {row.get('Metadata_Mechanism', '')}"
+    name = f"{row['Metadata_Target']}\n{row.get('Metadata_Mechanism', '')}"
     shown[name] = composite(read_merged(first[row["Metadata_Perturbation"]]))
 
 # %% tags=["hide-input"]
 caption = f"Simulated fields: a control, and one compound of each of the {len(strongest)} targets with the strongest effect, as composites."
-alt = "Six coloured pictures of simulated cells: an untreated field and five with strong treatments that change nuclei, cell number or stains."
+alt = "Coloured pictures of simulated cells: an untreated field and, beside it, fields with strong treatments that change nuclei, cell number or stains."
 show(
-    pictures(list(shown.values()), list(shown), 3),
+    pictures(list(shown.values()), list(shown), 4),
     "fig-phenotypes",
     "simulated",
     caption=caption,

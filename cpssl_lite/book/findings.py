@@ -119,16 +119,16 @@ def _row(
 
 
 def _bar(value: float) -> Html:
-    """A multiple in words and as a bar from 1; full length is a hundredfold.
+    """A multiple in words and as a bar from 1; full length (--part: 100) is a hundredfold.
 
     Examples
     --------
     >>> print(_bar(10))
-    <span class="cpssl-bar" style="--part: 50%"></span>10×
-    >>> "0.5×" in _bar(0.5), "--part: 15%" in _bar(0.5)
+    <span class="cpssl-bar" style="--part: 50"></span>10×
+    >>> "0.5×" in _bar(0.5), "--part: 15" in _bar(0.5)
     (True, True)
     """
     part = round(100 * min(abs(math.log10(max(value, 0.01))) / 2, 1))
     less = " cpssl-less" if value < 1 else ""
-    style = f'class="cpssl-bar{less}" style="--part: {part}%"'
+    style = f'class="cpssl-bar{less}" style="--part: {part}"'
     return Html(f"<span {style}></span>{value:.3g}\N{MULTIPLICATION SIGN}")

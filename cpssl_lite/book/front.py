@@ -17,11 +17,12 @@ from cpssl_lite.book.editions import Edition
 from cpssl_lite.book.figures import WIDTH
 from cpssl_lite.book.findings import write_findings
 from cpssl_lite.book.html import Html, cell, table
+from cpssl_lite.book.real_cells import write_real_cells
 from cpssl_lite.book.scorecard import Page, count_drawn, count_verdicts, judged, tested
 from cpssl_lite.book.shelf import PLACE
 from cpssl_lite.book.wording import badge
 
-OVERVIEW = "fig-overview"  # the figure, of whatever notebook, that the first page shows
+OVERVIEW = "fig-phenotypes"  # the figure, of whatever notebook, that the first page shows
 WORDS_A_MINUTE = 200
 # For a page that names the repository before anybody has said where it is.
 NO_ADDRESS = (
@@ -73,6 +74,7 @@ def add_front(
         "findings": write_findings(claims, measured, covered),
         "box": _box(claims, expected, pages, edition),
         "overview": _overview(stage, *overview[0]) if overview else "",
+        "real": write_real_cells(),
         "scorecard": _scorecard(claims, pages),
         "chapters": _chapters(pages),
         "recipes": f"```{{raw}} html\n{recipe_table()}\n```\n",

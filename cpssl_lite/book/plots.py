@@ -192,7 +192,7 @@ def pictures(images: Sequence[np.ndarray], titles: Sequence[str] = (), columns: 
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     side = WIDTH / columns
-    high = side + (0.25 if titles else 0.0)
+    high = side + 0.25 * max((1 + title.count("\n") for title in titles), default=0)
     figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, rows * high), squeeze=False)
     for place, axis in enumerate(axes.flat):
         if place < len(images):
