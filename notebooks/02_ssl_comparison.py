@@ -183,7 +183,7 @@ show(figure, "fig-active", data_kind, caption=caption, alt=alt)
 # %% tags=["hide-input"]
 share = found["Random features"]["percent_active"]
 guesses = ["below 10%", "10% to 50%", "above 50%"]
-right = guesses[(share > 0.1) + (share > 0.5)]
+right = guesses[int(share > 0.1) + int(share > 0.5)]
 why = f"It is {share:.0%}. That is what correcting p is for: uncorrected, one test in twenty is below 0.05 by chance."
 question = (
     "Random features know nothing. How many perturbations are active in them?"

@@ -162,10 +162,23 @@ for _, known in views.values():
 words = {"status": "control or not"} | {name: name for name in groupings}
 if counted:
     words["cells"] = "cells in the well"
+
+
+def both_axes(name, part=True):
+    """Multiple correlation of the cell count with both axes of a map."""
+    count = heads[name]["cells"].to_numpy()
+    known = np.isfinite(count) & part
+    plane = np.column_stack([np.ones(known.sum()), maps[name][known]])
+    fitted = plane @ np.linalg.lstsq(plane, count[known])[0]
+    return np.corrcoef(fitted, count[known])[0, 1]
+
+
 figure = batch_panels.technical_maps(views, words)
 caption = f"The maps coloured by {', '.join(words.values())} (the paper's Supplementary Fig. 9a to d)."
 if not as_given:
     caption += f" Last column: {first} before normalisation, every feature scaled to variance 1."
+if counted:
+    caption += f" Last row: the count follows the map of {' and '.join(f'{name} ({both_axes(name):.2f})' for name in shown)} (multiple correlation with both axes)."
 alt = "A grid of UMAP scatter plots: a row for each technical factor, a column per feature type and one for raw profiles."
 show(figure, "fig-umap-technical", data_kind, caption=caption, alt=alt)
 
@@ -193,9 +206,7 @@ def count_correlation(name, part):
     parts[:, :n] = PCA(n, random_state=seed).fit_transform(values[name])
     lines = np.column_stack([parts, maps[name]])[part]
     single = [np.corrcoef(line, count[part])[0, 1] for line in lines.T]
-    two = np.column_stack([np.ones(part.sum()), maps[name][part]])
-    fitted = two @ np.linalg.lstsq(two, count[part])[0]
-    return np.array([*single, np.corrcoef(fitted, count[part])[0, 1]])
+    return np.array([*single, both_axes(name, part)])
 
 
 with_count = {}

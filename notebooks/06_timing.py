@@ -72,7 +72,12 @@ if transfer:
 
 def span(value):
     """A time in words."""
-    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
+    for unit, length in (
+        ("years", 31_557_600),
+        ("days", 86400),
+        ("h", 3600),
+        ("min", 60),
+    ):
         if value >= length:
             return f"{value / length:.1f} {unit}"
     return f"{value:.2f} s"
@@ -85,7 +90,7 @@ for name, encoder in encoders.items():
     within = share if costs else 2 * share
     made = timing.time_extraction(images, encoder, folder, within, device)
     costs |= {f"{name}, {precision}": cost for precision, cost in made.items()}
-measured = {}  # on segmented cells; one core's time, as if all cores shared the fields
+measured = {}  # on segmented cells: one core's time over the number of cores
 if segmentation:
     measured["CellProfiler-style"] = timing.time_style(images, share)
 if pipeline:
@@ -297,6 +302,9 @@ say(line) if line else None
 
 # %% [markdown] tags=["more"]
 # ## Scaling
+#
+# A network sees crops in batches, and several workers may share the cores. Do larger batches or more
+# workers give more crops a second?
 
 # %%
 rates = {}  # crops a second, by crops in a batch
@@ -371,7 +379,7 @@ options = ("up to twice", "two to four times", "more than four times")
 ask(
     "How many times as long does it take to load a field from five raw TIFFs as from one merged one?",
     options,
-    options[(times > 2) + (times > 4)],
+    options[int(times > 2) + int(times > 4)],
     f"{times:.1f} times, from memory; the paper's whole training became 6 times faster.",
 )
 
@@ -417,7 +425,7 @@ for what in ("A plate", "JUMP-CP"):
     shown[f"{what}, USD"] = pd.Series(
         {n: f"{projected.loc[n, what] / 3600 * price(n):,.2f}" for n in ours}
     )
-caption = f"Time of one machine, at {core_price} USD an hour for a core"
+caption = f"Time and price: {core_price} USD an hour for a core"
 caption += f" and {gpu_price} for a GPU" * (device == "cuda")
 caption += f"; {plate:,}, {train_set:,} and {jump:,} fields. One core: the kept run on real fields; below it this machine, {on_device}"
 frame_table(shown.fillna("-"), caption=caption, first="Features", fold=False)
@@ -461,8 +469,11 @@ Html(f"<p>{escape(here)}</p>{''.join(folds)}")
 
 # %%
 kind = f"simulated fields, {'CPU' if device == 'cpu' else 'GPU'}"
+span_of_fields = f"{kept.ratio.min():.0f} to {kept.ratio.max():.0f} times"
 equal = Evidence(
-    f"{len(kept.ratio)} {kept.about['fields']}, {itself} and {learned} on one and the same core ({kept.ratio.min():.0f} to {kept.ratio.max():.0f} times), kept from {kept.about['date']}"
+    f"{len(kept.ratio)} {kept.about['fields']}, {itself} and {learned} "
+    f"on one and the same core ({span_of_fields}), "
+    f"kept from {kept.about['date']}"
 )
 note("fifty-times-faster", kept.ratio.median(), equal)
 cheaper = kept.ratio.median()

@@ -106,11 +106,11 @@ figure = panels.differences(effect, whats, "with whitening minus without")
 
 def answer(metric):
     """Whom whitening helps and harms, by q below 0.05."""
-    sides = {"helps": [], "harms": [], "makes no sure difference for": []}
+    sides = {"helps": [], "harms": [], "makes no clear difference for": []}
     for name, row in effect.iterrows():
         gain, q = row[f"{metric}_difference"], row[f"{metric}_q"]
         side = "helps" if gain > 0 else "harms"
-        side = side if q < 0.05 else "makes no sure difference for"
+        side = side if q < 0.05 else "makes no clear difference for"
         sides[side].append(f"{name} ({gain:+.2f})")
     return "; it ".join(
         f"{v} {', '.join(who)}" for v, who in sides.items() if who
@@ -217,7 +217,7 @@ answers = ["in none", "in some", "in all"]
 ask(
     "In how many feature types does the best of the eight ways lead the next by less than 0.01?",
     answers,
-    answers[(close > 0) + (close == len(lead))],
+    answers[int(close > 0) + int(close == len(lead))],
     f"Leads: {'; '.join(f'{n} {value:.3f}' for n, value in lead.items())}. A lead in the third digit is no lead.",
 )
 

@@ -113,7 +113,7 @@ def does(name):
 
 
 headline(
-    f"By the stain that attention goes along with most: {'; '.join(map(does, means.index))}."
+    f"Attention and the stain that it follows most (rank correlation): {'; '.join(map(does, means.index))}."
 )
 figure, axis = plt.subplots(figsize=(WIDTH, 3.0))
 for number, (name, found) in enumerate(follows.items()):

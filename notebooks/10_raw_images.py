@@ -80,7 +80,8 @@ share = pd.Series(range_used, CHANNELS)
 dim = share.index[share < 0.25]
 headline(
     f"Between its percentiles {low:g} and {high:g} an untreated field uses {share.min():.0%} ({share.idxmin()}) to {share.max():.0%} ({share.idxmax()}) of a camera's grey levels"
-    + f": unscaled, {', '.join(dim)} would be almost black." * (len(dim) > 0)
+    + f": unscaled, {' and '.join(filter(None, [', '.join(dim[:-1]), *dim[-1:]]))} would be almost black."
+    * (len(dim) > 0)
 )
 side = min(256, *raw.shape[1:])
 corners = grid(*raw.shape[1:], side)
@@ -89,7 +90,7 @@ top, left = corners[np.argmax(nuclei)]
 view = np.s_[:, top : top + side, left : left + side]
 both = {"as stored": raw[view] / 65535, "scaled": scaled[view]}
 figure = picture_rows(both, CHANNELS)
-caption = f"An untreated field ({kind}), {side} px of it, in its five channels. Above as stored: black is 0 and white 65,535. Below clipped at the percentiles {low:g} and {high:g} of each channel and scaled."
+caption = f"An untreated field ({kind}), {side} px of it, in its five channels. Above, as stored: black is 0 and white 65,535. Below, clipped at the percentiles {low:g} and {high:g} of each channel and scaled."
 alt = "Two rows of five grey pictures. The upper ones are dim; the lower ones show cells in the five stains."
 show(figure, "fig-raw-scaled", origin, caption=caption, alt=alt)
 
@@ -340,8 +341,9 @@ similarity = unit @ unit.T
 
 # %% tags=["hide-input"]
 order = np.argsort(head[label].to_numpy(), kind="stable")
-names = (head[label] + " " + head["Metadata_Well"]).iloc[order]
-figure, axis = plt.subplots(figsize=(WIDTH, 4.0))
+where = head["Metadata_Plate"] + " " + head["Metadata_Well"]
+names = (head[label] + ", " + where).iloc[order]
+figure, axis = plt.subplots(figsize=(WIDTH, 4.4))
 shown = axis.imshow(
     similarity[np.ix_(order, order)], cmap="RdBu_r", vmin=-1, vmax=1
 )

@@ -390,7 +390,7 @@ from cpssl_lite.metrics.significance import expected_precision
 last = (np.arange(1, 4) / np.arange(6, 9)).mean()
 chance = expected_precision(np.array([3]), np.array([8]))[0]
 ask(
-    "Three replicates among eight wells, in random order: which average precision does one get?",
+    "Three replicates among eight wells, in random order: what average precision is to be expected?",
     [f"{value:.2f}" for value in (0, last, 3 / 8, chance)],
     right=f"{chance:.2f}",
     why=f"On average over all orders. Even the worst one has {last:.2f}.",

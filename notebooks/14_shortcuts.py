@@ -204,7 +204,7 @@ show(figure, "fig-count-out", data_kind, caption=caption, alt=alt)
 if counted:
     share = n[first] - int(found[f"{first}, count out"]["n_active"])
     choices = ["none", "fewer than a quarter", "a quarter or more"]
-    answer = choices[(share > 0) + (share >= n[first] / 4)]
+    answer = choices[int(share > 0) + int(share >= n[first] / 4)]
     why = f"It finds {n[first]} before and {n[first] - share} after, of {of}."
     display(
         ask(

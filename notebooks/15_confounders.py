@@ -286,8 +286,7 @@ claims.show_claims(chapter="confounders")
 # %% [markdown]
 # Variance that goes along with a factor is not yet caused by it. Where all plates have one layout,
 # position and perturbation explain the same wells and no analysis can tell them apart; CPJUMP1's
-# plates below are such a case. What a count or a position alone would find is
-# [asked next](14_shortcuts).
+# plates are such a case. What a count or a position alone would find is [asked next](14_shortcuts).
 #
 # ## Re-run it on your data
 #

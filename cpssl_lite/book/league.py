@@ -167,7 +167,7 @@ def league_table(frame: pd.DataFrame, whats: Sequence[str], caption: str) -> Htm
 
 def tried(encoder: Encoder) -> str:
     """What a loaded file gives, in words."""
-    shape = encoder.card.get("format", "")
+    shape = encoder.card.get("format", "").replace("`", "")
     return f"{shape}: {encoder.n_features} features of {encoder.crop_size} px crops"
 
 
@@ -181,8 +181,7 @@ def checkpoint_table(caption: str = "Checkpoints and what was tried of them") ->
     rows: list[tuple[str, ...]] = []
 
     def add(model: str, licence: str, given: str, feature: str, how: str) -> None:
-        # Four columns: of five, the last would lie hidden beside the margin.
-        rows.append((model, licence, f"{given}: {feature}", how))
+        rows.append((model, licence, given, feature, how))
 
     for path in SHIPPED.values():
         encoder = load_encoder(path)
@@ -211,4 +210,4 @@ def checkpoint_table(caption: str = "Checkpoints and what was tried of them") ->
             feature = f"as timm pools it, {encoder.n_features}"
             said = "a file of its size with random weights loads; not verified: the file itself"
             add(f"{name} (timm {timm.__version__})", str(cfg.license), given, feature, said)
-    return table(("Model", "Licence", "Input: pooling, features", "Tested how"), rows, caption)
+    return table(("Model", "Licence", "Input", "Pooling, features", "Tested how"), rows, caption)
