@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command line does
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # likewise
 # Everything here is tiny: threads that wait for each other cost more than they bring. Before any
 # import of NumPy or torch; processes that tests start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
