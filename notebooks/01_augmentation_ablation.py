@@ -68,6 +68,7 @@ KEYS |= {"Drop channel": "drop_channel", "Color, released": "color"}
 TINY = {
     "architecture": "vit_mini_patch16",  # 64 wide, 3 deep
     "epochs": 9,
+    "warmup_epochs": 1,
     "batch_size": 64,
     "crops": [{"count": 2, "size": 64}],
     "lr": 0.003,
