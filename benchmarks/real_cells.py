@@ -1,11 +1,11 @@
 """What CPJUMP1's public profiles of real cells give, for the first page of every edition.
 
-    python benchmarks/real_cells.py FOLDER [--keep FILE.json]
+    python benchmarks/real_cells.py [FOLDER] [--keep FILE.json]
 
-FOLDER has the tables of the manifest cpjump1_profiles, in whatever folders (`cpssl data fetch
-cpjump1_profiles` puts them into data/cpjump1_profiles); they are known by their digests. The plates
-of one time, 48 h, are taken; the plate stands for the batch. The two commands that are kept beside
-the numbers are those that made them.
+FOLDER has the tables of the manifest cpjump1_profiles, anywhere in it: their digests tell them. By
+default it is data/cpjump1_profiles, as `cpssl data fetch cpjump1_profiles` fills it; without it
+nothing is measured. The plates of one time, 48 h, are taken; the plate stands for the batch. Both
+commands that are kept beside the numbers are those that made them.
 """
 
 import argparse
@@ -77,10 +77,13 @@ def measure(tables: dict[str, Path]) -> dict[str, Any]:
 def main() -> None:
     """Measure, print, and keep if asked."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--keep", type=Path)
     asked = parser.parse_args()
-    tables = tables_in(asked.folder)
+    folder = asked.folder or Path("data/cpjump1_profiles")
+    if not asked.folder and not folder.is_dir():
+        return  # as a benchmark among all
+    tables = tables_in(folder)
     where = "data/cpjump1_profiles/profiles/*/" + PLATES + "*/*.csv.gz"
     kept = {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",

@@ -24,6 +24,16 @@ ARTICLE = re.compile(r"<article[^>]*>(.*)</article>", re.DOTALL)
 SCRIPT = re.compile(r"<script\b.*?</script>", re.DOTALL)  # paper asks nothing back
 ENTRY = re.compile(r'class="toctree-l1[^"]*"><a[^>]*href="([^"#]+)"')
 ADDRESS = re.compile(r'\b(href|src|id)="([^"]*)"')
+# The theme lays parts of a page side by side, and hides titles from paper.
+LAID_OUT = """
+@page { size: A4; margin: 16mm 15mm; }
+html, body, .bd-main, .bd-main .bd-content {
+  display: block !important; height: auto !important; margin: 0 !important;
+}
+article { display: block !important; max-width: none !important; padding: 0 !important; }
+.bd-main .bd-content article h1 { display: block !important; margin-top: 0; }
+article + article { break-before: page; }
+"""
 SECONDS = 300  # that Chromium may take
 
 
@@ -89,8 +99,7 @@ def join_pages(html: Path, names: list[str]) -> str:
     return (
         '<!doctype html><html lang="en" data-theme="light"><head><meta charset="utf-8">'
         f"<title>CP-SSL lite</title>{styles}"
-        "<style>article { max-width: none; padding: 0; } "
-        "article + article { break-before: page; }</style>"
+        f"<style>{LAID_OUT}</style>"
         '<script defer src="_static/tex-svg.js"></script></head>'
         f'<body><main class="bd-main"><div class="bd-content">{body}</div></main></body></html>'
     )
@@ -119,7 +128,8 @@ def _print(page: Path, out: Path) -> None:
         )
     with tempfile.TemporaryDirectory() as profile:
         options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer"]
-        options += ["--virtual-time-budget=20000", f"--user-data-dir={profile}"]
+        options += ["--generate-pdf-document-outline", "--virtual-time-budget=20000"]
+        options += [f"--user-data-dir={profile}"]
         command = [program, *options, f"--print-to-pdf={out.resolve()}", page.as_uri()]
         try:
             done = subprocess.run(

@@ -199,7 +199,11 @@ def test_the_pinned_well_shows_its_neighbours_in_the_features(visit: Visit) -> N
     shown.locator(".cx-stage").focus()
     shown.keyboard.press("ArrowRight")
     assert shown.locator(".cx-panel").is_hidden()
+    covered = shown.locator(".cx-card").bounding_box()["height"]
     shown.keyboard.press("Enter")
+    # The panel below says all of it: the card keeps to names and gives the map free.
+    assert shown.locator(".cx-card canvas").is_hidden()
+    assert shown.locator(".cx-card").bounding_box()["height"] < covered / 3
     assert shown.inner_text(".cx-near .cx-which") == "Nearest in the features of One"
     # Wells lie on an arc in the order of their numbers.
     near = shown.locator(".cx-near button").all_inner_texts()
