@@ -192,12 +192,14 @@ def pictures(images: Sequence[np.ndarray], titles: Sequence[str] = (), columns: 
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     side = WIDTH / columns
-    high = side + 0.25 * max((1 + title.count("\n") for title in titles), default=0)
-    figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, rows * high), squeeze=False)
+    lines = max((1 + title.count("\n") for title in titles), default=0)
+    size = WIDTH, rows * (side + 0.25 * lines) + 0.1 * (lines > 1)
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
     for place, axis in enumerate(axes.flat):
         if place < len(images):
             show_image(axis, images[place], titles[place] if titles else "")
             axis.title.set_fontsize(8.5)
+            axis.set_anchor("S")  # what height is left over goes to the title
         else:
             axis.set_axis_off()
     return figure
