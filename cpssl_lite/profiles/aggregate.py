@@ -45,10 +45,18 @@ def aggregate(table: pd.DataFrame, by: str = "consensus") -> pd.DataFrame:
     -----
     Paper, "SSL inference and postprocessing"; the same groups as in the released code.
     """
+    head, values = profile_matrix(table)
+    first, means = aggregate_arrays(head, values, by)
+    return pd.concat([first, pd.DataFrame(means, columns=feature_columns(table))], axis=1)
+
+
+def aggregate_arrays(
+    head: pd.DataFrame, values: np.ndarray, by: str
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """`aggregate` of what `profile_matrix` gives: Metadata and means (g, d) of the groups."""
     if by not in LEVELS:
         raise InputError(f"by={by!r} is not one of {', '.join(LEVELS)}")
-    require(table, "Metadata_Perturbation", *(f"Metadata_{by.title()}",) * (by != "consensus"))
-    head, values = profile_matrix(table)
+    require(head, "Metadata_Perturbation", *(f"Metadata_{by.title()}",) * (by != "consensus"))
     named = (head["Metadata_Perturbation"] != "").to_numpy()
     if not named.all():
         say_nameless(head, ~named, "are left out")
@@ -58,8 +66,16 @@ def aggregate(table: pd.DataFrame, by: str = "consensus") -> pd.DataFrame:
     _say_which_differ(head)
     text = head.columns.difference(head.select_dtypes("number").columns)
     first = head.mask(head == "").groupby(codes).first().fillna(dict.fromkeys(text, ""))
-    means = pd.DataFrame(group_means(values, codes), columns=feature_columns(table))
-    return pd.concat([first, means], axis=1)
+    return first, group_means(values, codes)
+
+
+def groups_with(
+    column: str, head: pd.DataFrame, values: np.ndarray, by: str
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """`aggregate_arrays`, of it the groups that have a value in `column`."""
+    head, values = aggregate_arrays(head, values, by)
+    known = (head[column] != "").to_numpy()
+    return head[known], values[known]
 
 
 def _say_which_differ(head: pd.DataFrame) -> None:

@@ -11,7 +11,7 @@ from cpssl_lite.metrics.replicates import percent_replicating, replicating_by_ch
 from cpssl_lite.metrics.retrieval import convention_precision, mean_average_precision
 from cpssl_lite.metrics.similarity import encode
 from cpssl_lite.metrics.uncertainty import bootstrap_difference, mean_by, wilcoxon_paired
-from cpssl_lite.profiles.aggregate import aggregate
+from cpssl_lite.profiles.aggregate import groups_with
 from cpssl_lite.profiles.roles import LABELS, WELL_KEY, say_nameless, some, well_name
 from cpssl_lite.profiles.table import (
     FIELD_LEVEL,
@@ -102,12 +102,12 @@ def evaluate(
         "perturbation_acc_nsb": accuracies["perturbation_nsb"],
         "label_acc_nsp": accuracies["label_nsp"],
         "label_acc_nsbp": accuracies["label_nsbp"],
-        "perturbation_map": _map(wells, "batch", "Metadata_Perturbation", convention),
-        "label_map": _map(wells, "consensus", column, convention),
+        "perturbation_map": _map(head, profiles, "batch", "Metadata_Perturbation", convention),
+        "label_map": _map(head, profiles, "consensus", column, convention),
     }
     if len(sources) > 1:
         key = "Metadata_Perturbation"
-        result["cross_source_map"] = _map(wells, "source", key, convention)
+        result["cross_source_map"] = _map(head, profiles, "source", key, convention)
     if convention == "released":
         profiles = np.hstack([profiles, _field_level(head)])
     alone = convention == "released"  # perturbations with one well count as not replicating
@@ -138,6 +138,7 @@ def average_precisions(
     wells = treated_wells(table, convention)
     column = label_column(wells, label)
     names = sorted(set(wells["Metadata_Perturbation"]))
+    profiles = profile_matrix(wells)
     columns = {}
     for by, what, ap in (
         ("batch", "Metadata_Perturbation", "perturbation_ap"),
@@ -146,11 +147,11 @@ def average_precisions(
         if what is None:
             columns[ap] = pd.Series(np.nan, index=names)
             continue
-        head, profiles = profile_matrix(_labelled(aggregate(wells, by), what))
-        values = convention_precision(profiles, head[what].to_numpy(), convention)
+        head, means = groups_with(what, *profiles, by)
+        values = convention_precision(means, head[what].to_numpy(), convention)
         treatment = head["Metadata_Perturbation"].to_numpy()
-        means = mean_by(values, encode(treatment))
-        columns[ap] = pd.Series(means, index=np.unique(treatment.astype(str)))
+        of_each = mean_by(values, encode(treatment))
+        columns[ap] = pd.Series(of_each, index=np.unique(treatment.astype(str)))
     return pd.DataFrame(columns).reindex(names)
 
 
@@ -271,16 +272,14 @@ def label_column(table: pd.DataFrame, label: str | None) -> str | None:
     return None
 
 
-def _map(wells: pd.DataFrame, by: str, column: str | None, convention: str) -> float:
+def _map(
+    head: pd.DataFrame, profiles: np.ndarray, by: str, column: str | None, convention: str
+) -> float:
     """Mean average precision of matching `column` on profiles aggregated at a level."""
     if column is None:
         return float("nan")
-    head, profiles = profile_matrix(_labelled(aggregate(wells, by), column))
+    head, profiles = groups_with(column, head, profiles, by)
     return mean_average_precision(profiles, head[column].to_numpy(), convention)
-
-
-def _labelled(table: pd.DataFrame, column: str) -> pd.DataFrame:
-    return table[table[column] != ""]
 
 
 def batches(head: pd.DataFrame) -> np.ndarray:

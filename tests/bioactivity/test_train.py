@@ -1,8 +1,10 @@
 from dataclasses import replace
 
+import lightning
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.accelerators import CPUAccelerator
 
 from cpssl_lite.bioactivity.presets import PRESETS, build
 from cpssl_lite.bioactivity.train import ActivityModel, fit, masked_loss, predict, to_tensor
@@ -84,6 +86,20 @@ def test_fit_keeps_the_epoch_with_the_best_validation():
     assert (model.best_epoch, model.best_score) == (2, 0.9)
     assert torch.equal(network.layers[1].weight, states[1])
     assert not torch.equal(states[1], states[3])
+
+
+def test_several_devices_do_not_share_a_training(monkeypatch):
+    class Trainer(lightning.Trainer):
+        def fit(self, *given):
+            assert self.num_devices == 1, "DDP would split the batches"
+            super().fit(*given)
+
+    monkeypatch.setattr(CPUAccelerator, "auto_device_count", staticmethod(lambda: 2))
+    monkeypatch.setattr(lightning, "Trainer", Trainer)
+    x, labels = problem()
+    network, rows = build("FNN", SMALL, torch.Size([10]), 2, 0), np.arange(120)
+    model = fit(network, replace(SMALL, epochs=1), x, labels, rows[:100], rows[100:], np.mean)
+    assert model.steps > 0
 
 
 def test_the_same_seed_gives_the_same_network():

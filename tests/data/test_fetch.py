@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -135,6 +136,24 @@ def test_a_cut_download_goes_on_where_it_stopped(server, tmp_path):
     get(server, tmp_path, ["cut 300000"])
     ranges = [headers.get("Range") for _, _, headers in server.seen]
     assert ranges[0] is None and 0 < int(ranges[1][6:-1]) <= 300_000
+
+
+def test_a_run_killed_at_a_new_version_resumes_none_of_the_old(server, tmp_path, monkeypatch):
+    """The old bytes go before the new version's tag is written."""
+    part = tmp_path / ".fetch" / f"{hashlib.sha256(b'sub/a.bin').hexdigest()[:16]}.part"
+    with pytest.raises(InputError):
+        get(server, tmp_path, ["cut 300000"], known=False, tries=1)
+    assert part.stat().st_size and module._tag(part).read_text() == '"one"'
+    written = Path.write_text
+
+    def killed(path, text):
+        written(path, text)
+        raise SystemExit
+
+    monkeypatch.setattr(Path, "write_text", killed)
+    with pytest.raises(SystemExit):
+        get(server, tmp_path, ["changed"], known=False)
+    assert module._tag(part).read_text() == '"two"' and not part.exists()
 
 
 HOPELESS = {

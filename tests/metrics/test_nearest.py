@@ -85,6 +85,24 @@ def test_float64_decides_between_neighbours_that_float32_cannot_tell_apart():
     assert nearest_neighbours(profiles, [()])[0][0] == 2
 
 
+def test_the_tolerance_is_that_of_the_device_that_multiplies(monkeypatch):
+    """One that rounds to 11 bits, as tensor cores do with TF32: float64 still decides."""
+    product = similarity._product
+
+    def coarse(low, there, on_gpu):
+        if on_gpu:
+            low, there = (x.astype(np.float16).astype(np.float32) for x in (low, there))
+        return product(low, there, on_gpu=False)
+
+    profiles = np.random.default_rng(3).standard_normal((300, 12))
+    rows = similarity.unit_rows(profiles)
+    on_processor = similarity.nearness(rows)
+    monkeypatch.setattr(similarity, "_product", coarse)
+    monkeypatch.setattr(similarity, "_on_gpu", lambda n: True)
+    assert similarity.nearness(rows) > 100 * on_processor
+    assert (nearest_neighbours(profiles, [()])[0] == brute(profiles, ())).all()
+
+
 def test_of_equal_neighbours_the_first_counts():
     profiles = np.array([[1.0, 0.2], [0.3, 1.0], [0.3, 1.0], [0.6, 2.0]])
     assert nearest_neighbours(profiles, [()])[0].tolist() == [1, 2, 1, 1]

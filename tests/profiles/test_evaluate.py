@@ -8,9 +8,11 @@ import pandas as pd
 import pytest
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.profiles import aggregate as aggregated
+from cpssl_lite.profiles import evaluate as evaluated
 from cpssl_lite.profiles.evaluate import average_precisions, compare, evaluate
 from cpssl_lite.profiles.normalize import normalize
-from cpssl_lite.profiles.table import assign_roles, feature_columns, read_profiles
+from cpssl_lite.profiles.table import assign_roles, feature_columns, profile_matrix, read_profiles
 
 SETS = ["compound/CellProfiler", "compound/DINO", "compound/MAE", "edge/DINO"]
 SETS += ["orf/CellProfiler", "orf/DINO"]
@@ -212,3 +214,16 @@ def test_real_profiles(real):
     assert got["n_wells"] == 960 and got["n_labels"] == 160 and got["n_batches"] == 3
     # Replicates on other plates are found far more often than one time in 306.
     assert got["perturbation_acc_nsb"] > 0.2
+
+
+def test_the_wells_become_an_array_once(monkeypatch):
+    table, calls = screen(1.0), []
+
+    def counted(wells):
+        calls.append(len(wells))
+        return profile_matrix(wells)
+
+    for module in (aggregated, evaluated):
+        monkeypatch.setattr(module, "profile_matrix", counted)
+    assert evaluate(table)["n_sources"] == 2
+    assert calls == [96]
