@@ -259,10 +259,9 @@ def book(
 def main() -> None:
     """Run the command line; bad input is one line on stderr and exit status 2."""
     # Before torch is imported: threads that spin while they wait make torch several times
-    # slower on a machine that does anything else, and no faster on one that does not. The second
-    # is for NumPy's and SciPy's OpenBLAS: 2**4 cycles of waiting, where it takes 2**26 (0.02 s).
+    # slower on a machine that does anything else, and no faster on one that does not.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # 2**4 cycles, not 2**26 (0.02 s)
     keep_memory()
     log_lines()
     try:

@@ -32,6 +32,16 @@ def test_the_page_says_number_command_machine_and_date() -> None:
     assert page.count("<tr>") == 3 and "same wells of all plates" in page
 
 
+def test_a_book_that_keeps_no_numbers_has_no_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cpssl_lite.book.real_cells.find_root", lambda: tmp_path)
+    assert write_real_cells() == ""
+    (tmp_path / KEPT).parent.mkdir(parents=True)
+    with pytest.raises(InputError, match=r"cpjump1\.json: no kept measurement"):
+        write_real_cells()
+
+
 def test_what_is_no_such_measurement(tmp_path: Path) -> None:
     file = tmp_path / "x.json"
     for text in ("", "{}", json.dumps({"scores": {"label_map": 1}})):
