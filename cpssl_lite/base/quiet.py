@@ -7,7 +7,9 @@ from contextlib import contextmanager
 
 
 class Once(logging.Filter):
-    """Lets each line through once in the life of a handler.
+    """Lets each warning through once in the life of a handler, any other line once in a row.
+
+    Lines of progress come again: two screens of one size are drawn with the same words.
 
     Examples
     --------
@@ -24,18 +26,21 @@ class Once(logging.Filter):
     def __init__(self) -> None:
         super().__init__()
         self.told: set[str] = set()
+        self.last = ""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the line is none of those that were let through before."""
+        """Whether the line says something that was not said before."""
         text = record.getMessage()
-        if text in self.told:
+        again = text in self.told if record.levelno >= logging.WARNING else text == self.last
+        if again:
             return False
         self.told.add(text)
+        self.last = text
         return True
 
 
 def log_lines() -> None:
-    """Send the package's lines to standard error, and warnings of others; each line once."""
+    """Send the package's lines to standard error, and warnings of others; each warning once."""
     lines = logging.StreamHandler()
     lines.addFilter(Once())
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[lines])
