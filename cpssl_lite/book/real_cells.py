@@ -1,12 +1,10 @@
 """The first page's table of what was measured on real cells: kept, with command and date."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from cpssl_lite.base.errors import InputError
 from cpssl_lite.book.html import Html, cell, table
-from cpssl_lite.book.timings import kept_timing
+from cpssl_lite.book.timings import kept_timing, reading_kept
 from cpssl_lite.book.where import find_root
 
 KEPT = Path("book") / "kept" / "cpjump1.json"
@@ -29,16 +27,10 @@ def kept_profiles_of_cpjump1(path: str | Path | None = None) -> dict[str, Any]:
     InputError
         It is not there, or not such a measurement.
     """
-    file = Path(path) if path else find_root() / KEPT
-    try:
-        kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        if [kept["scores"][name] for name in NEEDED] and kept["commands"] and kept["date"]:
-            return kept
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{file}: no kept measurement; benchmarks/real_cells.py --keep {file} makes one"
-        ) from error
-    raise InputError(f"{file}: no commands or no date; benchmarks/real_cells.py writes both")
+    with reading_kept(path or find_root() / KEPT, "benchmarks/real_cells.py") as kept:
+        if not all([*(name in kept["scores"] for name in NEEDED), kept["commands"], kept["date"]]):
+            raise ValueError("scores, commands or date are missing")
+    return kept
 
 
 def write_real_cells() -> str:

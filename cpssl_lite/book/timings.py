@@ -1,6 +1,8 @@
 """What CellProfiler itself costs, as it was measured once: for readers who do not have it."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -76,6 +78,16 @@ class Timing(NamedTuple):
         )
 
 
+@contextmanager
+def reading_kept(file: str | Path, script: str) -> Iterator[dict[str, Any]]:
+    """Read what `script` kept; what is not there, or no such measurement, is one line."""
+    try:
+        yield json.loads(Path(file).read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        message = f"{file}: no kept measurement; {script} --keep {file} makes one"
+        raise InputError(message) from error
+
+
 def kept_timing(path: str | Path | None = None) -> Timing:
     """Read the kept measurement; chapter 06 and the first page need one call of this.
 
@@ -89,15 +101,9 @@ def kept_timing(path: str | Path | None = None) -> Timing:
     InputError
         It is not there, or not such a measurement.
     """
-    file = Path(path) if path else find_root() / KEPT
-    try:
-        kept = json.loads(file.read_text(encoding="utf-8"))
+    with reading_kept(path or find_root() / KEPT, "benchmarks/cellprofiler.py") as kept:
         seconds = pd.DataFrame(kept.pop("seconds"))
         modules = pd.Series(kept.pop("modules"), dtype=float)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{file}: no kept measurement; benchmarks/cellprofiler.py --keep {file} makes one"
-        ) from error
     ratio = seconds.iloc[:, 0] / seconds.iloc[:, -1]
     return Timing(seconds, ratio, modules, kept)
 

@@ -49,5 +49,5 @@ def test_what_is_no_such_measurement(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"x\.json: no kept measurement"):
             kept_profiles_of_cpjump1(file)
     file.write_text((ROOT / KEPT).read_text().replace('"date": "2', '"date": "", "x": "2'))
-    with pytest.raises(InputError, match=r"x\.json: no commands or no date"):
+    with pytest.raises(InputError, match=r"x\.json: no kept measurement"):
         kept_profiles_of_cpjump1(file)
