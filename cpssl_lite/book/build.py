@@ -29,6 +29,7 @@ from cpssl_lite.book.pages import check_executed, check_html
 from cpssl_lite.book.rendered import is_rendered, rendering_digest, write_note
 from cpssl_lite.book.runner import ANSI
 from cpssl_lite.book.scorecard import Page, fill_scorecard, read_page
+from cpssl_lite.book.shelf import is_shelf, put_on_shelf
 from cpssl_lite.book.where import DEFAULT, executed_folder, find_notebook, find_root, list_notebooks
 
 log = logging.getLogger(__name__)
@@ -107,14 +108,15 @@ def build(
 def build_chapter(executed: str | Path, out: str | Path | None = None) -> Path:
     """Render one executed notebook (say, a run with other data) as a small book of its own.
 
-    A link to a chapter that is not in it is shown as plain text.
+    A link to a chapter that is not in it is shown as plain text. Pages of several notebooks in one
+    folder stay beside each other, and ``html/index.html`` there leads to each.
 
     Parameters
     ----------
     executed
         An executed notebook, as `run_notebook` returns it.
     out
-        Folder; by default ``html`` beside the notebook.
+        Folder; by default ``html/NAME`` beside the notebook ``NAME.ipynb``.
 
     Returns
     -------
@@ -123,18 +125,30 @@ def build_chapter(executed: str | Path, out: str | Path | None = None) -> Path:
     executed = Path(executed).resolve()
     if not executed.is_file():
         raise InputError(f"{executed}: no such notebook")
-    root, out = find_root(executed.parent), Path(out or executed.parent / "html").resolve()
+    root, shelf = find_root(executed.parent), executed.parent / "html"
+    place = Path(out).resolve() if out else shelf / executed.stem
     _raise(check_executed(executed))
     toc = {
         "format": "jb-book",
         "root": f"{CHAPTERS}{executed.stem}",
         "chapters": [{"file": page} for page in ("rerun", "glossary", "references")],
     }
-    with _staged(root, [executed], out) as stage:
+    with _staged(root, [executed], place) as stage:
         (stage / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
         _unlink(stage, {path.stem for path in list_notebooks(root)} - {executed.stem})
-        _put(_jupyter_book(stage, root / "_config.yml"), out)
-    return out / CHAPTERS / f"{executed.stem}.html"
+        html = _jupyter_book(stage, root / "_config.yml")
+        write_note(html, "", _run_title(executed))
+        _put(html, place)
+    if not out and is_shelf(shelf):  # another's index.html stays as it is
+        put_on_shelf(shelf, "Runs of chapters")
+    return place / CHAPTERS / f"{executed.stem}.html"
+
+
+def _run_title(executed: Path) -> str:
+    """A chapter's title, and what tells this run from others of it."""
+    page = read_page(executed)
+    given = (f"{name}={value}" for name, value in page.run.get("overrides", {}).items())
+    return ", ".join([page.title, *given])
 
 
 def _contents(toc: Path) -> list[str]:

@@ -188,6 +188,38 @@ def test_one_run_becomes_a_small_book(small_root: Path, small_book: Path, tmp_pa
     assert (tmp_path / "html" / "glossary.html").is_file()
 
 
+def test_runs_in_one_folder_keep_their_pages(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second run beside a first one: two pages, each of its own notebook, and a way to both."""
+
+    def render(stage: Path, *_: object) -> Path:
+        html = stage.parent / "_build" / "html"
+        (html / "_static").mkdir(parents=True)
+        (html / "chapters").mkdir()
+        (page,) = (stage / "chapters").glob("*.ipynb")
+        (html / "chapters" / f"{page.stem}.html").write_text(page.read_text())
+        (html / "index.html").write_text("to the chapter")
+        return html
+
+    monkeypatch.setattr(building, "_jupyter_book", render)
+    made, pages = executed(root, **GOOD), {}
+    (root / "runs").mkdir()
+    for name, seed in (("a", 0), ("b #1", 1), ("a", 2)):
+        notebook = nbformat.read(made, 4)
+        notebook.cells[0].source += f" Seed {seed}."
+        notebook.metadata["cpssl"]["overrides"] = {"seed": seed} if seed else {}
+        nbformat.write(notebook, root / "runs" / f"{name}.ipynb")
+        pages[name] = build_chapter(root / "runs" / f"{name}.ipynb")
+    shelf = root / "runs" / "html"
+    assert pages == {n: shelf / n / "chapters" / f"{n}.html" for n in pages}
+    assert "Seed 2." in pages["a"].read_text() and "Seed 1." in pages["b #1"].read_text()
+    index = (shelf / "index.html").read_text()
+    assert '<a href="a/index.html">a</a>: Title, seed=2' in index
+    assert '<a href="b%20%231/index.html">b #1</a>: Title, seed=1' in index
+    (shelf / "index.html").write_text("my thesis")
+    assert build_chapter(root / "runs" / "a.ipynb") == pages["a"]
+    assert (shelf / "index.html").read_text() == "my thesis"
+
+
 def test_a_page_says_how_it_was_made(small_book: Path) -> None:
     text = (small_book / "chapters" / "99_demo.html").read_text()
     for words in ("cpssl run 99_demo", "Parameters of this run", "Versions", "simulated", "27%"):
