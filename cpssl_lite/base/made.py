@@ -11,7 +11,9 @@ output, so that is all there is here.
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,8 +93,15 @@ def code_digest(*files: str | Path, rooms: Sequence[str] = ()) -> str:
 
 
 def files_digest(files: Iterable[str | Path]) -> str:
-    """Digest of files by name, size and time of change: for images, too many to read twice."""
-    facts = [[str(file), *stamp(file)] for file in files]
+    """Digest of files by name, size and time of change: for images, too many to read twice.
+
+    Names count from the folder that holds them all, so that it can be moved.
+    """
+    paths = [os.path.abspath(file) for file in files]
+    above = 0
+    with suppress(ValueError):  # no files; drives of Windows have nothing above them
+        above = len(os.path.commonpath([os.path.dirname(path) for path in paths]))
+    facts = [[path[above:], *stamp(path)] for path in paths]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 

@@ -96,7 +96,7 @@ def check_images(images: pd.DataFrame) -> None:
 def recipe_of(step: str, rows: pd.DataFrame, settings: dict[str, Any], code: str) -> Recipe:
     """What wells are made from: what rows say, their files' sizes and ages, settings, code."""
     names = [str(c) for c in rows if str(c).startswith("FileName_")]
-    said = json.dumps(rows.to_dict("list"), default=str)
+    said = json.dumps(rows.drop(columns=names).to_dict("list"), default=str)
     inputs = {
         "rows": hashlib.sha256(said.encode()).hexdigest(),
         "images": files_digest(rows[names].to_numpy().ravel()),

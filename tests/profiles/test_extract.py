@@ -25,7 +25,7 @@ from cpssl_lite.profiles.table import (
     read_profiles,
     read_provenance,
 )
-from tests.profiles.toy import SIZE, Moments
+from tests.profiles.toy import SIZE, Moments, write_screen
 
 
 def plain_loop(images, network=None):
@@ -100,6 +100,21 @@ def test_crops_without_cells_never_reach_the_network(screen, tmp_path):
     extract(images, network, tmp_path / "out.parquet")
     kept = sum(len(field) for wells in plain_loop(images).values() for field in wells)
     assert network.calls == kept < len(images) * 6
+
+
+def test_a_folder_that_moved_is_not_computed_again(tmp_path):
+    (tmp_path / "here").mkdir()
+    out = tmp_path / "out.parquet"
+    table = write_screen(tmp_path / "here")
+    extract(read_image_table(table), Moments(), out)
+    (tmp_path / "here").rename(tmp_path / "there")
+    moved, again = read_image_table(tmp_path / "there" / table.name), Moments()
+    extract(moved, again, out)
+    assert again.calls == 0
+    files = moved["FileName_Merged"].tolist()
+    files[0], files[1] = files[1], files[0]
+    extract(moved.assign(FileName_Merged=files), again, out)
+    assert again.calls > 0, "other files in the same places are other images"
 
 
 def test_resumes_with_the_first_missing_plate(screen, tmp_path, monkeypatch):
