@@ -12,11 +12,12 @@ from cpssl_lite.metrics.retrieval import convention_precision, mean_average_prec
 from cpssl_lite.metrics.similarity import encode
 from cpssl_lite.metrics.uncertainty import bootstrap_difference, mean_by, wilcoxon_paired
 from cpssl_lite.profiles.aggregate import groups_with
-from cpssl_lite.profiles.roles import LABELS, WELL_KEY, say_nameless, some, well_name
+from cpssl_lite.profiles.roles import LABELS, say_nameless, some, well_name
 from cpssl_lite.profiles.table import (
     FIELD_LEVEL,
     feature_columns,
     find_column,
+    in_order,
     profile_matrix,
     require,
 )
@@ -50,7 +51,8 @@ def evaluate(
         standardised before the nearest-neighbour accuracies, its own masks
         (`nearest_accuracies`), correlation distance and complete rankings in the mAPs, and
         ``Image_*`` columns counted as features in the replicate metrics only,
-        and perturbations with a single well counted as not replicating.
+        and perturbations with a single well counted as not replicating. It also takes wells in
+        the order of the table, which its chance groups and what it does with ties depend on.
 
     Returns
     -------
@@ -74,10 +76,6 @@ def evaluate(
     """
     wells = treated_wells(table, convention)
     _say_doses(wells)
-    if convention == "paper":  # nulls are drawn by row; the released code takes them as they come
-        wells = wells.sort_values(
-            [c for c in (*WELL_KEY, "Metadata_Perturbation") if c in wells], kind="stable"
-        )
     column = label_column(wells, label)
     head, profiles = profile_matrix(wells)
     _say_copies(head, profiles)
@@ -229,7 +227,10 @@ def _say_copies(head: pd.DataFrame, profiles: np.ndarray) -> None:
 
 
 def treated_wells(table: pd.DataFrame, convention: str = "paper") -> pd.DataFrame:
-    """Wells that are evaluated: no negative controls, with a perturbation name and a profile."""
+    """Wells that are evaluated: no negative controls, with a perturbation name and a profile.
+
+    The convention ``paper`` has them in one order (`in_order`), the released code as they come.
+    """
     if convention not in CONVENTIONS:
         raise InputError(f"convention {convention!r} is not one of {', '.join(CONVENTIONS)}")
     require(table, "Metadata_Perturbation", "Metadata_Batch")
@@ -255,7 +256,7 @@ def treated_wells(table: pd.DataFrame, convention: str = "paper") -> pd.DataFram
         wells = wells[~empty]
     if len(wells) < 2:
         raise InputError(f"{len(wells)} wells are left without the negative controls; need 2")
-    return wells
+    return in_order(wells) if convention == "paper" else wells
 
 
 def label_column(table: pd.DataFrame, label: str | None) -> str | None:

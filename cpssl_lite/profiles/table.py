@@ -19,10 +19,10 @@ from cpssl_lite.profiles.families import feature_columns as feature_columns
 from cpssl_lite.profiles.reading import PROVENANCE as PROVENANCE
 from cpssl_lite.profiles.reading import read_profiles as read_profiles
 from cpssl_lite.profiles.reading import read_provenance as read_provenance
+from cpssl_lite.profiles.roles import WELL_KEY, some, well_name
 from cpssl_lite.profiles.roles import assign_roles as assign_roles
 from cpssl_lite.profiles.roles import find_column as find_column
 from cpssl_lite.profiles.roles import require as require
-from cpssl_lite.profiles.roles import some, well_name
 
 if TYPE_CHECKING:
     import anndata
@@ -73,6 +73,19 @@ def profile_matrix(table: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
                 "cpssl select --rules missing"
             )
     return head, values
+
+
+def in_order(wells: pd.DataFrame) -> pd.DataFrame:
+    """Wells by plate and position, however the table has them.
+
+    Nulls are drawn by row, of equally near profiles the first counts, and so does the first of
+    several labels of a perturbation.
+    """
+    key = [name for name in (*WELL_KEY, "Metadata_Perturbation") if name in wells]
+    if wells.duplicated(key).any():  # no plates or positions in it: by what was measured
+        key += sorted(feature_columns(wells))
+    place = wells[key].reset_index(drop=True).sort_values(key, kind="stable").index
+    return wells if place.is_monotonic_increasing else wells.iloc[place]
 
 
 def check_output(path: str | Path, inputs: Iterable[str | Path] = ()) -> None:
