@@ -1,5 +1,6 @@
 """Whole files or none: atomic writes and digests, used by every step that leaves a file."""
 
+import errno
 import glob
 import hashlib
 import os
@@ -14,6 +15,7 @@ from filelock import FileLock
 
 from cpssl_lite.base.errors import InputError
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _POINTERS = (
     (b"version https://git-lfs", "Git LFS", "git lfs pull"),
     (b"/annex/objects/", "git-annex", "git annex get"),
@@ -31,7 +33,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     Raises
     ------
     InputError
-        The folder cannot be created or written, or the disk is full.
+        The folder cannot be created or written, the disk is full, or there is something other
+        than a file (a folder, a device) in its place.
 
     Examples
     --------
@@ -43,6 +46,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     ('1 2 3', 1)
     """
     path = Path(path)
+    _refuse_other(path)
     scratch = _scratch(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,9 +55,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.replace(scratch, path)
     except OSError as error:
         about = error.filename and Path(os.fsdecode(error.filename))
-        if about and about not in (scratch, path, *path.parents):
+        if about and about not in (scratch, path, *path.parents) and error.errno not in _FULL:
             raise  # some other file that the block was reading
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise _unwritable(path, error) from error
     finally:
         if path.parent.is_dir():
             scratch.unlink(missing_ok=True)
@@ -65,19 +69,40 @@ def check_writable(path: str | Path, inputs: Iterable[str | Path] = ()) -> None:
     Raises
     ------
     InputError
-        The folder cannot be created or written; `path` is a folder or one of `inputs`.
+        The folder cannot be created or written; `path` is a folder, a device or one of `inputs`.
     """
     path = Path(path)
-    if any(path.resolve() == Path(given).resolve() for given in inputs):
+    # Not Path.resolve, which raises at a link that leads to itself.
+    if any(os.path.realpath(path) == os.path.realpath(given) for given in inputs):
         raise InputError(f"{path}: is read as well; give another name to write to")
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder; give the name of a file to write")
+    _refuse_other(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # A name of its own: another thread may be writing `path` at this moment.
         tempfile.NamedTemporaryFile(dir=path.parent, prefix=_scratch(path).name).close()
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise _unwritable(path, error) from error
+
+
+def _refuse_other(path: Path) -> None:
+    """Refuse what is there and no file: a rename would put a file in the place of a device."""
+    # os.path, as pathlib raises where a folder is closed to us or a name too long.
+    if os.path.isdir(path):
+        raise InputError(f"{path}: is a folder; give the name of a file to write")
+    device = path.parent == Path("/dev")  # links too: /dev/stdout
+    if device or (os.path.exists(path) and not os.path.isfile(path)):
+        raise InputError(f"{path}: is no file but a device or a pipe; give the name of a file")
+
+
+def _unwritable(path: Path, error: OSError) -> InputError:
+    """What to say when `path` cannot be written, and what to do about it."""
+    said = f"{path}: cannot be written ({error.strerror or error})"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        there = next(filter(os.path.isdir, path.parents), path.parent)
+        said += f"; the folder {there} is not yours to write in: name another place"
+    elif error.errno in _FULL:
+        said += "; make room, or name another place"
+    return InputError(said)
 
 
 @contextmanager
@@ -87,7 +112,7 @@ def one_writer(path: str | Path) -> Iterator[None]:
     For work that leaves parts beside its output: two notebooks that need the same table would
     otherwise clear away each other's parts. What it waits on is gone afterwards.
     """
-    key = hashlib.sha256(str(Path(path).resolve()).encode()).hexdigest()[:16]
+    key = hashlib.sha256(os.path.realpath(path).encode()).hexdigest()[:16]
     user = os.getuid() if hasattr(os, "getuid") else 0
     lock = Path(tempfile.gettempdir()) / f"cpssl-{user}-{key}.lock"
     if os.name == "nt":  # there, filelock removes its file

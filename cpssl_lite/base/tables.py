@@ -52,7 +52,8 @@ def read_table(
     -------
     DataFrame
         Columns without spaces around their names; an index that pandas stored is a column like
-        any other, and one without a name is left out; decimals are floats.
+        any other, and one without a name is left out; decimals are floats, and bytes (as Spark
+        and Impala write text) the text that they stand for.
 
     Raises
     ------
@@ -127,9 +128,16 @@ def _from_parquet(path: Path) -> pd.DataFrame:
             f"{path}: its columns have names on two levels, such as {pairs[0]}; join them to one"
         )
     check_once(path, names)
-    table = stored.rename_columns(names).to_pandas(ignore_metadata=True)
+    stored = stored.rename_columns(names)
+    table = stored.to_pandas(ignore_metadata=True)
     for name, kind in zip(names, stored.schema.types, strict=True):
-        if pa.types.is_decimal(kind):
+        if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+            try:
+                table[name] = stored[name].cast(pa.large_string()).to_pandas()
+            except pa.ArrowInvalid:  # a picture, say
+                log.warning("%s: column %s holds bytes that are no text; left out", path, name)
+                table = table.drop(columns=name)
+        elif pa.types.is_decimal(kind):
             table[name] = table[name].astype(float)  # rounds right, which Arrow's cast does not
     return table
 

@@ -275,9 +275,11 @@ def _profiles_of(table: Path) -> Path:
 
 
 def _networks(checkpoints: Mapping[str, str]) -> dict[str, str | Path]:
-    for name in checkpoints:
+    for name, file in checkpoints.items():
         if name in _RESERVED:
             raise InputError(f"checkpoints: the name {name!r} is taken; choose another")
+        if not isinstance(file, str | Path):
+            raise InputError(f"checkpoints {name}: is {file!r}, expected the name of a file")
     return {**SHIPPED, **checkpoints}
 
 

@@ -16,6 +16,7 @@ import nbformat
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.files import atomic_path, stamp
+from cpssl_lite.base.yamls import shown
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,11 @@ def _typed(notebook: nbformat.NotebookNode, name: str) -> nbformat.NotebookNode:
 
 
 def fit(value: Any, default: Any, where: str) -> Any:
-    """`value` as the type of `default`, or an InputError that names both."""
+    """`value` as the type of `default`, or an InputError that names both.
+
+    What is in a list has the type of what is in its default; of an empty one it is text or
+    numbers. In a dictionary are texts, lists of these and dictionaries.
+    """
     if isinstance(default, str):
         if isinstance(value, str | Path):
             return str(value)
@@ -208,13 +213,28 @@ def fit(value: Any, default: Any, where: str) -> Any:
     if default is None or (
         isinstance(value, type(default)) and boolean == isinstance(default, bool)
     ):
+        if isinstance(value, list):
+            items = [(v, f"{where}: item {n}") for n, v in enumerate(value, start=1)]
+            return [fit(v, default[0], at) if default else _plain(v, at) for v, at in items]
+        if isinstance(value, dict):
+            for key, item in value.items():
+                if isinstance(item, list):
+                    fit(item, [], f"{where}: {key}")
+                elif not isinstance(item, dict):
+                    fit(item, "", f"{where}: {key}")
         return value
     if isinstance(default, float) and isinstance(value, int) and not boolean:
         return float(value)
     if isinstance(default, tuple) and isinstance(value, list):
         return tuple(value)
     kind = _KINDS.get(type(default), type(default).__name__)
-    raise InputError(f"{where} must be {kind}, got {value!r}")
+    raise InputError(f"{where} must be {kind}, got {shown(value)}")
+
+
+def _plain(value: Any, where: str) -> Any:
+    """A value that is text or a number, as it is; InputError for any other."""
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    return value if plain else fit(value, "", where)
 
 
 _KINDS = {
@@ -234,5 +254,5 @@ def _parse(text: str) -> Any:
         return plain[text.lower()]
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # a number of thousands of digits, too
         return text

@@ -18,7 +18,7 @@ from typing import Any
 import nbformat
 
 from cpssl_lite.base.errors import InputError, StepFailed, full_memory
-from cpssl_lite.base.files import atomic_path
+from cpssl_lite.base.files import atomic_path, check_writable
 from cpssl_lite.base.quiet import quiet
 from cpssl_lite.base.workers import side_by_side
 from cpssl_lite.book.digest import code_digest, input_digest
@@ -102,6 +102,7 @@ def _run(
     source, target, values, overrides = plan.source, plan.target, plan.values, plan.overrides
     if not force and plan.is_current(root):
         return target, False
+    check_writable(target)
     started = time.time()
     run: dict[str, Any] = {
         "notebook": source.stem,

@@ -103,7 +103,7 @@ def data_fetch(
     """
     from cpssl_lite.data.plan import plan
 
-    names = {k: [n.strip() for n in v.split(",")] for k, v in wanted.items() if v}
+    names = {k: listed(k, v) for k, v in wanted.items() if v is not None}
     found = plan(dataset, out or cache / dataset, illum=illum, profiles=profiles, **names)
     click.echo(found.line())
     if unsure := found.manifest.get("unverified"):
@@ -111,7 +111,7 @@ def data_fetch(
     if dry_run:
         return
     size = found.gigabytes
-    if not yes and (size is None or size > max_gb):
+    if not yes and (size is None or not size <= max_gb):
         limit = f"more than {max_gb:g} GB" if size else "of unknown size"
         click.confirm(f"That is {limit}. Fetch it?", abort=True)
     click.echo(found.fetch(workers, skip_absent))
@@ -173,6 +173,14 @@ def _fetched(table: Path) -> Path:
     return found
 
 
+def listed(option: str, text: str) -> list[str]:
+    """Names with commas between."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise InputError(f"--{option} {text!r}: is empty; give names with commas between")
+    return names
+
+
 def pairs(items: tuple[str, ...]) -> dict[str, str]:
     """NAME=VALUE strings as a dictionary."""
     for item in items:
@@ -185,5 +193,5 @@ def _number(value: str) -> Any:
     """A number where it reads as one, else the string."""
     try:
         return json.loads(value)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # a number of thousands of digits, too
         return value

@@ -296,5 +296,5 @@ def main() -> None:
         message, code = full_memory(type(error).__name__, str(error)), 1
         if not message:
             raise
-    click.echo(f"cpssl: {' '.join(message.split())}", err=True)
+    click.echo(f"cpssl: {' '.join(message.split())[:3000]}", err=True)
     sys.exit(code)

@@ -1,7 +1,7 @@
 """The commands on profile tables, and the one that measures cells."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,34 +9,9 @@ import click
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.cli.data import COUNT, OUT, SEED
-from cpssl_lite.cli.tables import about, named_tables
+from cpssl_lite.cli.tables import about, filled, named_tables, reading, roles
 
 CONVENTION = click.Choice(["paper", "released"])
-
-
-def reading(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options that say how profile tables are read."""
-    features = "Columns that are features [default: the known family]."
-    platemap = "What is in the wells: barcode_platemap.csv, its folder, or a table (repeatable)."
-    command = click.option("--features", metavar="REGEX", help=features)(command)
-    maps = click.option("--platemap", "platemaps", type=OUT, multiple=True, help=platemap)
-    return maps(command)
-
-
-def roles(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options that name the columns of a table that has other names than ours."""
-    for name, what in [
-        ("control", "negative controls: a column with negcon in it, or COLUMN=VALUE"),
-        ("time", "time; each is then a perturbation of its own"),
-        ("dose", "dose; each is then a perturbation of its own"),
-        ("source", "laboratory"),
-        ("well", "position on the plate"),
-        ("plate", "plate"),
-        ("batch", "experimental batch"),
-        ("perturbation", "perturbation"),
-    ]:
-        command = click.option(f"--{name}", metavar="COLUMN", help=f"Column: {what}.")(command)
-    return command
 
 
 @click.command()
@@ -182,7 +157,9 @@ def select(
 @click.command()
 @click.argument("profiles", nargs=-1, required=True)
 @click.option("-o", "--out", type=OUT, required=True, help="METRICS.json to write.")
-@click.option("--label", metavar="COLUMN", help="Column: target, gene family, ... to match.")
+@click.option(
+    "--label", metavar="COLUMN", callback=filled, help="Column: target, gene family, ... to match."
+)
 @click.option("--convention", type=CONVENTION, default="paper", show_default=True)
 @click.option("--null", type=COUNT, default=100_000, show_default=True, help="Rankings for p.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of these rankings.")
@@ -238,7 +215,13 @@ def evaluate(
     from cpssl_lite.profiles.evaluate import evaluate as run_evaluate
     from cpssl_lite.profiles.evidence import evidence
     from cpssl_lite.profiles.relations import read_relations, relation_numbers
-    from cpssl_lite.profiles.table import check_output, read_profiles, to_anndata, write_profiles
+    from cpssl_lite.profiles.table import (
+        check_output,
+        read_profiles,
+        to_anndata,
+        write_anndata,
+        write_profiles,
+    )
 
     named = named_tables(profiles)
     (check_output if per else check_writable)(out, named.values())
@@ -268,8 +251,7 @@ def evaluate(
     inputs = {str(path): digest_of(path) for path in (*named.values(), *others)}
     record = provenance("evaluate", **given, per=per, inputs=inputs)
     if in_obs:
-        with atomic_path(out) as scratch:
-            to_anndata(table, record, rows.drop(columns="profile")).write_h5ad(scratch)
+        write_anndata(to_anndata(table, record, rows.drop(columns="profile")), out)
     elif per:
         write_profiles(pd.concat(tables, ignore_index=True), out, record)
     if per:

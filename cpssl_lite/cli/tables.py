@@ -1,10 +1,48 @@
-"""Profile tables as they are given on the command line: their names, and errors about them."""
+"""Profile tables on the command line: options that say how they are read, names, errors."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import click
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.cli.data import OUT
+
+
+def filled(_: click.Context, option: click.Parameter, text: str | None) -> str | None:
+    """Refuse an empty name: that of a variable of the shell that is not set, mostly."""
+    if text is not None and not text.strip():
+        raise InputError(f"{option.opts[0]} {text!r}: is empty; give a name, or leave it out")
+    return text
+
+
+def reading(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that say how profile tables are read."""
+    features = "Columns that are features [default: the known family]."
+    platemap = "What is in the wells: barcode_platemap.csv, its folder, or a table (repeatable)."
+    command = click.option("--features", metavar="REGEX", callback=filled, help=features)(command)
+    maps = click.option("--platemap", "platemaps", type=OUT, multiple=True, help=platemap)
+    return maps(command)
+
+
+def roles(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that name the columns of a table that has other names than ours."""
+    for name, what in [
+        ("control", "negative controls: a column with negcon in it, or COLUMN=VALUE"),
+        ("time", "time; each is then a perturbation of its own"),
+        ("dose", "dose; each is then a perturbation of its own"),
+        ("source", "laboratory"),
+        ("well", "position on the plate"),
+        ("plate", "plate"),
+        ("batch", "experimental batch"),
+        ("perturbation", "perturbation"),
+    ]:
+        command = click.option(
+            f"--{name}", metavar="COLUMN", callback=filled, help=f"Column: {what}."
+        )(command)
+    return command
 
 
 @contextmanager

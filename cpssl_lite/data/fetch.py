@@ -12,7 +12,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from cpssl_lite.base.errors import InputError, StepFailed
-from cpssl_lite.base.files import atomic_path, one_writer
+from cpssl_lite.base.files import atomic_path, check_writable, one_writer
 from cpssl_lite.base.yamls import shown
 from cpssl_lite.data.archives import is_unpacked, unpack, unpacked
 from cpssl_lite.data.download import Absent, downloads
@@ -161,6 +161,8 @@ def fetch(
     """
     folder = Path(folder)
     todo = missing(index, folder)
+    if todo:
+        check_writable(folder / "load_data.csv")
     failures, absent = [], []
     sizes = [r.bytes for r in todo]
     total = sum(filter(None, sizes)) if None not in sizes else None
@@ -210,7 +212,7 @@ def locate(index: pd.DataFrame, folder: str | Path) -> pd.DataFrame | None:
     A file is known by its name and that of its own folder, so another layout above does not
     matter.
     """
-    there = {path.parts[-2:]: str(path.resolve()) for path in Path(folder).rglob("*.tif*")}
+    there = {path.parts[-2:]: os.path.realpath(path) for path in Path(folder).rglob("*.tif*")}
     wanted = [Path(path).parts[-2:] for path in index["path"]]
     if any(name not in there for name in wanted):
         return None
@@ -233,11 +235,17 @@ def write_load_data(index: pd.DataFrame, folder: Path, absent: Sequence[str] = (
     path = folder / "load_data.csv"
     with one_writer(path):  # two fetches into one folder would each forget the other's rows
         if path.is_file():  # plates or wells that an earlier call fetched stay in the table
-            earlier = pd.read_csv(path, dtype=str, keep_default_na=False)
+            try:
+                earlier = pd.read_csv(path, dtype=str, keep_default_na=False)
+            except (OSError, ValueError) as error:
+                log.warning("%s: is no table (%s) and is written anew", path, error)
+                earlier = table[:0]
             if list(earlier) == list(table):
                 there = [(folder / name).is_file() for name in earlier.iloc[:, -1]]
                 table = pd.concat([earlier[there], table.astype(str)])
                 table = table.drop_duplicates(head, keep="last").sort_values(head, kind="stable")
+            if path.read_bytes() == table.to_csv(index=False).encode():
+                return path  # nothing new; the folder may be read-only
         with atomic_path(path) as scratch:
             table.to_csv(scratch, index=False)
     return path

@@ -120,5 +120,8 @@ def _has_plates(table: Path, plates: set[str]) -> bool:
     """Whether images of all these plates were fetched; which wells each has, nobody knows here."""
     if not table.is_file():
         return False
-    head = pd.read_csv(table, dtype=str, usecols=["Metadata_Plate"])
+    try:
+        head = pd.read_csv(table, dtype=str, usecols=["Metadata_Plate"])
+    except (OSError, ValueError):  # no table of ours, or damaged: it is written anew
+        return False
     return plates <= set(head["Metadata_Plate"])

@@ -68,7 +68,8 @@ def quality(table: str | Path, out: str | Path, workers: int = 2) -> Path:
     images = read_image_table(table)
     if "FileName_Merged" not in images:
         raise InputError(f"{table}: has no merged fields; make them with cpssl data prepare")
-    check_writable(out)
+    for file in (out, out.with_suffix(".csv")):
+        check_writable(file, [table, *images["FileName_Merged"][:1]])
     files = images["FileName_Merged"].tolist()
     # tqdm's own rule: no bar unless standard error is a terminal.
     done = side_by_side(_measure, files, workers)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import hypergeom, norm
 
-from cpssl_lite.metrics.replicates import pair_order
+from cpssl_lite.metrics.replicates import pair_order, pairs_of
 from cpssl_lite.metrics.similarity import encode, groups, unit_rows
 
 TOP = 0.05
@@ -57,7 +57,7 @@ def enrichment(profiles: np.ndarray, related: np.ndarray, share: float = TOP) ->
     Enrichment
         With the Haldane-Anscombe correction: a half is added to each of the four counts, which
         keeps a ratio finite where nothing, or everything, is on top. The interval is Woolf's.
-        NaN without related pairs. 1 is chance.
+        NaN without related pairs, or where all pairs are alike. 1 is chance.
 
     Notes
     -----
@@ -77,6 +77,8 @@ def group_enrichment(
     profiles: np.ndarray, labels: np.ndarray, share: float = TOP
 ) -> GroupEnrichment:
     """Odds ratio of the pairs of each label, and p of so many on top (hypergeometric).
+
+    NaN where all pairs are alike.
 
     `share_below(q_values(p))` is the fraction of labels that are significant. Pairs that share a
     profile depend on each other, so that p of a label of many is on the small side.
@@ -105,6 +107,8 @@ def tail_recall(profiles: np.ndarray, related: np.ndarray, tail: float = TOP) ->
     if len(pairs) == 0 or len(rows) < 3:
         return float("nan")
     _, _, (low, high) = _tails(rows, tail)
+    if low >= high:  # all are alike: nothing is in a tail
+        return float("nan")
     similarity = _similarity(rows, pairs)
     return float(np.mean((similarity <= low) | (similarity >= high)))
 
@@ -122,18 +126,24 @@ def _similarity(rows: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 
 
 def _tails(rows: np.ndarray, share: float) -> tuple[int, int, np.ndarray]:
-    """Number of all pairs, of those in one tail, and the similarities where the tails begin."""
+    """Number of all pairs, of those on top, and the similarities where the tails begin.
+
+    On top are all that equal the last of the share too.
+    """
     if not 0 < share < 1:
         raise ValueError(f"a share of {share:g} is not between 0 and 1")
     total = len(rows) * (len(rows) - 1) // 2
     top = max(round(share * total), 1)
     low, high = pair_order(rows, (top - 1, total - top))
-    return total, top, np.array([low + 1e-12, high - 1e-12])
+    tails = np.array([low + 1e-12, high - 1e-12])
+    return total, sum(int(np.count_nonzero(part >= tails[1])) for part in pairs_of(rows)), tails
 
 
 def _odds(
     found: np.ndarray, size: np.ndarray, top: int, total: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Odds ratio and the standard error of its logarithm, half a pair added to each count."""
+    if top == total:
+        return np.full(found.shape, np.nan), np.full(found.shape, np.nan)
     cells = np.array([found, size - found, top - found, total - size - top + found]) + 0.5
     return cells[0] * cells[3] / (cells[1] * cells[2]), np.sqrt((1 / cells).sum(axis=0))

@@ -205,19 +205,19 @@ def pair_order(rows: np.ndarray, ranks: Sequence[int]) -> np.ndarray:
     They are too many to hold: counted in bins first, then those of the bins asked for are sorted.
     """
     counts = np.zeros(N_BINS + 1, dtype=np.int64)
-    for part in _pairs(rows):
+    for part in pairs_of(rows):
         counts += np.bincount(_bins(part), minlength=len(counts))
     upto = np.cumsum(counts)
     wanted = np.searchsorted(upto, ranks, side="right")
-    kept = np.concatenate([part[np.isin(_bins(part), wanted)] for part in _pairs(rows)])
+    kept = np.concatenate([part[np.isin(_bins(part), wanted)] for part in pairs_of(rows)])
     kept.sort()
     bins = np.unique(wanted)
     first = np.append(0, np.cumsum(counts[bins]))[np.searchsorted(bins, wanted)]
     return kept[first + np.asarray(ranks) - (upto[wanted] - counts[wanted])]
 
 
-def _pairs(rows: np.ndarray) -> Iterator[np.ndarray]:
-    """Correlations of all pairs of unit rows, in parts."""
+def pairs_of(rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the products of all pairs of unit rows, in parts."""
     for start in range(0, len(rows), MOST_AT_ONCE):
         part = rows[start : start + MOST_AT_ONCE]
         yield (part @ part.T)[np.triu_indices(len(part), 1)]

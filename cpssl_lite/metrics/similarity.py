@@ -9,6 +9,7 @@ What is done for every pair is compiled (numba; kept beside this file after the 
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numba
@@ -17,12 +18,20 @@ import numpy as np
 # Float64 similarities nearer than this are equal: products of the same two profiles in another
 # order differ by some 1e-16.
 TIE = 1e-12
+TINY = 1e-100  # the squares of smaller values have no place in float64
 BLOCK_BYTES = 64e6
 BLOCK_ROWS = 512  # at least: products of fewer rows spend their time on copying the others
 MOST_ROWS = 8192  # at most, however few the others are: each row's hits are held too
 # With fewer profiles the products take less time than importing torch to look for a GPU.
 GPU_FROM = 16_000
-compiled = numba.njit(nogil=True, cache=True)
+
+
+def compiled(function: Callable[..., Any], **options: Any) -> Any:
+    """Compile a function at its first call; what comes out is kept for the next process."""
+    try:
+        return numba.njit(function, nogil=True, cache=True, **options)
+    except RuntimeError:  # nowhere to keep it: the package's folder is read-only, as is the home
+        return numba.njit(function, nogil=True, **options)
 
 
 def unit_rows(profiles: np.ndarray, distance: str = "cosine") -> np.ndarray:
@@ -36,13 +45,16 @@ def unit_rows(profiles: np.ndarray, distance: str = "cosine") -> np.ndarray:
         length zero (constant, for correlation) has similarity 0 to everything.
     """
     rows = np.array(profiles, dtype=np.float64, order="C")
+    size = np.abs(rows).max(axis=1, keepdims=True, initial=0.0)
+    tiny = ((size > 0) & (size < TINY))[:, 0]
+    rows[tiny] /= size[tiny]
+    size[tiny] = 1.0
     if distance == "correlation":
         rows -= rows.mean(axis=1, keepdims=True)
     elif distance != "cosine":
         raise ValueError(f"distance {distance!r} is not one of cosine, correlation")
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     # What is left of a constant profile after subtracting its mean is rounding.
-    size = np.abs(profiles).max(axis=1, keepdims=True, initial=0.0)
     length[length <= 1e-14 * size * np.sqrt(rows.shape[1])] = np.inf
     rows /= length
     return rows
@@ -120,7 +132,7 @@ def in_threads(kernel: Callable[..., None], count: int, *args: Any) -> None:
             done.result()
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+@partial(compiled, fastmath={"reassoc", "contract"})
 def dot(one: np.ndarray, other: np.ndarray) -> float:
     """Dot product, the same whichever of the two comes first."""
     total = 0.0

@@ -100,6 +100,8 @@ def _named(name: str) -> str:
 
 def numbers_of(column: pd.Series) -> pd.Series:
     """A column's numbers; as it is if something else is in it."""
+    if column.dtype.kind in "mM":  # times would pass for numbers
+        return column
     filled = column.mask(is_missing(column))
     numbers = pd.to_numeric(filled, errors="coerce")
     # Exact, which those of pandas are not in their last digit.

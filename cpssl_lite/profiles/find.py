@@ -22,7 +22,7 @@ def find_tables(profiles: Mapping[str, str | Sequence[str]]) -> dict[str, list[s
     """
     found = {}
     for name, given in profiles.items():
-        patterns = [given] if isinstance(given, str | Path) else list(given)
+        patterns = [given] if isinstance(given, str | Path) else list(map(str, given))
         # The name itself first: a bracket in a file's name is no pattern.
         found_by = [[str(p)] if Path(p).is_file() else sorted(glob(str(p))) for p in patterns]
         paths = [
@@ -88,10 +88,11 @@ def name_genes(wells: pd.DataFrame, path: str | Path) -> pd.DataFrame:
     InputError
         Not such a table, or one that knows none of the perturbations.
     """
-    try:
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"genes {path}: no such table of genes")
+    with readable(path):
         table = pd.read_csv(path, dtype=str).fillna("")
-    except (OSError, ValueError) as error:
-        raise InputError(f"genes {path}: is not a readable table ({error})") from error
     if "Metadata_Symbol" not in table:
         raise InputError(
             f"genes {path}: no column Metadata_Symbol; it has {', '.join(map(str, table))}"

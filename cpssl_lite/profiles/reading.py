@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.tables import read_table
+from cpssl_lite.base.yamls import shown
 from cpssl_lite.images.metadata import canonical_metadata, is_metadata, text_of
 from cpssl_lite.profiles.containers import is_store, numbers_of, reader_of, stored_provenance
 from cpssl_lite.profiles.families import (
@@ -108,8 +109,9 @@ def _read_one(file: Path, pattern: str | None) -> pd.DataFrame:
         elif not pd.api.types.is_numeric_dtype(table[name]):
             table[name] = numbers_of(table[name])  # Parquet may hold them as text
         if not pd.api.types.is_numeric_dtype(table[name]):
-            odd = table[name][pd.to_numeric(table[name], errors="coerce").isna()].dropna()
-            found = f"{odd.iloc[0]!r} in row {odd.index[0] + 1}" if len(odd) else "text"
+            filled = table[name].dropna()
+            odd = filled[pd.to_numeric(filled.astype(str), errors="coerce").isna()]
+            found = f"{shown(odd.iloc[0])} in row {odd.index[0] + 1}" if len(odd) else "text"
             raise InputError(f"{file}: feature {name} is not numeric ({found})")
     fields = _field_level(list(table.columns))
     head = canonical_metadata(without_others(file, table.drop(columns=[*features, *fields])))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.images.metadata import PLATE, canonical_metadata, text_of
@@ -111,9 +112,11 @@ def find_column(table: pd.DataFrame, name: str) -> str:
     Raises
     ------
     InputError
-        There is none; the message lists the Metadata columns.
+        There is none (the message lists the Metadata columns), or it is a feature.
     """
     if name in table.columns:
+        if is_numeric_dtype(table[name]) and not name.startswith(("Metadata_", "Image_")):
+            raise InputError(f"{name!r} is a feature; the table has {_known(table)}")
         return name
     canonical = list(canonical_metadata(pd.DataFrame({name: pd.Series(dtype=str)})).columns)
     if len(canonical) > 1:  # the control column is always made, whatever the name meant
@@ -229,8 +232,9 @@ def _plain(name: str) -> str:
 
 
 def _known(table: pd.DataFrame) -> str:
-    """The columns that can play a part, for messages: those that hold text."""
-    return ", ".join(table.select_dtypes(exclude="number").columns) or "no such columns"
+    """The columns that can play a part, for messages: those that hold text, and any at all."""
+    text = table.select_dtypes(exclude="number")
+    return ", ".join(text.columns[(text != "").any()]) or "no such columns"
 
 
 def some(names: Iterable[Any]) -> str:

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterable
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,14 +117,25 @@ def write_profiles(table: pd.DataFrame, path: str | Path, provenance: dict[str, 
     """
     check_output(path)
     if Path(path).suffix == ".h5ad":
-        with atomic_path(path) as scratch:
-            to_anndata(table, provenance).write_h5ad(scratch)
+        write_anndata(to_anndata(table, provenance), path)
         return
     data = pa.Table.from_pandas(table, preserve_index=False)
     note = json.dumps(provenance, default=str).encode()
     data = data.replace_schema_metadata({**(data.schema.metadata or {}), PROVENANCE: note})
     with atomic_path(path) as scratch:
         pq.write_table(data, scratch, compression="zstd")
+
+
+def write_anndata(data: "anndata.AnnData", path: str | Path) -> None:
+    """Write AnnData, whole or not at all. By way of memory: on a full disk HDF5 crashes."""
+    import h5py
+    from anndata.io import write_elem
+
+    file = BytesIO()
+    with h5py.File(file, "w") as group:
+        write_elem(group, "/", data)
+    with atomic_path(path) as scratch:
+        scratch.write_bytes(file.getbuffer())
 
 
 def features_of(paths: Iterable[str | Path]) -> dict[str, Any]:

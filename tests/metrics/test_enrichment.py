@@ -90,6 +90,27 @@ def test_places_in_the_order_of_all_pairs(monkeypatch):
     np.testing.assert_allclose(pair_order(rows, ranks), every[ranks], atol=1e-12)
 
 
+@pytest.mark.parametrize("copies", [2, 5, 12])
+def test_pairs_that_are_equal_are_on_top_together(copies):
+    """More of them than the share were counted as found, but not as on top."""
+    profiles, label = labelled(0.0)
+    profiles[:copies] = profiles[0]
+    related = related_pairs(label)
+    got = enrichment(profiles, related)
+    rows = unit_rows(profiles)
+    every = (rows @ rows.T)[np.triu_indices(len(rows), 1)]
+    cutoff = np.sort(every)[-round(0.05 * len(every))]
+    top = np.count_nonzero(every >= cutoff - 1e-12)
+    found = np.count_nonzero((rows[related[:, 0]] * rows[related[:, 1]]).sum(1) >= cutoff - 1e-12)
+    a, b, c, d = np.array([found, len(related) - found, top - found, 0]) + 0.5
+    d += len(every) - len(related) - top + found
+    assert got.on_top == found and got.odds_ratio == pytest.approx(a * d / (b * c))
+    alike = np.ones((20, 3))
+    assert np.isnan(enrichment(alike, related_pairs(label[:20]))[:3]).all()
+    assert np.isnan(tail_recall(alike, related_pairs(label[:20])))
+    assert np.isnan(group_enrichment(alike, label[:20]).odds_ratio).all()
+
+
 def test_nothing_related_is_undefined():
     profiles, _ = labelled(0.0)
     nobody = related_pairs(np.full(60, ""))
