@@ -10,6 +10,7 @@ from scipy.io import mmread
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.tables import check_once, readable
+from cpssl_lite.base.words import counted
 from cpssl_lite.bioactivity.splits import COMPOUND as COMPOUND
 from cpssl_lite.bioactivity.splits import PARTS as PARTS
 from cpssl_lite.bioactivity.splits import draw_splits as draw_splits
@@ -96,7 +97,9 @@ def _read_table(path: Path, compound: str, active_at: float) -> pd.DataFrame:
         raise InputError(f"{path}: no column {compound} that names the compounds (has {shown} ...)")
     table = table.set_index(table[compound].fillna("").astype(str)).drop(columns=compound)
     if (table.index == "").any():
-        raise InputError(f"{path}: {int((table.index == '').sum())} rows have no compound name")
+        raise InputError(
+            f"{path}: {counted((table.index == '').sum(), 'row')} without a compound name"
+        )
     return table[[name for name in table if not str(name).startswith("Metadata_")]]
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.files import atomic_path
 from cpssl_lite.base.tables import readable
+from cpssl_lite.base.words import counted
 
 COMPOUND = "Metadata_Perturbation"
 PARTS = ("train", "validation", "test")
@@ -31,7 +32,7 @@ def draw_splits(
         Indexed by compound; ``split_1``... hold train, validation or test.
     """
     if len(labels) < 3 * n:
-        raise InputError(f"{len(labels)} labelled compounds are too few for {n} splits")
+        raise InputError(f"{counted(len(labels), 'labelled compound')}: too few for {n} splits")
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(labels))
     splits = pd.DataFrame("train", labels.index, [f"split_{i + 1}" for i in range(n)])

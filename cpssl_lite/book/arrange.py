@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from cpssl_lite.base.words import counted
 from cpssl_lite.book.html import markdown
 
 KEY = "cpssl"  # in the metadata of an output
@@ -186,7 +187,7 @@ def _fold_warnings(code: dict[str, Any]) -> None:
     told = [output for output in outputs if _html(output).startswith(WARNING)]
     if told:
         each = "".join(_html(o).removeprefix(WARNING).removesuffix("</div>") for o in told)
-        summary = f"{len(told)} warnings" if len(told) > 1 else "A warning"
+        summary = counted(len(told), "warning")
         told[0]["data"]["text/html"] = (
             f'<details class="cpssl-fold"><summary>{summary} of this step</summary>{each}</details>'
         )

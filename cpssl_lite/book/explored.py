@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.words import counted
 from cpssl_lite.book.explorer import Sheet, fit_side, sheet
 from cpssl_lite.book.features import Features
 from cpssl_lite.images.channels import CHANNELS
@@ -141,7 +142,7 @@ def pictures(
     fields = images.drop_duplicates(key).set_index(key)
     lost = head.index[~head.index.isin(fields.index)]
     if len(lost):
-        about = f"{len(lost)} of {len(head)} wells"
+        about = f"{len(lost)} of {counted(len(head), 'well')}"
         raise InputError(f"{source}: no image of well {'/'.join(lost[0])} ({about})")
     sheets = []
     for _, part in wells.groupby("Plate"):

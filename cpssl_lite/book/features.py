@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.words import counted
 from cpssl_lite.book.evidence import Evidence, find, gather, in_order
 from cpssl_lite.book.figures import architecture
 from cpssl_lite.book.kinds import HERE, FeatureType, best_method, type_of, type_of_card
@@ -224,9 +225,8 @@ def normalized(wells: pd.DataFrame, kind: str, method: str = "") -> pd.DataFrame
         defined = drop_missing(wells)
         counts = len(feature_columns(wells)), len(feature_columns(defined))
         if lost := counts[0] - counts[1]:
-            log.warning(
-                "%d of %d features are not defined in every well and are left out", lost, counts[0]
-            )
+            features = counted(counts[0], "feature")
+            log.warning("%d of %s left out, not defined in every well", lost, features)
         wells = defined
     table = normalize(wells, method)
     last = method.split("+")[-1].partition("@")[0]

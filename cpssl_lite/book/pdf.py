@@ -16,6 +16,7 @@ from urllib.parse import unquote
 
 from cpssl_lite.base.errors import InputError, StepFailed
 from cpssl_lite.base.files import atomic_path
+from cpssl_lite.base.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ def write_pdf(html: str | Path, out: str | Path, page: str = "") -> Path:
         joined.flush()
         with atomic_path(out) as scratch:
             _print(Path(joined.name), scratch)
-    log.info("%s: %d pages of the book", out, len(names))
+    log.info("%s: %s of the book", out, counted(len(names), "page"))
     return out
 
 

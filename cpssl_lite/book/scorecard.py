@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cpssl_lite.base.words import counted
 from cpssl_lite.book.arrange import read_executed
 from cpssl_lite.book.claims import Claim, Measured, missing, needs, read_recorded, verdict
 from cpssl_lite.book.coverage import coverage_line, needs_table
@@ -134,10 +135,9 @@ def scorecard(claims: Mapping[str, Claim], pages: Sequence[Page]) -> Html:
         others = [one for one in here if one.status == UNTESTABLE]
         told = _rows([one for one in here if one.status != UNTESTABLE], homes)
         if others:
-            lacking = "1 claim needs" if len(others) == 1 else f"{len(others)} claims need"
             told += (
                 f'<tr role="row" class="cpssl-lacking"><td role="cell" colspan="4"><details>'
-                f"<summary>{lacking} other data</summary>"
+                f"<summary>{counted(len(others), 'claim')} for other data</summary>"
                 f'<table class="cpssl-table cpssl-claims cpssl-scorecard" role="table">{_HEAD}'
                 f'<tbody role="rowgroup">{_rows(others, homes)}</tbody></table></details></td></tr>'
             )

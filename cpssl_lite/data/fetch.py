@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from cpssl_lite.base.errors import InputError, StepFailed
 from cpssl_lite.base.files import atomic_path, check_writable, one_writer
+from cpssl_lite.base.words import counted
 from cpssl_lite.base.yamls import shown
 from cpssl_lite.data.archives import is_unpacked, unpack, unpacked
 from cpssl_lite.data.download import Absent, downloads
@@ -166,7 +167,7 @@ def fetch(
     failures, absent = [], []
     sizes = [r.bytes for r in todo]
     total = sum(filter(None, sizes)) if None not in sizes else None
-    log.info("%d of %d files to fetch", len(todo), len(index))
+    log.info("%d of %s to fetch", len(todo), counted(len(index), "file"))
     bar = tqdm(  # counts bytes, or files where sizes are not known; only on a terminal
         total=len(todo) if total is None else total,
         unit="file" if total is None else "B",
@@ -188,12 +189,12 @@ def fetch(
                     raise error
     if loader.unverified:
         log.warning(
-            "%d files came with no digest to hold them against (first: %s): only their first bytes "
-            "were looked at, and their size where it is known",
-            *(len(loader.unverified), sorted(loader.unverified)[0]),
+            "%s came with no digest to compare with (first: %s): only first bytes were looked at, "
+            "and sizes where they are known",
+            *(counted(len(loader.unverified), "file"), sorted(loader.unverified)[0]),
         )
     if failures:
-        more = f" (and {len(failures) - 1} more files)" if len(failures) > 1 else ""
+        more = f" (and {counted(len(failures) - 1, 'more file')})" if len(failures) > 1 else ""
         raise StepFailed(f"{failures[0]}{more}; the same command tries what is missing again")
     archives = [place(folder, path) for path in _archives(index)]
     for archive in archives:
@@ -227,8 +228,11 @@ def write_load_data(index: pd.DataFrame, folder: Path, absent: Sequence[str] = (
     wide = images.pivot(index=head, columns="Channel", values="path").reset_index()
     whole = wide.dropna()
     if absent:
-        log.warning("%d files are not on the server, %d fields left out (first: %s)",
-                    len(absent), len(wide) - len(whole), sorted(absent)[0])  # fmt: skip
+        log.warning(
+            "%s not on the server, %s left out (first: %s)",
+            *(counted(len(absent), "file"), counted(len(wide) - len(whole), "field")),
+            sorted(absent)[0],
+        )
     if whole.empty:
         raise StepFailed("no field has all its images; load_data.csv is not written")
     table = whole.rename(columns={c: f"FileName_Orig{c}" for c in wide if c not in head})

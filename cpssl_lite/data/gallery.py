@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.provenance import provenance
 from cpssl_lite.base.tables import readable
+from cpssl_lite.base.words import counted
 from cpssl_lite.data.download import Absent, Downloader, downloads
 from cpssl_lite.data.manifests import base_url, read_index
 from cpssl_lite.data.names import plate_names, safe
@@ -116,7 +117,7 @@ def image_index(
         raise InputError(f"{manifest['name']}: its manifest names no illumination functions")
     on = [*PLATE, "Metadata_Well"] if "Metadata_Well" in wells else PLATE
     if lost := len(wells) - len(wells.merge(images[on].drop_duplicates(), on=on)):
-        log.warning("%d of %d wells are not in the load_data tables", lost, len(wells))
+        log.warning("the load_data tables lack %d of %s", lost, counted(len(wells), "well"))
     images = wells.merge(images, on=on)
     if sites:
         images = images[images["Metadata_Site"].isin(sites)]
@@ -195,7 +196,7 @@ def _common(files: Sequence[Path]) -> set[str]:
         names.append(set(head))
     common = set.intersection(*names)
     if more := len(set.union(*names)) - len(common):
-        log.warning("%d columns are not on all %d plates and are left out", more, len(files))
+        log.warning("%s not on all %d plates: left out", counted(more, "column"), len(files))
     return common
 
 

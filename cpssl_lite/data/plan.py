@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.words import counted
 from cpssl_lite.data import gallery
 from cpssl_lite.data.fetch import choose, fetch, index_of, missing
 from cpssl_lite.data.manifests import load_manifest
@@ -93,20 +94,20 @@ def plan(
         rough = manifest.get("megabytes") if todo else 0
         known = all(r.bytes for r in todo)
         size = sum(r.bytes or 0 for r in todo) / 1e9 if known else rough and rough / 1e3
-        what = f"{len(todo)} of {len(index)} files to fetch"
+        what = f"{len(todo)} of {counted(len(index), 'file')} to fetch"
         return Plan(manifest, folder, what, size, not todo, index)
     later: Sequence[str] = ()
     if "platemaps" in manifest["gallery"]:  # which wells there are is said in those
         later, wells = wells, ()
     chosen = choose(gallery.wells_of(manifest, plates), plates=plates, wells=wells)
-    what = f"{chosen['Metadata_Plate'].nunique()} plates"
+    what = counted(chosen["Metadata_Plate"].nunique(), "plate")
     if profiles:
         index = gallery.profile_index(manifest, chosen)
         there = not missing(index, folder) and (folder / "profiles").is_dir()
         return Plan(manifest, folder, what, None, there, index, chosen, profiles=True, only=later)
     guess = gallery.estimate(manifest, chosen, sites)
     fields, gigabytes = guess or (0, None)
-    what += f", about {fields:,} fields" if guess else ""
+    what += f", about {counted(fields, 'field')}" if guess else ""
     there = _has_plates(folder / "load_data.csv", set(chosen["Metadata_Plate"]))
     return Plan(manifest, folder, what, gigabytes, there, None, chosen, sites, illum, only=later)
 

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.files import atomic_path, check_writable
+from cpssl_lite.base.words import counted
 from cpssl_lite.base.workers import side_by_side
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.metadata import PLATE
@@ -78,8 +79,9 @@ def quality(table: str | Path, out: str | Path, workers: int = 2) -> Path:
     measures["same"] = _same(measures, measures.pop("twins"), measures.pop("mark"))
     if (same := measures["same"] != "").any():
         log.warning(
-            "%d of %d fields have the same pixels in two channels or as another (first: %s %s)",
-            *(same.sum(), len(same), _names(measures[same])[0], measures["same"][same].iloc[0]),
+            "%d of %s with the same pixels in two channels or as another (first: %s %s)",
+            *(same.sum(), counted(len(same), "field")),
+            *(_names(measures[same])[0], measures["same"][same].iloc[0]),
         )
     measures["flag"] = flags(measures)
     with atomic_path(out.with_suffix(".csv")) as scratch:
@@ -194,8 +196,8 @@ def _page(name: str, measures: pd.DataFrame, pictures: list[NDArray[np.uint8]]) 
     flagged = measures[measures["flag"] != ""]
     parts = [
         HEAD.format(title=f"Quality of {escape(name)}"),
-        f"<p>{len(measures):,} fields, {len(flagged):,} flagged. Nothing has been removed; every"
-        " field's measures are in the CSV beside this page.</p>",
+        f"<p>{counted(len(measures), 'field')}, {len(flagged):,} flagged. Nothing has been "
+        "removed; every field's measures are in the CSV beside this page.</p>",
         _histograms(measures),
         "<h2>Flagged fields</h2>",
         _table(flagged) if len(flagged) else "<p>None.</p>",
@@ -235,7 +237,7 @@ def _montage(title: str, rows: pd.DataFrame, pictures: list[NDArray[np.uint8]]) 
         if well in bad:
             canvas[y : y + step, x : x + step] = (213, 0, 0)
         canvas[y + 2 : y + 2 + THUMBNAIL, x + 2 : x + 2 + THUMBNAIL] = pictures[number]
-    alt = f"Plate {title}: {len(first)} wells, {len(bad)} of them with a flagged field"
+    alt = f"Plate {title}: {counted(len(first), 'well')}, {len(bad)} of them with a flagged field"
     return _embedded(Image.fromarray(canvas), alt)
 
 

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlparse
 import pandas as pd
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +51,8 @@ def absolute(table: Path, names: pd.Series, folders: pd.Series) -> list[str]:
     if moved:
         gone = next(folder for folder in places if not there[folder])
         log.warning(
-            "%s: folder %s is not there; %d files are taken from beside the table",
-            *(table, gone, moved),
+            "%s: folder %s is not there; taken from beside the table: %s",
+            *(table, gone, counted(moved, "file")),
         )
     return paths
 

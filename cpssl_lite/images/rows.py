@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cpssl_lite.base.words import counted
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.otsu import otsu_threshold
 from cpssl_lite.images.scale import scale_intensities, to_uint16
@@ -68,6 +69,6 @@ def say_order(headers: Iterable[dict[str, Any]], records: Iterable[Any]) -> None
     ]
     if silent:
         log.warning(
-            "%s: does not name its channels (%d such files); read as %s; --channels says otherwise",
-            *(silent[0], len(silent), ", ".join(CHANNELS)),
+            "%s: does not name its channels (%s); read as %s; --channels says otherwise",
+            *(silent[0], counted(len(silent), "such file"), ", ".join(CHANNELS)),
         )

@@ -8,6 +8,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from cpssl_lite.base.words import counted
+
 log = logging.getLogger(__name__)
 
 
@@ -59,13 +61,13 @@ class Twins:
         if self.channels:
             file, a, b = min(self.channels)
             log.warning(
-                "%d fields have the same pixels in two channels (first: %s, %s and %s); cpssl data "
-                "qc lists them, --qc leaves them out",
-                *(len(self.channels), file, a, b),
+                "%s with the same pixels in two channels (first: %s, %s and %s); cpssl data qc "
+                "lists all such, --qc leaves them out",
+                *(counted(len(self.channels), "field"), file, a, b),
             )
         if self.fields:
             log.warning(
-                "%d fields have the pixels of another field (first: %s and %s); cpssl data qc "
-                "lists them, --qc leaves them out",
-                *(len(self.fields), *min(self.fields)),
+                "%s with the pixels of another field (first: %s and %s); cpssl data qc lists all "
+                "such, --qc leaves them out",
+                *(counted(len(self.fields), "field"), *min(self.fields)),
             )

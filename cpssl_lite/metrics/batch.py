@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.metrics import silhouette_samples
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.words import counted
 from cpssl_lite.metrics.graph import Graph
 from cpssl_lite.metrics.similarity import compiled, encode, in_threads, unit_rows
 
@@ -248,7 +249,8 @@ def batch_codes(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     codes = encode(labels)
     missing = int(np.count_nonzero(codes < 0))
     if missing or len(codes) == 0:
-        raise InputError(f"batch effects: {missing} of {len(codes)} wells have no batch or source")
+        wells = counted(len(codes), "well")
+        raise InputError(f"batch effects: {missing} of {wells} without batch or source")
     return codes, np.bincount(codes)
 
 

@@ -13,6 +13,7 @@ from scipy.spatial.distance import pdist
 from sklearn.metrics.cluster import expected_mutual_information
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.words import counted
 from cpssl_lite.metrics.similarity import encode, groups, unit_rows
 
 
@@ -216,5 +217,7 @@ def _codes(families: np.ndarray) -> np.ndarray:
     """Codes of families, every gene having one."""
     codes = encode(families)
     if (codes < 0).any():
-        raise InputError(f"{np.count_nonzero(codes < 0)} of {len(codes)} genes have no family")
+        raise InputError(
+            f"{np.count_nonzero(codes < 0)} of {counted(len(codes), 'gene')} without a family"
+        )
     return codes

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.words import counted
 from cpssl_lite.profiles.roles import LABELS, say_nameless
 from cpssl_lite.profiles.table import feature_columns, profile_matrix, require
 
@@ -59,7 +60,7 @@ def aggregate_arrays(
     require(head, "Metadata_Perturbation", *(f"Metadata_{by.title()}",) * (by != "consensus"))
     named = (head["Metadata_Perturbation"] != "").to_numpy()
     if not named.all():
-        say_nameless(head, ~named, "are left out")
+        say_nameless(head, ~named, "left out")
         head, values = head[named], values[named]
     keys = [name for name in (*LEVELS[by], "Metadata_Perturbation") if name in head]
     codes = head.groupby(keys).ngroup().to_numpy()
@@ -88,8 +89,9 @@ def _say_which_differ(head: pd.DataFrame) -> None:
         several = values[values.map(len) > 1]
         if len(several):
             log.warning(
-                "%s: %d perturbations have several (%s: %s); the first of each is taken",
-                *(column, len(several), several.index[0], ", ".join(map(str, several.iloc[0]))),
+                "%s: %s with several (%s: %s), of which the first is taken",
+                *(column, counted(len(several), "perturbation")),
+                *(several.index[0], ", ".join(map(str, several.iloc[0]))),
             )
 
 

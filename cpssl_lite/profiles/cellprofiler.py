@@ -15,6 +15,7 @@ from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.files import one_writer, sha256
 from cpssl_lite.base.made import Recipe, code_digest
 from cpssl_lite.base.provenance import provenance
+from cpssl_lite.base.words import counted
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.profiles import cellprofiler_program as program_module
 from cpssl_lite.profiles.cellprofiler_program import (
@@ -168,7 +169,7 @@ def _measure(
     todo = [well for well in wells if well.digest not in done]
     fields = sum(len(well.fields) for well in todo)
     if done:
-        log.info("%d wells are there, %d fields are left", len(done), fields)
+        log.info("there: %s; left: %s", counted(len(done), "well"), counted(fields, "field"))
     batches = _batches(todo, min(batch, -(-fields // workers)))
     running: dict[Run, tuple[list[_Well], pd.DataFrame]] = {}
     said: Counter[Run] = Counter()
@@ -282,7 +283,9 @@ def _join(
     values = pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)
     values = values.iloc[[rows[well.digest] for well in wells]].reset_index(drop=True)
     if (values[COUNT] == "0").all():
-        raise InputError(f"no cells in any field of {len(wells)} wells; is it the right pipeline?")
+        raise InputError(
+            f"no cells in any field of {counted(len(wells), 'well')}; is it the right pipeline?"
+        )
     cost: Counter[str] = Counter()
     for made in records:
         cost.update(made["cpu_seconds"])

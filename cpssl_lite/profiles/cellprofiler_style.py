@@ -14,6 +14,7 @@ from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.files import one_writer
 from cpssl_lite.base.made import Recipe, code_digest
 from cpssl_lite.base.provenance import provenance
+from cpssl_lite.base.words import counted
 from cpssl_lite.base.workers import side_by_side
 from cpssl_lite.images import cells, otsu
 from cpssl_lite.profiles.filters import CELLS
@@ -101,8 +102,9 @@ def _measure_plates(images: pd.DataFrame, out: Path, whole: Recipe, workers: int
         record = provenance("cellprofiler_style", plate=name, **whole.parameters)
         write_profiles(_average(name, rows, fields), file, record)
         log.info(
-            "plate %s (%d of %d): %d cells in %d fields",
-            *(name, position, len(plates), sum(map(len, fields)), len(fields)),
+            "plate %s (%d of %d): %s in %s",
+            *(name, position, len(plates)),
+            *(counted(sum(map(len, fields)), "cell"), counted(len(fields), "field")),
         )
     table = pd.concat([pd.read_parquet(plate.file) for plate in plates], ignore_index=True)
     table = per_field(complete(table))
@@ -115,7 +117,7 @@ def _average(name: str, rows: pd.DataFrame, fields: list[pd.DataFrame]) -> pd.Da
     head, wells = wells_of(rows)
     found = [pd.concat([fields[i] for i in at], ignore_index=True) for at in wells]
     if not any(map(len, found)):
-        raise InputError(f"plate {name}: no cells in any of its {len(rows)} fields")
+        raise InputError(f"plate {name}: no cells in its {counted(len(rows), 'field')}")
     head[COUNT] = [str(len(one)) for one in found]
     means = pd.DataFrame([one.mean() for one in found]).astype(np.float32)
     return pd.concat([head, means], axis=1)
@@ -138,7 +140,7 @@ def complete(table: pd.DataFrame) -> pd.DataFrame:
     bad = [name for name in features if not np.isfinite(values[name]).all()]
     if len(bad):
         log.warning(
-            "%d of %d features are not defined in every well and are left out (first: %s)",
-            *(len(bad), len(features), bad[0]),
+            "%d of %s left out, not defined in every well (first: %s)",
+            *(len(bad), counted(len(features), "feature"), bad[0]),
         )
     return table.drop(columns=bad)

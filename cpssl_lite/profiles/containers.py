@@ -12,6 +12,7 @@ import pandas as pd
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.quiet import quiet
 from cpssl_lite.base.tables import check_once, readable, tidy, without_index
+from cpssl_lite.base.words import counted
 from cpssl_lite.images.metadata import is_metadata, is_missing
 from cpssl_lite.profiles.families import FIELD_LEVEL
 
@@ -83,7 +84,8 @@ def _from_gct(file: Path) -> tuple[pd.DataFrame, list[str]]:
         )
     for number, row in enumerate(body, start=4):
         if len(row) != len(header):
-            raise InputError(f"{file}: line {number} has {len(row)} values, not {len(header)}")
+            has = counted(len(row), "value")
+            raise InputError(f"{file}: line {number} has {has}, not {len(header)}")
     about = {_named(row[0]): row[1 + left :] for row in body[:top]}
     features = [row[0].strip() for row in body[top:]]
     check_once(file, [*about, *features])

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.words import counted
 from cpssl_lite.metrics.nearest import nearest_accuracies
 from cpssl_lite.metrics.replicates import percent_replicating, replicating_by_chance
 from cpssl_lite.metrics.retrieval import convention_precision, mean_average_precision
@@ -188,7 +189,7 @@ def compare_precisions(
         raise InputError("the two profile tables have no perturbation in common")
     lost = len(left) + len(right) - 2 * len(shared)
     if lost:
-        log.warning("%d perturbations are in one of the two tables only and are left out", lost)
+        log.warning("%s in one of the two tables only: left out", counted(lost, "perturbation"))
     result: dict[str, float] = {}
     for column, name in (("perturbation_ap", "perturbation_map"), ("label_ap", "label_map")):
         x, y = (side.loc[shared, column].to_numpy() for side in (left, right))
@@ -210,9 +211,10 @@ def _say_doses(wells: pd.DataFrame) -> None:
         several = given.groupby("Metadata_Perturbation")[column].nunique()
         if (several > 1).any():
             log.warning(
-                "%s: %d perturbations have several values (%s: %d) and count as one each; "
-                "--dose or --time %s makes each its own",
-                *(column, (several > 1).sum(), several.idxmax(), several.max(), column),
+                "%s: %s with several values (%s: %d), which count as one; --dose or --time %s "
+                "makes each its own",
+                *(column, counted((several > 1).sum(), "perturbation")),
+                *(several.idxmax(), several.max(), column),
             )
 
 
@@ -221,8 +223,8 @@ def _say_copies(head: pd.DataFrame, profiles: np.ndarray) -> None:
     same = pd.Series([hash(row.tobytes()) for row in profiles]).duplicated(keep=False).to_numpy()
     if same.any():
         log.warning(
-            "%d wells have exactly the profile of another well (first: %s)",
-            *(same.sum(), well_name(head, int(same.argmax()))),
+            "%s with exactly the profile of another well (first: %s)",
+            *(counted(same.sum(), "well"), well_name(head, int(same.argmax()))),
         )
 
 
@@ -247,15 +249,16 @@ def treated_wells(table: pd.DataFrame, convention: str = "paper") -> pd.DataFram
         wells = wells[treated]
     nameless = wells["Metadata_Perturbation"] == ""
     if nameless.any():
-        say_nameless(wells, nameless.to_numpy(), "are left out")
+        say_nameless(wells, nameless.to_numpy(), "left out")
         wells = wells[~nameless]
     features = feature_columns(wells)
     empty = wells[features].isna().all(axis=1)
     if empty.any() and not empty.all():
-        log.warning("%d wells have no values and are left out", int(empty.sum()))
+        log.warning("%s without values left out", counted(empty.sum(), "well"))
         wells = wells[~empty]
     if len(wells) < 2:
-        raise InputError(f"{len(wells)} wells are left without the negative controls; need 2")
+        left = counted(len(wells), "well")
+        raise InputError(f"{left} without the negative controls; need 2")
     return in_order(wells) if convention == "paper" else wells
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.words import counted
 from cpssl_lite.images.metadata import is_metadata
 from cpssl_lite.profiles.roles import some
 
@@ -124,14 +125,15 @@ def without_others(file: Path, rest: pd.DataFrame) -> pd.DataFrame:
     """
     others = [name for names in named_features(map(str, rest)).values() for name in names]
     if others:
-        log.warning("%s: %d other features are left out (%s)", file, len(others), some(others))
+        left_out = counted(len(others), "other feature")
+        log.warning("%s: %s left out (%s)", file, left_out, some(others))
         rest = rest.drop(columns=others)
     numeric = [str(name) for name in rest if not is_metadata(str(name)) and _numbers(rest[name])]
     if numeric:
         log.warning(
-            "%s: %d columns of numbers are no features and stay text (%s); --features REGEX says "
-            "which columns are features",
-            *(file, len(numeric), some(numeric)),
+            "%s: %s of numbers taken as text, not as features (%s); --features REGEX says which "
+            "columns are features",
+            *(file, counted(len(numeric), "column"), some(numeric)),
         )
     return rest
 

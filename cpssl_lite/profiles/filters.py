@@ -8,6 +8,7 @@ import pandas as pd
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.tables import read_table
+from cpssl_lite.base.words import counted
 from cpssl_lite.images.metadata import IMAGE_METADATA, canonical_metadata
 from cpssl_lite.profiles.roles import WELL_KEY, some, well_name
 
@@ -43,7 +44,7 @@ def enough_cells(table: pd.DataFrame, least: int) -> pd.DataFrame:
         row = int(wrong.to_numpy().argmax())
         value = table[column].iloc[row]
         raise InputError(f"well {well_name(table, row)}: {column} is {value!r}, not a number")
-    return _kept(table, counts >= least, f"have fewer than {least} cells by {column}")
+    return _kept(table, counts >= least, f"with fewer than {least} cells by {column}")
 
 
 def without_flagged(rows: pd.DataFrame, qc: Path) -> pd.DataFrame:
@@ -74,19 +75,20 @@ def without_flagged(rows: pd.DataFrame, qc: Path) -> pd.DataFrame:
     bad = flagged.groupby([fields[c] for c in key]).all()
     at = pd.MultiIndex.from_frame(rows[key])
     if not at.isin(bad.index).any():
-        raise InputError(f"{qc}: knows none of the {len(rows)} rows by {', '.join(key)}")
+        raise InputError(f"{qc}: knows none of {counted(len(rows), 'row')} by {', '.join(key)}")
     drop = bad.reindex(at).fillna(False).astype(bool).to_numpy()
-    what = "are flagged" if of_fields else "have no field without a flag"
+    what = "flagged" if of_fields else "without a field that has no flag"
     return _kept(rows, pd.Series(~drop, rows.index), f"{what} in {qc}")
 
 
 def _kept(rows: pd.DataFrame, keep: pd.Series, why: str) -> pd.DataFrame:
     """The rows to keep, and a line about the others."""
-    what = "fields" if any(str(c).startswith("FileName_") for c in rows) else "wells"
+    what = "field" if any(str(c).startswith("FileName_") for c in rows) else "well"
+    every = counted(len(rows), what)
     if not keep.any():
-        raise InputError(f"all {len(rows)} {what} {why}; nothing is left")
+        raise InputError(f"nothing is left: {every} {why}")
     first = well_name(rows, int((~keep).to_numpy().argmax()))
     more = f" (first: {first})" if not keep.all() else ""
     lost = int((~keep).sum())
-    log.info("%d of %d %s %s and are left out%s", lost, len(rows), what, why, more)
+    log.info("%d of %s left out, %s%s", lost, every, why, more)
     return rows[keep].reset_index(drop=True)

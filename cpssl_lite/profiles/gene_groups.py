@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.words import counted
 from cpssl_lite.profiles.find import read_gene_groups
 from cpssl_lite.profiles.roles import find_column
 
@@ -67,8 +68,8 @@ def gene_families(
     found = _large_enough(pairs, least).set_index("Metadata_Perturbation")[GROUP]
     if found.nunique() < 2:
         raise InputError(
-            f"{len(kept)} of {len(first)} genes pass the replicate filter, but "
-            f"{found.nunique()} families have {least} of them: two are needed"
+            f"the replicate filter leaves {len(kept)} of {counted(len(first), 'gene')}, and "
+            f"{counted(found.nunique(), 'family')} with {least} of them: two are needed"
         )
     return found
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.words import counted
 from cpssl_lite.profiles.filters import CELLS
 from cpssl_lite.profiles.plates import wells_of
 
@@ -82,8 +83,8 @@ def check_level(level: str, min_cells: int) -> None:
 def say_left_out(plate: str, crops: np.ndarray, least: int) -> None:
     """One line on the fields of a plate that have too few cells."""
     if lost := int((crops == 0).sum()):
-        what = "plate %s: %d of %d fields have fewer than %d nuclei and are left out"
-        log.info(what, plate, lost, len(crops), least)
+        what = "plate %s: %d of %s left out, with fewer than %d nuclei"
+        log.info(what, plate, lost, counted(len(crops), "field"), least)
 
 
 def _metadata(rows: pd.DataFrame) -> pd.DataFrame:

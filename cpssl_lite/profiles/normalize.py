@@ -11,6 +11,7 @@ import pandas as pd
 from scipy.linalg import eigh, svd
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.words import counted
 from cpssl_lite.images.metadata import PLATE
 from cpssl_lite.profiles import steps as more
 from cpssl_lite.profiles.roles import say_nameless
@@ -86,10 +87,8 @@ def sphere(profiles: np.ndarray, controls: np.ndarray, epsilon: float = EPSILON)
     centre = reference.mean(axis=0)
     scale = reference.std(axis=0)
     if not scale.all():
-        raise InputError(
-            f"{int((scale == 0).sum())} features are constant among the {n} negative controls; "
-            "run variance_filter first"
-        )
+        flat = counted((scale == 0).sum(), "feature")
+        raise InputError(f"{flat} constant among {n} negative controls; run variance_filter first")
     reference = (reference - centre) / scale
     if n > d:
         values, vectors = eigh(reference.T @ reference / n)
@@ -105,13 +104,13 @@ def sphere(profiles: np.ndarray, controls: np.ndarray, epsilon: float = EPSILON)
     # All other directions share the eigenvalue epsilon: what is left outside those kept.
     inside = scaled @ vectors
     outside = scaled - inside @ vectors.T
-    # A layer norm makes features add up to a constant, in treated wells too: no harm in that.
+    # A layer norm makes features add up to a constant, in treated wells too: no harm.
     if outside.var(axis=0).sum() > 100 * epsilon:
         log.warning(
-            "sphering: %d negative controls for %d features leave %d directions without spread, "
-            "amplified %.0f-fold: distances see little else. The released code does the same. More "
-            "than %d controls, fewer features (pca) or an epsilon of 0.01 and more prevent it",
-            *(n, d, d - len(values), epsilon**-0.5, d),
+            "sphering: %d negative controls for %s leave %s without spread, amplified %.0f-fold: "
+            "distances see little else. The released code does the same. More than %d controls, "
+            "fewer features (pca) or an epsilon of 0.01 and more prevent it",
+            *(n, counted(d, "feature"), counted(d - len(values), "direction"), epsilon**-0.5, d),
         )
     return (inside / np.sqrt(values)) @ vectors.T + outside / np.sqrt(epsilon)
 
@@ -149,7 +148,7 @@ def mad_robustize(
         scale = np.median(np.abs(base - centre), axis=1)[:, None] * MAD_TO_SD
         if not scale.any():
             raise InputError(
-                f"plate {name}: no feature has any spread over its {int(fit.sum())} wells; "
+                f"plate {name}: no feature has any spread over its {counted(fit.sum(), 'well')}; "
                 "MAD robustize needs plates of several different wells"
             )
         scale[scale == 0] = np.nan
@@ -223,7 +222,7 @@ def normalize(
             needed = {"tvn": "Batch", "well_position": "Well"}.get(name, "Plate")
             require(table, f"Metadata_{needed}")
         keep = variance_filter(values, controls)
-        groups = f"{(~controls).sum()} treated and among {controls.sum()} control wells"
+        groups = f"{(~controls).sum()} treated and {counted(controls.sum(), 'control well')}"
         values, features = _keep(values, features, keep, f"variance above 1e-5 among {groups}")
         named = _text(head, "Metadata_Perturbation") != ""
         if name == "sphere":
@@ -243,14 +242,14 @@ def normalize(
         reference = controls
         if wells == "all":
             reference = named
-            say_nameless(head, ~reference, f"are not fitted on in {name}")
+            say_nameless(head, ~reference, f"not fitted on in {name}")
         fits = {"mad_robustize": mad_robustize, "standardize": standardize}
         values = fits.get(name, more.inverse_normal)(values, plate_names(head), reference)
         spread = ~np.isnan(values).any(axis=0)
         if not spread.all():
             log.warning(
-                "mad_robustize: %d of %d features have MAD 0 on a plate and are dropped (%s)",
-                *(int((~spread).sum()), len(features), some(features[~spread])),
+                "mad_robustize: %d of %s dropped, with MAD 0 on a plate (%s)",
+                *((~spread).sum(), counted(len(features), "feature"), some(features[~spread])),
             )
         values, features = _keep(values, features, spread, "a MAD above 0 on every plate")
     return pd.concat([head, pd.DataFrame(values, head.index, features)], axis=1)
@@ -296,5 +295,5 @@ def _keep(
     values: np.ndarray, features: np.ndarray, keep: np.ndarray, what: str
 ) -> tuple[np.ndarray, np.ndarray]:
     if not keep.any():
-        raise InputError(f"none of the {len(features)} features has {what}; nothing is left")
+        raise InputError(f"no feature (of {len(features)}) has {what}; nothing is left")
     return (values, features) if keep.all() else (values[:, keep], features[keep])

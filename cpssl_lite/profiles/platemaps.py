@@ -9,6 +9,7 @@ import pandas as pd
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.tables import read_table
+from cpssl_lite.base.words import counted
 from cpssl_lite.images.metadata import canonical_metadata, is_metadata, text_of
 from cpssl_lite.profiles.roles import some
 
@@ -71,15 +72,14 @@ def join_platemap(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     missing = (found.pop("_merge") != "both").to_numpy()
     if missing.all():
         raise InputError(
-            f"{path}: knows none of the {len(table)} wells by {', '.join(on)}; it has "
+            f"{path}: knows none of {counted(len(table), 'well')} by {', '.join(on)}; it has "
             f"{some('/'.join(row) for row in known[on].head(2).to_numpy())}, the profiles "
             f"{some('/'.join(row) for row in table[on].head(2).to_numpy())}"
         )
     if missing.any():
         first = "/".join(table.loc[missing, on].iloc[0])
-        log.warning(
-            "%s: %d of %d wells are not in it (first: %s)", path, missing.sum(), len(table), first
-        )
+        wells = counted(len(table), "well")
+        log.warning("%s: lacks %d of %s (first: %s)", path, missing.sum(), wells, first)
     return _filled(table, found.fillna(""), on, path)
 
 
@@ -95,9 +95,8 @@ def _filled(table: pd.DataFrame, found: pd.DataFrame, on: list[str], path: Path)
         if differ.any():
             at = int(differ.to_numpy().argmax())
             log.warning(
-                "%s: %s of %d wells is another in it and stays as it is in the profiles (%s: %r, "
-                "not %r)",
-                *(path, name, differ.sum(), "/".join(table[on].iloc[at])),
+                "%s: %s of %s is another in it and stays as it is in the profiles (%s: %r, not %r)",
+                *(path, name, counted(differ.sum(), "well"), "/".join(table[on].iloc[at])),
                 *(own.iloc[at], other.iloc[at]),
             )
         new[name] = own.where(own != "", other)

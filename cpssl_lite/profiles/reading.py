@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.tables import read_table
+from cpssl_lite.base.words import counted
 from cpssl_lite.base.yamls import shown
 from cpssl_lite.images.metadata import canonical_metadata, is_metadata, text_of
 from cpssl_lite.profiles.containers import is_store, numbers_of, reader_of, stored_provenance
@@ -75,8 +76,9 @@ def read_profiles(
         odd = sorted(set(first) ^ set(feature_columns(table)))
         if odd:
             raise InputError(
-                f"{file}: its features are not those of {files[0]}: {len(odd)} are in one of "
-                f"them only ({', '.join(odd[:3])}{', ...' if len(odd) > 3 else ''})"
+                f"{file}: its features are not those of {files[0]}: "
+                f"{counted(len(odd), 'feature')} in one of them only "
+                f"({', '.join(odd[:3])}{', ...' if len(odd) > 3 else ''})"
             )
     table = pd.concat(tables, ignore_index=True) if len(tables) > 1 else tables[0]
     metadata = [name for name in table.columns if name.startswith("Metadata_")]

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.words import counted
 from cpssl_lite.metrics.enrichment import (
     enrichment,
     group_enrichment,
@@ -97,9 +98,10 @@ def relation_numbers(
         if a in place and b in place and a != b
     ]
     if not pairs:
+        given = counted(len(relations), "relationship")
         raise InputError(
-            f"none of {len(relations)} relationships is between two of these {len(names)} "
-            f"profiles; the file names {next(iter(known), 'nothing')!r}, the table {names[0]!r}"
+            f"none of {given} is between two of these {len(names)} profiles; the file "
+            f"names {next(iter(known), 'nothing')!r}, the table {names[0]!r}"
         )
     among = enrichment(profiles, np.array(pairs), share)
     return numbers | {

@@ -10,6 +10,7 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.words import counted
 from cpssl_lite.images.metadata import PLATE, canonical_metadata, text_of
 
 log = logging.getLogger(__name__)
@@ -156,7 +157,7 @@ def require(table: pd.DataFrame, *columns: str) -> None:
         if name in WELL_KEY and empty.any():
             raise InputError(
                 f"well {well_name(table, int(empty.argmax()))}: {name} is empty "
-                f"({int(empty.sum())} such wells); fill it or drop these wells"
+                f"({counted(empty.sum(), 'such well')}); fill it or drop these wells"
             )
 
 
@@ -173,7 +174,8 @@ def say_nameless(head: pd.DataFrame, nameless: np.ndarray, what: str) -> None:
     column = head.get("Metadata_Perturbation_Given", pd.Series("", index=head.index))
     given = [str(word) for word in column[nameless] if word]
     words = f" (empty, untreated or unknown: {some(given)})" if given else ""
-    log.warning("%d wells without a perturbation name%s %s", int(nameless.sum()), words, what)
+    wells = counted(nameless.sum(), "well")
+    log.warning("%s without a perturbation name%s: %s", wells, words, what)
 
 
 def name_controls(table: pd.DataFrame) -> pd.DataFrame:
@@ -222,8 +224,8 @@ def check_wells(table: pd.DataFrame, where: str) -> None:
         hint = f"; do plates of several experiments share a name? {some(apart)} would tell them "
         hint += f"apart: --batch {apart[0]}"
     raise InputError(
-        f"{where}: well {well_name(table, row)} is there more than once ({n} rows too many); "
-        f"a well has one row{hint}"
+        f"{where}: well {well_name(table, row)} is there more than once ({counted(n, 'row')} too "
+        f"many); a well has one row{hint}"
     )
 
 

@@ -15,6 +15,7 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -173,9 +174,8 @@ def say_who_stays(head: pd.DataFrame) -> None:
     staying = int(((places["nunique"] == 1) & (places["size"] > 1)).sum())
     if staying:
         log.warning(
-            "well_position: %d of %d perturbations stand at one position on all plates; what "
-            "they do is subtracted too",
-            *(staying, len(places)),
+            "well_position: %d of %s at one position on all plates, whose effect is subtracted too",
+            *(staying, counted(len(places), "perturbation")),
         )
 
 

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.files import atomic_path, check_writable
+from cpssl_lite.base.words import counted
 from cpssl_lite.profiles.containers import anndata_package
 from cpssl_lite.profiles.families import FIELD_LEVEL as FIELD_LEVEL
 from cpssl_lite.profiles.families import feature_columns as feature_columns
@@ -58,8 +59,8 @@ def profile_matrix(table: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
     if empty.any():
         first = well_name(head, int(np.flatnonzero(empty)[0]))
         log.warning(
-            "%d of %d wells have no values and are left out (first: %s)",
-            *(int(empty.sum()), len(table), first),
+            "%d of %s left out, without values (first: %s)",
+            *(empty.sum(), counted(len(table), "well"), first),
         )
         head, values, missing = head[~empty], values[~empty], missing[~empty]
     gone = np.flatnonzero(missing.all(axis=0))
@@ -70,7 +71,7 @@ def profile_matrix(table: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
             row, column = np.argwhere(bad)[0]
             raise InputError(
                 f"well {well_name(head, int(row))}: feature {features[column]} is {what} "
-                f"({int(bad.sum())} such values); drop these wells, or these features with "
+                f"({counted(bad.sum(), 'such value')}); drop these wells, or these features with "
                 "cpssl select --rules missing"
             )
     return head, values

@@ -76,7 +76,7 @@ def test_chembl_measurements(tmp_path):
         (f"{COMPOUND},x\na,1\nb,7\n", "compound b, assay x: '7' is none of"),
         (f"{COMPOUND},x\na,maybe\n", "'maybe' is none of"),
         (f"{COMPOUND},x\na,1\nb,0\n", "0 could mean inactive or not measured"),
-        (f"{COMPOUND},x\na,1\n,-1\n", "1 rows have no compound name"),
+        (f"{COMPOUND},x\na,1\n,-1\n", "1 row without a compound name"),
         ("name,x\na,1\n", f"no column {COMPOUND}"),
         (f"{COMPOUND}\na\n", "no assay columns"),
         ("", "not a readable table"),

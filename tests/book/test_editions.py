@@ -239,13 +239,13 @@ def test_an_edition_is_fetched_run_and_rendered_by_one_command(
 
     code, said, _ = cpssl("book", edition.name, "--dry-run")
     assert code == 0 and "mine: my screen" in said
-    assert "authors_release: 1 of 1 files to fetch, 6.00 GB; licence: CC-BY-NC-4.0" in said
+    assert "authors_release: 1 of 1 file to fetch, 6.00 GB; licence: CC-BY-NC-4.0" in said
     assert "from HUGO Gene" in said and "to fetch: 6.02 GB" in said
     assert "left out: 03_drawn (of <b>no</b> interest)" in said
     assert "can test 0 of the paper's 3 claims: none" in said
     monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
     code, said, _ = cpssl("book", edition.name)
-    assert code == 130 and "hgnc: 1 of 1 files" in said and "Fetch this? [y/N]" in said
+    assert code == 130 and "hgnc: 1 of 1 file" in said and "Fetch this? [y/N]" in said
     assert not server.seen and not (root / "data").exists() and not (root / "html").exists()
 
     # The gene groups are not to be had: their chapter says so, the rest is there.

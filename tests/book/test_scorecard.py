@@ -62,14 +62,14 @@ def test_what_needs_other_data_is_one_row_a_chapter_and_a_table_is_one_row() -> 
     }
     rows = {name: replace(claim, chapter="x") for name, claim in rows.items()}
     html = scorecard({"gain": GAIN, **rows}, [page("02_x", 29, "real")])
-    assert html.index('id="gain"') < html.index("3 claims need other data</summary>")
+    assert html.index('id="gain"') < html.index("3 claims for other data</summary>")
     merged = html[html.index("</summary>") :]
     assert merged.count("data-verdict=") == 1 and 'data-claims="3"' in merged
     assert "Table 1: 3 rows" in merged and "AUCROC 0.7" in row(merged, "DINO")
     found = Measured("DINO", {"AUCROC": 0.71}, "real", known={"DINO": "real"})
     both = {"gain": Measured("gain", 29, "simulated"), "DINO": found}
     html = scorecard({"gain": GAIN, **rows}, [Page("02_x", "A chapter", both)])
-    assert "reproduced" in row(html, "DINO") and "3 claims need other data" in html
+    assert "reproduced" in row(html, "DINO") and "3 claims for other data" in html
 
 
 def test_what_nobody_can_check_has_its_reason_and_no_verdict() -> None:

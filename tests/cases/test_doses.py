@@ -27,7 +27,9 @@ def test_doses_are_said_and_can_be_told_apart(tmp_path, caplog, column, role, fo
     got = read_profiles(saved(table, tmp_path / form))
     with caplog.at_level(logging.WARNING):
         assert evaluate(got)["n_perturbations"] == 4
-    assert f"{column}: 4 perturbations have several values (c0: 3) and count as one" in caplog.text
+    assert (
+        f"{column}: 4 perturbations with several values (c0: 3), which count as one" in caplog.text
+    )
     caplog.clear()
     apart = assign_roles(got, **{role: column})
     with caplog.at_level(logging.WARNING):

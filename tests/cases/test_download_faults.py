@@ -171,7 +171,7 @@ def test_it_is_said_beside_a_failure_too(serve, tmp_path, caplog):
     page = serve(OK + b"\r\n", PAGE)
     with pytest.raises(StepFailed, match="a page of HTML"):
         fetch(index(serve(SIZED, BODY), page), tmp_path)
-    assert "1 files came with no digest" in caplog.text
+    assert "1 file came with no digest" in caplog.text
 
 
 WAITING = {

@@ -125,7 +125,7 @@ def test_files_beside_the_table_are_taken_and_said(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         images = read_image_table(saved(table, tmp_path / "load_data.csv"))
     assert images["FileName_ER"][0] == str(tmp_path / "P1_A01_ER.tif")
-    assert r"folder D:\gone is not there; 2 files are taken from beside the table" in caplog.text
+    assert r"folder D:\gone is not there; taken from beside the table: 2 files" in caplog.text
 
 
 @pytest.mark.parametrize("word", ["NA", "N/A", "NULL", "#N/A"])

@@ -199,7 +199,7 @@ def test_tiffs_without_names_say_what_is_assumed(tmp_path, caplog, given):
     with caplog.at_level(logging.WARNING):
         names = given and given.split(",")
         made = prepare(table, tmp_path / "out", workers=1, channels=names)
-    line = f"{tmp_path / 'a.tif'}: does not name its channels (1 such files); read as Mito, AGP"
+    line = f"{tmp_path / 'a.tif'}: does not name its channels (1 such file); read as Mito, AGP"
     assert (line in caplog.text) == (given is None)
     got = read_merged(read_image_table(made)["FileName_Merged"][0]).pixels
     expected = pixels if given is None else pixels[::-1]

@@ -178,7 +178,7 @@ def test_numbers_that_are_no_features_are_named(tmp_path, caplog, form, name):
     table = wells().assign(**{name: np.arange(80 - 16)})
     with caplog.at_level(logging.WARNING):
         got = read_profiles(saved(table, tmp_path / form))
-    assert f"1 columns of numbers are no features and stay text ('{name}')" in caplog.text
+    assert f"1 column of numbers taken as text, not as features ('{name}')" in caplog.text
     assert len(feature_columns(got)) == 8 and got[name].tolist()[:3] == ["0", "1", "2"]
 
 

@@ -84,12 +84,12 @@ def test_merged_fields_with_copies_are_flagged_and_can_be_left_out(merged, caplo
     assert flags[0] == "the same pixels in AGP and RNA"
     assert flags[[6, 7]].tolist() == ["the same pixels as P/B02/2", "the same pixels as P/B02/1"]
     assert not any("same" in flag for flag in flags[1:6])
-    assert "3 of 8 fields have the same pixels in two channels or as another" in caplog.text
+    assert "3 of 8 fields with the same pixels in two channels or as another" in caplog.text
     caplog.clear()
     extract(read_image_table(merged), small(), merged.with_name("a.parquet"))
     assert caplog.text.count("pixels in two channels (first: ") == 1
-    assert "1 fields have the same pixels in two channels" in caplog.text
-    assert "1 fields have the pixels of another field (first: " in caplog.text
+    assert "1 field with the same pixels in two channels" in caplog.text
+    assert "1 field with the pixels of another field (first: " in caplog.text
     caplog.clear()
     left = without_flagged(read_image_table(merged), page.with_suffix(".csv"))
     extract(left, small(), merged.with_name("b.parquet"))
@@ -104,7 +104,7 @@ def test_two_names_of_one_store(tmp_path, caplog):
                           "FileName_Merged": ["a.zarr", "b.zarr"]})  # fmt: skip
     path = saved(table, tmp_path / "images.csv")
     extract(read_image_table(path, CHANNELS), small(), tmp_path / "a.parquet")
-    assert "1 fields have the pixels of another field (first: " in caplog.text
+    assert "1 field with the pixels of another field (first: " in caplog.text
 
 
 @pytest.mark.parametrize(("copies", "first"), [((9, 10), "0b1/A10"), ((9, 50), "0b1/A10")])
@@ -116,7 +116,7 @@ def test_wells_with_one_profile_are_said(tmp_path, caplog, copies, first, form):
     features = table.columns[6:]
     table.loc[copies[1], features] = table.loc[copies[0], features]
     evaluate(read_profiles(saved(table, tmp_path / form)))
-    assert f"2 wells have exactly the profile of another well (first: {first})" in caplog.text
+    assert f"2 wells with exactly the profile of another well (first: {first})" in caplog.text
 
 
 @pytest.fixture

@@ -172,7 +172,7 @@ def test_wells_and_sites_of_a_plate(bucket, fetch, tmp_path, form, name):
     fill(bucket, form, name)
     code, said = fetch("--wells", "A01,B03", "--sites", "2")
     assert code == 0, said
-    assert "1 plates, about 2 fields, 0.03 GB; licence: CC0-1.0" in said.replace(",", "", 0)
+    assert "1 plate, about 2 fields, 0.03 GB; licence: CC0-1.0" in said.replace(",", "", 0)
     table = read_image_table(tmp_path / "jump_target2" / "load_data.csv")
     assert table["Metadata_Well"].tolist() == ["A01", "B03"]
     assert table["Metadata_Site"].tolist() == ["2", "2"]
@@ -255,7 +255,7 @@ def test_an_image_that_is_nowhere(bucket, fetch, tmp_path, caplog):
     assert code == 0, said
     table = read_image_table(tmp_path / "jump_target2/load_data.csv")
     assert len(table) == 3
-    assert "1 fields left out" in caplog.text
+    assert "1 field left out" in caplog.text
 
 
 def test_bytes_that_do_not_fit_the_etag_are_fetched_again(bucket, fetch, tmp_path):
@@ -334,7 +334,7 @@ def test_a_set_whose_manifest_names_no_wells(bucket, run, tmp_path):
     bucket.files[key] = pd.DataFrame(table).to_csv(index=False).encode()
     maps(bucket)
     code, said = run("cpg0012_bioactives", "--plates", "24277")
-    assert code == 130 and "1 plates, of unknown size" in said
+    assert code == 130 and "1 plate, of unknown size" in said
     code, said = run("cpg0012_bioactives", "--plates", "24277", "--yes")
     assert code == 0, said
     fields = read_image_table(tmp_path / "cpg0012_bioactives/load_data.csv")
@@ -414,13 +414,13 @@ def test_plates_of_other_versions_are_cut_down_to_what_they_share(bucket, run, t
         bucket.files[key] = file.getvalue()
     plates = ",".join(first["Metadata_Plate"].iloc[:2])
     assert run("jump_target2", "--plates", plates, "--profiles", "--yes")[0] == 0
-    assert "2 columns are not on all 2 plates and are left out" in caplog.text
+    assert "2 columns not on all 2 plates: left out" in caplog.text
     files = sorted((tmp_path / "jump_target2" / "profiles").glob("*.parquet"))
     raw = read_profiles(files)
     assert set(raw["Metadata_Count_Cells"]) == {"50"} and "Cells_version_0" not in raw
     made = normalized(assign_roles(raw), "measured")
     assert feature_columns(made) == ["Cells_a", "Nuclei_b"]
-    assert "2 of 5 features are not defined in every well and are left out" in caplog.text
+    assert "2 of 5 features left out, not defined in every well" in caplog.text
     assert np.isfinite(made[feature_columns(made)].to_numpy()).all()
 
 

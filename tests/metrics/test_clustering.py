@@ -115,7 +115,7 @@ def test_wrong_input_says_what_is_wrong():
     _, tree = correlation_tree(screen(1.0))
     with pytest.raises(InputError, match="35 genes, but 3 family labels"):
         ami_curve(tree, np.array(list("abc")), [2])
-    with pytest.raises(InputError, match="1 of 35 genes have no family"):
+    with pytest.raises(InputError, match="1 of 35 genes without a family"):
         family_groups(tree, np.r_[FAMILIES[:-1], [""]])
     with pytest.raises(InputError, match="two genes or more, got 1"):
         correlation_tree(np.ones((1, 3)))

@@ -58,7 +58,7 @@ def test_wells_without_a_perturbation_are_left_out(caplog):
     odd.loc[3, "Metadata_Perturbation"] = ""
     with caplog.at_level(logging.WARNING):
         assert aggregate(odd)["Metadata_Perturbation"].tolist() == ["x"]
-    assert "1 wells without a perturbation name" in caplog.text
+    assert "1 well without a perturbation name" in caplog.text
 
 
 def test_errors():
@@ -88,7 +88,7 @@ def test_a_perturbation_with_two_targets_is_told(caplog):
     with caplog.at_level(logging.WARNING):
         got = aggregate(odd)
     assert got["Metadata_Target"].tolist() == ["t1", "t3"]
-    assert "Metadata_Target: 1 perturbations have several (x: t1, t2)" in caplog.text
+    assert "Metadata_Target: 1 perturbation with several (x: t1, t2)" in caplog.text
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         aggregate(table().assign(Metadata_Target=["t1", "t1", "", "t3", "t1"]))

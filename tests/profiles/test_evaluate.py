@@ -163,7 +163,10 @@ def test_wells_without_labels_or_names_or_values(caplog):
     table.loc[1, feature_columns(table)] = np.nan
     with caplog.at_level(logging.WARNING):
         assert evaluate(table)["n_wells"] == 94
-    assert "1 wells without a perturbation name" in caplog.text and "no values" in caplog.text
+    assert (
+        "1 well without a perturbation name" in caplog.text
+        and "1 well without values" in caplog.text
+    )
 
 
 def test_positive_controls_stay():
@@ -178,7 +181,7 @@ def test_errors():
         (table.drop(columns="Metadata_Batch"), {}, "no column Metadata_Batch.*--batch"),
         (table, {"label": "moa"}, "no column 'moa'"),
         (table, {"convention": "theirs"}, "'theirs' is not one of paper, released"),
-        (table[table["Metadata_Control"] == "negcon"], {}, "0 wells are left"),
+        (table[table["Metadata_Control"] == "negcon"], {}, "0 wells without the negative controls"),
     ]:
         with pytest.raises(InputError, match=message):
             evaluate(bad, **kwargs)

@@ -108,7 +108,7 @@ def test_sphere_needs_controls_that_vary():
     with pytest.raises(InputError, match="at least 2 negative controls, got 1"):
         sphere(profiles, np.arange(10) < 1)
     profiles[:5, 1] = 2.0
-    with pytest.raises(InputError, match="1 features are constant among the 5"):
+    with pytest.raises(InputError, match="1 feature constant among 5"):
         sphere(profiles, np.arange(10) < 5)
 
 
@@ -165,7 +165,7 @@ def test_feature_without_spread_on_one_plate_is_dropped(caplog):
     with caplog.at_level(logging.WARNING):
         got = normalize(table, "mad_robustize")
     assert feature_columns(got) == ["emb_0000", "emb_0001", "emb_0003"]
-    assert "1 of 4 features have MAD 0 on a plate and are dropped ('emb_0002')" in caplog.text
+    assert "1 of 4 features dropped, with MAD 0 on a plate ('emb_0002')" in caplog.text
 
 
 def test_errors_are_one_clear_line():
@@ -175,11 +175,11 @@ def test_errors_are_one_clear_line():
     for bad, method, message in [
         (table, "whiten", "unknown step 'whiten'.*sphere, mad_robustize, standardize"),
         (table, "sphere+", "unknown step ''"),
-        (flat, "sphere", "none of the 4 features has variance above 1e-5"),
+        (flat, "sphere", r"no feature \(of 4\) has variance above 1e-5"),
         (
             table.assign(Metadata_Control=["negcon", *[""] * (len(table) - 1)]),
             "mad_robustize",
-            "none of the 4 features has variance above 1e-5 .* among 1 control wells",
+            r"no feature \(of 4\) has variance above 1e-5 .* treated and 1 control well;",
         ),
         (table.drop(columns="Metadata_Plate"), "mad_robustize", "no column Metadata_Plate"),
         (table.assign(Metadata_Control=""), "sphere", "nothing in column Metadata_Control"),

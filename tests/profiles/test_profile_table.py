@@ -123,7 +123,7 @@ def test_several_tables_are_one(tmp_path):
     got = read_profiles([saved(tmp_path, one, "1.parquet"), saved(tmp_path, two, "2.csv")])
     assert len(got) == 12 and got["Metadata_Target"].tolist()[6:] == [""] * 6
     three = two.rename(columns={"emb_0001": "emb_0002"})
-    with pytest.raises(InputError, match=r"3\.csv.*2 are in one of them only.*emb_0001"):
+    with pytest.raises(InputError, match=r"3\.csv.*2 features in one of them only.*emb_0001"):
         read_profiles([tmp_path / "1.parquet", saved(tmp_path, three, "3.csv")])
     with pytest.raises(InputError, match="P1/A01 is there more than once"):
         read_profiles([tmp_path / "1.parquet", tmp_path / "1.parquet"])
@@ -224,7 +224,7 @@ def test_missing_values(caplog):
     table.loc[2, ["emb_0000", "emb_0001"]] = np.nan
     with caplog.at_level(logging.WARNING):
         head, values = profile_matrix(table)
-    assert "1 of 6 wells have no values and are left out (first: P1/A03)" in caplog.text
+    assert "1 of 6 wells left out, without values (first: P1/A03)" in caplog.text
     assert values.shape == (5, 2) and "A03" not in set(head["Metadata_Well"])
     cases = {
         "P1/A04: feature emb_0001 is NaN": lambda t: t.loc.__setitem__((3, "emb_0001"), np.nan),
@@ -297,7 +297,7 @@ def test_controls_are_known_under_a_new_perturbation_column(tmp_path):
 
 def test_a_well_without_a_batch_is_named():
     table = small().assign(Metadata_Batch=["b1", "", "b1", "b2", "b2", "b2"])
-    with pytest.raises(InputError, match=r"P1/A02: Metadata_Batch is empty \(1 such wells\)"):
+    with pytest.raises(InputError, match=r"P1/A02: Metadata_Batch is empty \(1 such well\)"):
         require(table, "Metadata_Batch")
 
 

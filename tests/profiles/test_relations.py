@@ -58,7 +58,7 @@ def test_bad_files(tmp_path):
     with pytest.raises(InputError, match="has 1 column; needs two names a line"):
         read_relations(tmp_path / "one.csv")
     other = pd.DataFrame({"one": ["TP53"], "other": ["MDM2"]})
-    with pytest.raises(InputError, match=r"none of 1 relationships .*'guide0'"):
+    with pytest.raises(InputError, match=r"none of 1 relationship .*'guide0'"):
         relation_numbers(screen(), relations=other)
 
 

@@ -140,11 +140,11 @@ def test_well_position_removes_what_the_place_does(caplog):
         )
     with caplog.at_level(logging.WARNING):
         normalize(wells, "well_position")
-    assert "stand at one position" not in caplog.text
+    assert "at one position" not in caplog.text
     fixed = wells.assign(Metadata_Perturbation=wells["Metadata_Well"])
     with caplog.at_level(logging.WARNING):
         normalize(fixed, "well_position")
-    assert "20 of 20 perturbations stand at one position on all plates" in caplog.text
+    assert "20 of 20 perturbations at one position on all plates" in caplog.text
 
 
 def test_steps_combine():
