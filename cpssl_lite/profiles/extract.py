@@ -22,6 +22,7 @@ from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.files import one_writer
 from cpssl_lite.base.made import Recipe, code_digest
 from cpssl_lite.base.provenance import provenance
+from cpssl_lite.base.words import counted
 from cpssl_lite.images.rows import file_of, say_order
 from cpssl_lite.images.tiff import read_header
 from cpssl_lite.images.twins import Twins
@@ -255,8 +256,9 @@ def _extract_plates(
         now = perf_counter()
         fields_done, fields_left = fields_done + len(rows), fields_left - len(rows)
         log.info(
-            "plate %s (%d of %d): %d fields, %d crops, %.0f crops/s, %.0f s left",
-            *(name, position + 1, len(together), len(rows), n_crops),
+            "plate %s (%d of %d): %s, %s, %.0f crops/s, %.0f s left",
+            *(name, position + 1, len(together)),
+            *(counted(len(rows), "field"), counted(n_crops, "crop")),
             *(n_crops / (now - began), (now - start) / fields_done * fields_left),
         )
     twins.say()

@@ -10,6 +10,7 @@ import pandas as pd
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.files import refuse_pointer
 from cpssl_lite.base.tables import PARQUET, TEXT, read_table
+from cpssl_lite.base.words import counted
 from cpssl_lite.profiles.families import named_features
 from cpssl_lite.profiles.table import feature_columns, profile_matrix, read_profiles
 
@@ -159,7 +160,7 @@ def select_features(
         n = len(feature_columns(table))
         rule = RULES[name]
         table = rule(table, correlation) if name == "correlation" else rule(table)
-        log.info("%s: %d of %d features stay", name, len(feature_columns(table)), n)
+        log.info("%s: %d of %s kept", name, len(feature_columns(table)), counted(n, "feature"))
     return table
 
 
