@@ -149,7 +149,7 @@ if chosen:
 # (except among the controls, which are a treatment of their own). A map shows who is near whom; distances
 # between far groups, and the axes, mean nothing.
 
-# %% tags=["hide-input"]
+# %%
 from cpssl_lite.metrics.nearest import standardise
 
 views = {name: (maps[name], heads[name]) for name in shown}
@@ -157,6 +157,8 @@ if not as_given:
     wells, matrix = profile_matrix(raw[first])
     at = umap_map(standardise(matrix), seed)
     views[f"{first}, raw"] = at, facts(wells, cells)
+
+# %% tags=["hide-input"]
 for _, known in views.values():
     known["status"] = np.where(known["negcon"], "control", "treated")
 words = {"status": "control or not"} | {name: name for name in groupings}

@@ -130,14 +130,16 @@ show(figure, "fig-variance", data_kind, caption=caption, alt=alt)
 #
 # Position effects have a shape: rows, columns, edges.
 
-# %% tags=["hide-input"]
+# %%
 from sklearn.decomposition import PCA
-
-from cpssl_lite.profiles.shortcuts import grid_position
 
 head, matrix = profile_matrix(raw[first])
 known = facts(head, cells)
 leading = PCA(1, random_state=seed).fit_transform(standardise(matrix))[:, 0]
+
+# %% tags=["hide-input"]
+from cpssl_lite.profiles.shortcuts import grid_position
+
 drawn = {"PC 1": leading} | ({"cells": known["cells"]} if counted else {})
 plate, at = known["plate"].to_numpy(), grid_position(known["well"])
 figure = batch_panels.plates(drawn, plate, at)
