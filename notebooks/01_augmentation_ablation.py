@@ -25,7 +25,7 @@ strongest = 20  # simulated: compounds scored, strongest first; 0: all
 controls = 12  # control wells scored on each plate; 0: all
 normalisation = "sphere+mad_robustize"  # of the profiles, or none
 results = "data/ablation"  # folder that keeps finished trainings
-workers = 1  # trainings at a time; the book runs two chapters at a time
+workers = 1  # trainings at a time; the book has chapters for the other cores
 data_name = ""  # what figures call real data [the table's folder]
 
 # %% tags=["hide-input"]

@@ -18,6 +18,7 @@ from cpssl_lite.book.editions import TEMPLATE, list_editions, load_edition
 from cpssl_lite.book.evidence import RELEASED, ROLES
 from cpssl_lite.book.html import cell
 from cpssl_lite.book.known import CPG0012, INDEXES
+from cpssl_lite.book.make import chapters_at_once
 from cpssl_lite.book.rendered import noted, write_note
 from cpssl_lite.book.shelf import PLACE, check_shelf, put_on_shelf
 from cpssl_lite.data import manifests
@@ -143,6 +144,21 @@ def test_a_chapter_that_is_left_out_quotes_the_papers_numbers_and_gives_no_verdi
     )
     assert not any(word in told for word in ("reproduced", "differs", "direction holds"))
     assert quoted_table(CLAIMS, "09_explorer", covered) == ""
+
+
+@pytest.mark.parametrize(
+    ("cores", "gigabytes", "expected"),
+    [(1, 64, 1), (2, 64, 2), (4, 16, 4), (64, 256, 4), (8, 8, 2), (8, 2, 1), (8, None, 2)],
+)
+def test_chapters_take_the_cores_that_memory_allows(monkeypatch, cores, gigabytes, expected):
+    def sysconf(name: str) -> int:
+        if gigabytes is None:
+            raise ValueError(name)
+        return 4096 if name == "SC_PAGE_SIZE" else gigabytes * 2**30 // 4096
+
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    monkeypatch.setattr("os.sysconf", sysconf)
+    assert chapters_at_once() == expected
 
 
 def test_books_lead_to_each_other(tmp_path: Path) -> None:
