@@ -64,6 +64,10 @@ class Rule:
         start = np.append(0, np.cumsum(size))
         item, exact = np.empty(start[-1], dtype=np.int64), np.empty(start[-1])
         in_threads(_fill, len(who), *of, rows, start, item, exact)
+        for i in np.flatnonzero(size > 1):
+            mine = slice(start[i], start[i + 1])
+            ascending = np.argsort(exact[mine], kind="stable")
+            item[mine], exact[mine] = item[mine][ascending], exact[mine][ascending]
         return start, item, exact
 
 
@@ -97,7 +101,8 @@ def _mask(
     keep = np.empty(similarity.shape[1], np.bool_)
     for i in range(first, last):
         query, row = who[i], similarity[i]
-        keep[:] = among
+        for j in range(len(keep)):  # as one assignment it takes four seconds more to compile
+            keep[j] = among[j]
         if itself[query] >= 0:
             keep[itself[query]] = False
         for c in range(len(same)):
@@ -163,13 +168,8 @@ def _fill(
     for i in range(first, last):
         if start[i] == start[i + 1]:
             continue
-        code, query, k = joint[who[i]], who[i], 0
-        mine, values = np.empty((2, start[i + 1] - start[i]))
+        code, query, k = joint[who[i]], who[i], start[i]
         for j in order[bounds[code] : bounds[code + 1]]:
             if _positive(unlike, query, j):
-                mine[k], values[k] = j, dot(rows[query], rows[j])
+                item[k], exact[k] = j, dot(rows[query], rows[j])
                 k += 1
-        ascending = np.argsort(values)
-        for t in range(k):
-            item[start[i] + t] = mine[ascending[t]]
-            exact[start[i] + t] = values[ascending[t]]

@@ -148,8 +148,13 @@ def count_hits(
     first: int,
     last: int,
 ) -> None:
-    """How many of query i's positives (exact[of[i]:of[i + 1]]) reach each of its cutoffs."""
+    """How many of query i's positives (exact[of[i]:of[i + 1]]) reach each of its cutoffs.
+
+    Both are ascending.
+    """
     for i in range(first, last):
-        mine = exact[of[i] : of[i + 1]]
+        k = of[i]
         for t in range(start[i], start[i + 1]):
-            hits[t] = len(mine) - np.searchsorted(mine, cutoff[t] - TIE)
+            while k < of[i + 1] and exact[k] < cutoff[t] - TIE:
+                k += 1
+            hits[t] = of[i + 1] - k

@@ -185,8 +185,9 @@ def rank(
         m = len(cutoffs)
         if m == 0:
             continue
-        # Rounding these to float32 moves them by far less than `near`.
-        lows, highs = (cutoffs - near).astype(np.float32), (cutoffs + near).astype(np.float32)
+        lows, highs = np.empty(m, np.float32), np.empty(m, np.float32)
+        for t in range(m):  # rounding them moves them by far less than `near`
+            lows[t], highs[t] = cutoffs[t] - near, cutoffs[t] + near
         low, top = lows[0], np.float32(min(max(128 * m, 4096), 65536))
         scale = (top - np.float32(2.0)) / (highs[-1] - low)
         above = np.full(int(top) + 1, m, np.int32)
@@ -227,7 +228,8 @@ def rank(
                 passed[j & 3, t] += 1  # four counters: none waits for the one before
         more = 0
         for t in range(m - 1, -1, -1):
-            more += passed[:, t + 1].sum()
+            for counter in passed:
+                more += counter[t + 1]
             mine_found[t] += more
             mine_place[t] += more + 1
 

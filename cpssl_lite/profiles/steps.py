@@ -11,8 +11,6 @@ import numpy as np
 import pandas as pd
 from scipy.linalg import eigh
 from scipy.special import ndtri
-from sklearn.decomposition import PCA
-from sklearn.preprocessing import StandardScaler
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.words import counted
@@ -98,6 +96,9 @@ def pca(
     -------
     (n, k) float64, not whitened
     """
+    from sklearn.decomposition import PCA  # a second's import, which few commands need
+    from sklearn.preprocessing import StandardScaler
+
     fitted = np.ones(len(profiles), dtype=bool) if reference is None else reference
     values = np.empty(profiles.shape)
     for _, rows, fit in by_plate(plates, fitted):
@@ -132,6 +133,9 @@ def tvn(profiles: np.ndarray, controls: np.ndarray, batches: np.ndarray) -> np.n
     -----
     Ando et al. 2017, as in EFAAR's benchmarks (Celik et al. 2024).
     """
+    from sklearn.decomposition import PCA
+    from sklearn.preprocessing import StandardScaler
+
     names, codes = np.unique(batches, return_inverse=True)
     few = np.flatnonzero(np.bincount(codes[controls], minlength=len(names)) < 2)
     if len(few):
