@@ -21,6 +21,23 @@ _POINTERS = (
     (b"/annex/objects/", "git-annex", "git annex get"),
 )
 
+# What stands in the place of a file now and then, by its first bytes.
+_KINDS = {
+    b"PAR1": "a Parquet file",
+    b"PK\x03\x04": "a zip archive or an Excel workbook",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
+    b"\x1f\x8b": "a gzip file",
+    b"\x28\xb5\x2f\xfd": "a zstandard file",
+    b"\x89HDF": "an HDF5 file",
+    b"\x89PNG": "a PNG picture",
+    b"\xff\xd8\xff": "a JPEG picture",
+    b"II*\0": "a TIFF picture",
+    b"MM\0*": "a TIFF picture",
+    b"%PDF": "a PDF",
+    b"<": "a page of HTML or XML",
+    b"{": "JSON",
+}
+
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
@@ -174,6 +191,36 @@ def refuse_pointer(path: str | Path) -> None:
     for start, name, how in _POINTERS:
         if head.startswith(start):
             raise InputError(f"{path}: a {name} pointer; get the file itself with {how}")
+
+
+def kind_of(head: bytes) -> str:
+    """What a file is by its first bytes; "" where they say nothing.
+
+    Examples
+    --------
+    >>> kind_of(b"%PDF-1.7"), kind_of(b"\\n<!DOCTYPE html>"), kind_of(b"a,b")
+    ('a PDF', 'a page of HTML or XML', '')
+    """
+    head = head.removeprefix(b"\xef\xbb\xbf")
+    head = head if head[:4] in _KINDS else head.lstrip()
+    return next((kind for start, kind in _KINDS.items() if head.startswith(start)), "")
+
+
+def why_absent(path: str | Path) -> str:
+    """What to say of a path where no file is.
+
+    Examples
+    --------
+    >>> why_absent("/"), why_absent("no/where")
+    ('is a folder, not a file', 'no such file')
+    """
+    if os.path.isdir(path):
+        return "is a folder, not a file"
+    if os.path.exists(path):
+        return "is no file but a device or a pipe"
+    if os.path.islink(path):
+        return f"is a link to {os.readlink(path)}, which is not there"
+    return "no such file"
 
 
 def sha256(path: str | Path) -> str:

@@ -14,23 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cpssl_lite.base.errors import InputError
-from cpssl_lite.base.files import refuse_pointer
+from cpssl_lite.base.files import kind_of, refuse_pointer
 
 log = logging.getLogger(__name__)
 
 TEXT = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 PARQUET = (".parquet", ".pq")
-# What is saved under the name of a text table now and then, by its first bytes.
-_OTHERS = {
-    b"PAR1": "a Parquet file",
-    b"PK\x03\x04": "a zip archive or an Excel workbook",
-    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
-    b"\x1f\x8b": "a gzip file",
-    b"\x28\xb5\x2f\xfd": "a zstandard file",
-    b"\x89HDF": "an HDF5 file",
-    b"<": "a page of HTML or XML",
-    b"{": "JSON",
-}
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
 
 
@@ -145,10 +134,9 @@ def _from_parquet(path: Path) -> pd.DataFrame:
 def _header(path: Path, separator: str) -> list[str]:
     """Names in the first line of a text table, which must be its only header."""
     with open(path, "rb") as data:
-        head = data.read(32)
-    for start, kind in _OTHERS.items():
-        if head.startswith(start) and not path.name.lower().endswith(".gz"):
-            raise InputError(f"{path}: is {kind}, not a table in text")
+        kind = kind_of(data.read(32))
+    if kind and not path.name.lower().endswith(".gz"):
+        raise InputError(f"{path}: is {kind}, not a table in text")
     opened = gzip.open if path.suffix.lower() == ".gz" else open
     with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
         rows = (row for row in csv.reader(file, delimiter=separator) if row)

@@ -87,7 +87,7 @@ def prepare(
     table, out = Path(table), Path(out)
     check_writable(out / "images.parquet", [table])
     fields = read_image_table(table, channels)
-    jobs = _jobs(fields, out, illum)
+    jobs = _jobs(table, fields, out, illum)
     make = partial(_make, listed=out / "images.parquet", low=float(low), high=float(high))
     given = {"low": low, "high": high, "channels": CHANNELS, "illum": str(illum or "")}
     given |= {"stored_channels": channels} if channels else {}
@@ -120,13 +120,14 @@ def _report(plates: list[str], results: Iterable[bool]) -> None:
             log.info("plate %s: %d of %d fields made anew", plate, made[plate], total[plate])
 
 
-def _jobs(fields: pd.DataFrame, out: Path, illum: str | Path | None) -> list[_Job]:
+def _jobs(table: Path, fields: pd.DataFrame, out: Path, illum: str | Path | None) -> list[_Job]:
     merged = "FileName_Merged" in fields
     if merged and illum:
         raise InputError("illumination functions are for raw images; this table has merged ones")
     columns = ["FileName_Merged"] if merged else [f"FileName_{name}" for name in CHANNELS]
     plates = plate_names(fields)
-    names = fields[["Metadata_Well", "Metadata_Site"]].map(safe)
+    key = ["Metadata_Well", "Metadata_Site"]
+    names = fields[key].map(safe)
     targets = [
         out / "images" / plate / f"{plate}_{well}_s{site}.tif"
         for plate, (well, site) in zip(plates, names.itertuples(index=False), strict=True)
@@ -135,7 +136,11 @@ def _jobs(fields: pd.DataFrame, out: Path, illum: str | Path | None) -> list[_Jo
     for row, target in enumerate(targets, start=1):
         # Where case does not count two names are one file.
         if (first := seen.setdefault(str(target).casefold(), row)) != row:
-            raise InputError(f"rows {first} and {row} would both be written to {target}")
+            a, b = (" s".join(map(str, fields.iloc[n - 1][key])) for n in (first, row))
+            raise InputError(
+                f"{table}: rows {first} and {row} ({a} and {b}) would both be written to {target}; "
+                "wells and sites must differ in more than case and in characters of file names"
+            )
     sources = fields[columns].itertuples(index=False, name=None)
     if illum is None:
         said = tuple(stored_channels(fields.iloc[0]) or ())
@@ -203,8 +208,13 @@ def _evened(job: _Job, pixels: NDArray) -> NDArray[np.float32]:
             raise InputError(
                 f"{file}: shape {function.shape}, the fields of its plate are {plane.shape}"
             )
+        if function.dtype.kind not in "fiu":
+            raise InputError(f"{file}: a function to divide by holds numbers, not {function.dtype}")
         if not (np.isfinite(function).all() and function.min() > 0):
-            raise InputError(f"{file}: an illumination function must be positive everywhere")
+            raise InputError(
+                f"{file}: an illumination function must be positive everywhere, got "
+                f"{np.nanmin(function):g} to {np.nanmax(function):g}"
+            )
         np.divide(plane, function, out=out, casting="unsafe")
     return even
 

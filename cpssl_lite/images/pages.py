@@ -14,7 +14,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from cpssl_lite.base.errors import InputError
-from cpssl_lite.base.files import refuse_pointer
+from cpssl_lite.base.files import kind_of, refuse_pointer, why_absent
 from cpssl_lite.images.channels import canonical_channel, named_channels
 
 # tifffile reports damage both by exceptions of many types and by log records. The exceptions
@@ -27,7 +27,7 @@ logging.getLogger("tifffile").addFilter(lambda record: not getattr(_reading, "on
 def opened(path: str | Path) -> Iterator[tifffile.TiffFile]:
     """Open a TIFF that is whole; whatever is wrong with it becomes one InputError."""
     if not Path(path).is_file():
-        raise InputError(f"{path}: no such file")
+        raise InputError(f"{path}: {why_absent(path)}")
     _reading.on = True
     try:
         refuse_pointer(path)
@@ -41,6 +41,10 @@ def opened(path: str | Path) -> Iterator[tifffile.TiffFile]:
     except PermissionError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except Exception as error:
+        with open(path, "rb") as file:
+            kind = kind_of(file.read(32))
+        if kind and "TIFF" not in kind:
+            raise InputError(f"{path}: is {kind}, not a TIFF") from error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path}: not a readable TIFF, damaged or cut off ({reason})") from error
     finally:
@@ -87,6 +91,14 @@ def stored_pixels(tiff: tifffile.TiffFile) -> NDArray:
     if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
         white = 1 if pixels.dtype.kind == "f" else (1 << page.bitspersample) - 1
         pixels = (white - pixels).astype(pixels.dtype)
+    if page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
+        # ImageJ colours channels so; of other pictures a number says nothing about brightness.
+        brightness = page.colormap.sum(axis=0, dtype=np.int64)[np.unique(pixels)]
+        if (np.diff(brightness) < 0).any():
+            raise InputError(
+                f"{tiff.filehandle.path}: its numbers are those of colours (a palette), which do "
+                "not get brighter in their order; save it as grey levels"
+            )
     return pixels
 
 

@@ -64,6 +64,7 @@ def say_order(headers: Iterable[dict[str, Any]], records: Iterable[Any]) -> None
         record["FileName_Merged"]
         for notes, record in zip(headers, records, strict=True)
         if record.get("FileName_Merged")
+        and not is_zarr(record["FileName_Merged"])  # refused without names
         and not notes.get("channels")
         and not record.get("Channels")
     ]

@@ -10,7 +10,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from cpssl_lite.base.errors import InputError
-from cpssl_lite.base.files import atomic_path, refuse_pointer
+from cpssl_lite.base.files import atomic_path, refuse_pointer, why_absent
 from cpssl_lite.images.channels import (
     CHANNELS,
     canonical_channel,
@@ -244,7 +244,10 @@ def _uint16(path: str | Path, pixels: NDArray) -> NDArray[np.uint16]:
     """Pixels as uint16 in this machine's byte order; floats must be within 0..1."""
     if pixels.dtype.kind == "f":
         if not (np.isfinite(pixels).all() and pixels.min() >= 0 and pixels.max() <= 1):
-            raise InputError(f"{path}: float pixels must be finite and within 0..1")
+            finite = pixels[np.isfinite(pixels)]
+            got = f"{finite.min():g} to {finite.max():g}" if finite.size else "none that is finite"
+            got += f", {odd} of them not finite" if (odd := pixels.size - finite.size) else ""
+            raise InputError(f"{path}: float pixels must be finite and within 0..1, got {got}")
         return to_uint16(pixels)
     if pixels.dtype.newbyteorder("=") != np.uint16:
         raise InputError(f"{path}: pixels must be uint16 or float in 0..1, got {pixels.dtype}")
@@ -265,7 +268,7 @@ def _otsu(path: str | Path, notes: Mapping[str, Any]) -> float | None:
 
 def _read_npy(path: str | Path, mmap_mode: Literal["r"] | None = None) -> NDArray:
     if not Path(path).is_file():
-        raise InputError(f"{path}: no such file")
+        raise InputError(f"{path}: {why_absent(path)}")
     try:
         refuse_pointer(path)
         array = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)

@@ -75,7 +75,7 @@ def read_plate(path: str | Path) -> pd.DataFrame:
     if sites := _sites(Path(path)):
         return pd.DataFrame(sites)
     with _readable(path):
-        root = _zarr().open_group(str(path), mode="r")
+        root = _zarr().open(str(path), mode="r")
         plate = _ome(root).get("plate")
         if plate is None:
             raise InputError(
@@ -83,7 +83,7 @@ def read_plate(path: str | Path) -> pd.DataFrame:
                 "SOURCE__BATCH__PLATE__WELL__SITE; list its images in a table"
             )
         stem = Path(path).name.split(".")[0]
-        return pd.DataFrame(
+        fields = [
             {
                 "Metadata_Plate": str(plate.get("name") or stem),
                 "Metadata_Well": str(well["path"]).replace("/", ""),
@@ -92,7 +92,10 @@ def read_plate(path: str | Path) -> pd.DataFrame:
             }
             for well in plate["wells"]
             for image in _ome(root[well["path"]])["well"]["images"]
-        )
+        ]
+        if not fields:
+            raise InputError(f"{path}: an OME-Zarr plate without any well or field")
+        return pd.DataFrame(fields)
 
 
 def _sites(path: Path) -> list[dict[str, str]]:
@@ -133,6 +136,10 @@ def _opened(path: str | Path) -> Iterator[tuple[Any, list[str], dict[str, Any]]]
         levels = ome["multiscales"][0]
         array = found[levels["datasets"][0]["path"]]
         axes = [a if isinstance(a, str) else a["name"] for a in levels.get("axes", "tczyx")]
+        if len(axes) != array.ndim:
+            raise InputError(
+                f"{path}: names {len(axes)} axes ({', '.join(axes)}) of an array of {array.ndim}"
+            )
         sizes = dict(zip(axes, array.shape, strict=True))
         odd = [f"{name}: {n}" for name, n in sizes.items() if name not in "cyx" and n > 1]
         if odd or [name for name in axes if name in "cyx"] not in (["c", "y", "x"], ["y", "x"]):
@@ -152,6 +159,12 @@ def _readable(path: str | Path) -> Iterator[None]:
         yield
     except InputError:
         raise
+    except KeyError as error:
+        raise InputError(f"{path}: damaged, {error} is missing in it") from error
+    except (IndexError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path}: damaged, its OME metadata are not in the form of 0.4 or 0.5 ({error})"
+        ) from error
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path}: not a readable Zarr store ({reason})") from error

@@ -154,7 +154,8 @@ def load_strictly(network: torch.nn.Module, tensors: Tensors, source: str) -> No
     Raises
     ------
     InputError
-        Lists what is missing, unexpected, misshapen, and NaN or infinite (the first five of each).
+        Lists what is missing, unexpected, misshapen, of whole or complex numbers, and NaN or
+        infinite (the first five of each).
     """
     expected = network.state_dict()
     problems = {
@@ -167,11 +168,17 @@ def load_strictly(network: torch.nn.Module, tensors: Tensors, source: str) -> No
         ],
     }
     if not any(problems.values()):
+        # A batch norm counts its batches, in whole numbers.
+        real = {n: value for n, value in tensors.items() if expected[n].is_floating_point()}
+        problems["no floating-point numbers (quantised?)"] = [
+            f"{name} ({str(value.dtype).removeprefix('torch.')})"
+            for name, value in real.items()
+            if not value.is_floating_point()
+        ]
         problems["not finite numbers"] = [
             name
-            for name, value in tensors.items()
-            if expected[name].is_floating_point()  # a batch norm counts its batches
-            and not (value.is_floating_point() and bool(value.float().isfinite().all()))
+            for name, value in real.items()
+            if value.is_floating_point() and not bool(value.float().isfinite().all())
         ]
     parts = [f"{what}: {shorten(names)}" for what, names in problems.items() if names]
     if parts:

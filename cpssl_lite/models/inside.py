@@ -89,4 +89,4 @@ def nested_names(content: dict[str, Any], most: int = 5) -> str:
     for key, value in content.items():
         inside = [str(name)[:80] for name in value] if isinstance(value, dict) else []
         told.append(f"{str(key)[:80]}: {{{shorten(inside, 3)}}}" if inside else str(key)[:80])
-    return shorten(told, most)
+    return shorten(told, most) or "nothing"

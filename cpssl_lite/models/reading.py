@@ -14,7 +14,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from cpssl_lite.base.errors import InputError
-from cpssl_lite.base.files import refuse_pointer
+from cpssl_lite.base.files import kind_of, refuse_pointer
+
+SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
+EXPECTED = "a checkpoint is safetensors, or what torch.save makes of a state_dict()"
 
 
 def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
@@ -65,6 +68,12 @@ def read_notes(path: str | Path) -> dict[str, str]:
 
 def _is_safetensors(path: Path) -> bool:
     """Whether a file begins as safetensors do: the length of the header, then a JSON object."""
+    if path.is_dir():
+        inside = sorted(file for end in SUFFIXES for file in path.glob(f"*{end}"))
+        raise InputError(
+            f"{path}: is a folder; name the checkpoint in it"
+            + (f", such as {inside[0]}" if inside else "")
+        )
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint file")
     try:
@@ -103,9 +112,12 @@ def _read_pickle(path: Path) -> dict[str, Any]:
                 f"{path}: refused, it asks to run {found[1]} on opening; only tensors and plain "
                 "values are read (save the network's state_dict() alone, or as safetensors)"
             ) from error
-        raise InputError(f"{path}: refused, not a file of plain tensors") from error
+        with open(path, "rb") as file:
+            what = kind_of(file.read(32)) or "not a file of plain tensors"
+        raise InputError(f"{path}: refused, {what}; {EXPECTED}") from error
     except Exception as error:  # foreign bytes can break the parser in any way
         why = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        why = why if path.stat().st_size else "it is empty"
         raise InputError(f"{path}: not a checkpoint or cut off ({why})") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds a {type(content).__name__}, expected a dictionary")

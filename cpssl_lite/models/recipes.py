@@ -1,16 +1,16 @@
 """Recipes: every hyperparameter of a training run, as one YAML file each."""
 
+import re
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from cpssl_lite.base.errors import InputError
-from cpssl_lite.base.yamls import read_mapping
+from cpssl_lite.base.yamls import read_mapping, shown
 from cpssl_lite.images.augment import AUGMENTATIONS
-from cpssl_lite.models.vit import ARCHITECTURES
+from cpssl_lite.models.recipe_values import check_augmentation, check_values
 
 FOLDER = Path(__file__).parent / "recipes"
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 
 def recipe_names() -> list[str]:
@@ -63,30 +63,7 @@ def load_recipe(method: str, config: str | Path | None = None) -> dict[str, Any]
 
 def _check(recipe: dict[str, Any], source: str) -> None:
     """Refuse values of the right type that cannot work, before anything is read."""
-
-    def need(fits: bool, key: str, what: str) -> None:
-        if not fits:
-            raise InputError(f"{source}: {key} is {recipe[key]!r}, expected {what}")
-
-    architecture = recipe["architecture"]
-    need(architecture in ARCHITECTURES, "architecture", f"one of {', '.join(ARCHITECTURES)}")
-    for key in ("epochs", "batch_size", "checkpoint_every"):
-        fits = type(recipe[key]) is int and 0 < recipe[key] <= 10_000_000
-        need(fits, key, "a whole number above 0 (10,000,000 at most)")
-    fits = type(recipe["keep_every"]) is int and 0 <= recipe["keep_every"] <= 10_000_000
-    need(fits, "keep_every", "a whole number from 0 (keep none but the last)")
-    fits = type(recipe["workers"]) is int and 0 <= recipe["workers"] <= 1024
-    need(fits, "workers", "a whole number from 0 to 1024")
-    need(recipe["precision"] in PRECISIONS, "precision", f"one of {', '.join(PRECISIONS)}")
-    patch = ARCHITECTURES[architecture].patch
-    fits = recipe["crops"] and all(
-        isinstance(crop, dict)
-        and set(crop) == {"count", "size"}
-        and all(isinstance(value, int) and value > 0 for value in crop.values())
-        and crop["size"] % patch == 0
-        for crop in recipe["crops"]
-    )
-    need(bool(fits), "crops", f"{{count, size}} each, with sizes that are multiples of {patch}")
+    check_values(recipe, source)
     for name, values in recipe["augment"].items():
         # A crop's size is said under crops.
         known = set(signature(AUGMENTATIONS[name]).parameters) - {"size"}
@@ -95,11 +72,8 @@ def _check(recipe: dict[str, Any], source: str) -> None:
                 f"{source}: augment.{name} is {values!r}, expected some of: "
                 f"{', '.join(sorted(known))}"
             )
+        check_augmentation(AUGMENTATIONS[name], name, values, source)
         AUGMENTATIONS[name](**values)  # says which value cannot be
-    channels = ARCHITECTURES[architecture].in_channels
-    given = list(recipe["normalisation"].values())
-    fits = given == [None, None] or all(isinstance(v, list) and len(v) == channels for v in given)
-    need(fits, "normalisation", f"mean and sd of {channels} channels each, or null for both")
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -124,9 +98,12 @@ def _change(recipe: dict[str, Any], changes: dict[str, Any], source: str, inside
                 raise InputError(f"{source}: {inside}{key} has parts: {', '.join(old)}")
             _change(old, value, source, f"{inside}{key}.")
             continue
-        number = isinstance(old, int | float) and isinstance(value, int | float)
-        if old is not None and value is not None and type(old) is not type(value) and not number:
+        number = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (old, value))
+        if old is not None and type(old) is not type(value) and not number:
+            power = isinstance(value, str) and re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", value)
+            hint = "; to YAML a number with an exponent has a point (1.0e-3)" if power else ""
             raise InputError(
-                f"{source}: {inside}{key} is {value!r}, expected {type(old).__name__} as {old!r}"
+                f"{source}: {inside}{key} is {shown(value)}, expected {type(old).__name__} as "
+                f"{old!r}{hint}"
             )
         recipe[key] = value

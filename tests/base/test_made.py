@@ -103,7 +103,7 @@ def test_every_module_of_a_training_was_asked_whether_it_changes_a_weight() -> N
     writes = (
         "cards checkpoints curves encoder formats formats_authors formats_public inside".split()
     )
-    other = "cloome keeper precision reading timm_parts".split()
+    other = "cloome keeper precision reading recipe_values timm_parts".split()
     known = {f"images/{name}" for name in reads} | {f"models/{name}" for name in writes + other}
     used = modules_used(read(PACKAGE / "models" / "train.py"))
     code = [file.relative_to(PACKAGE) for file in used if file.suffix == ".py"]

@@ -154,10 +154,10 @@ def test_a_field_that_changed_is_read_again(tmp_path):
 DAMAGE = {
     "planes": (lambda p: image(p, pixels_of(0, (5, 3, 8, 9)), axes="czyx"), "several of z: 3"),
     "order": (lambda p: image(p, pixels_of(0, (8, 9, 5)), axes="yxc"), "its axes are y, x, c"),
-    "levels": (lambda p: _edit(p, "multiscales", []), "not a readable Zarr store"),
+    "levels": (lambda p: _edit(p, "multiscales", []), "damaged, its OME metadata"),
     "no image": (lambda p: _edit(p, "multiscales", None), "no array and no OME-Zarr image"),
     "chunk": (lambda p: shutil.rmtree(image(p, pixels_of()) / "0/c"), "pixel blocks are missing"),
-    "array": (lambda p: shutil.rmtree(image(p, pixels_of()) / "0"), "not a readable Zarr store"),
+    "array": (lambda p: shutil.rmtree(image(p, pixels_of()) / "0"), "damaged, '0' is missing"),
     "json": (lambda p: (image(p, pixels_of()) / "zarr.json").write_text("{"), "not a readable"),
     "plate": (lambda p: plate(p), "is a whole plate; give it in the place of an image table"),
     "empty": (lambda p: p.mkdir(), "not a readable Zarr store"),

@@ -188,7 +188,7 @@ def test_weights_of_other_precisions(tmp_path, kind):
     state = {name: value.to(kind) for name, value in small_state().items()}
     save_file(state, tmp_path / "x.safetensors")
     if kind == torch.int8:
-        with pytest.raises(InputError, match="not finite numbers"):
+        with pytest.raises(InputError, match=r"no floating-point .*: blocks.0.*weight \(int8\)"):
             load_encoder(tmp_path / "x.safetensors")
     else:
         assert next(load_encoder(tmp_path / "x.safetensors").parameters()).dtype == torch.float32
