@@ -21,7 +21,7 @@ from cpssl_lite.base.words import counted
 from cpssl_lite.book.evidence import Evidence, find, gather, in_order
 from cpssl_lite.book.figures import architecture
 from cpssl_lite.book.kinds import HERE, FeatureType, best_method, type_of, type_of_card
-from cpssl_lite.book.methods import ask_first, methods_of
+from cpssl_lite.book.methods import ask_first, methods_of, named
 from cpssl_lite.book.truth import true_phenotype
 from cpssl_lite.book.wells import complete
 from cpssl_lite.data.simulate.layout import SCREENS
@@ -93,15 +93,15 @@ class Features:
 
 def load_features(
     data: str | Path = "lite",
-    profiles: Mapping[str, str | Sequence[str]] | None = None,
+    profiles: Mapping[str, str | Sequence[str]] | str | None = None,
     release: str | Path = "",
     release_set: str = "multisource",
     *,
-    checkpoints: Mapping[str, str] | None = None,
+    checkpoints: Mapping[str, str] | str | None = None,
     transfer: str = "",
     measured: bool = False,
     ceiling: bool = False,
-    method: str = "",
+    method: str | Mapping[str, str] = "",
     perturbation: str = "",
     batch: str = "",
     label: str = "",
@@ -118,7 +118,7 @@ def load_features(
     data : str or path
         A simulated screen (`SCREENS`; drawn into ``data/`` where it is missing) or an image table.
     profiles : mapping, optional
-        Profile tables in the place of images: a path, a pattern or several of them by name.
+        Profile tables in the place of images: a path, a pattern or several by name (or JSON text).
     release : path, optional
         Folder of the authors' release in the place of images (see `release_tables`).
     release_set : {"multisource", "singlesource", "ORF"}
@@ -131,8 +131,8 @@ def load_features(
         Also features measured on segmented cells (minutes where they are not kept).
     ceiling : bool
         Also what the wells were drawn with (`true_phenotype`), where the data are drawn.
-    method : str
-        One normalisation for all, or a JSON object of them by name (`methods_of`) [default:
+    method : str or mapping
+        One normalisation for all, or one by name (`methods_of`; or JSON text) [default:
         `best_method` of each; of the release, which its authors normalised, none].
     perturbation, batch, label, control : str
         Columns, if they have other names (`assign_roles`).
@@ -157,7 +157,7 @@ def load_features(
         tables: dict[str, list[str]] = release_tables(release, release_set)
         method, data_name = method or "none", data_name or f"JUMP-CP {release_set}"
     else:
-        tables = find_tables(profiles or {})
+        tables = find_tables(named(profiles, "profiles"))
     images, table = None, None
     roles = {"perturbation": perturbation, "batch": batch, "label": label, "control": control}
     given = {role: column or None for role, column in roles.items()}
@@ -171,7 +171,7 @@ def load_features(
             "data": {name: Path(paths[0]).parent for name, paths in tables.items()}
         }
     else:
-        table, files = _image_table(data), _networks(checkpoints or {})
+        table, files = _image_table(data), _networks(named(checkpoints, "checkpoints"))
         images, folder = read_image_table(table), _profiles_of(table)
         networks = networks_of(files, transfer, seed)
         others = {MEASURED: FeatureType("measured")} if measured else {}

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.book.kinds import FeatureType, best_method, type_of_card
+from cpssl_lite.book.percent import fit
 from cpssl_lite.images.metadata import PLATE
 from cpssl_lite.profiles.normalize import parse_method
 from cpssl_lite.profiles.roles import assign_roles, name_controls
@@ -18,8 +19,26 @@ if TYPE_CHECKING:
 ON_CONTROLS = ("sphere", "standardize", "tvn")
 
 
+def named(value: Any, what: str) -> Any:
+    """What a parameter gives by name: plain papermill hands JSON text over.
+
+    Raises
+    ------
+    InputError
+        Text that is no JSON object.
+
+    Examples
+    --------
+    >>> named('{"Mine": "a.csv"}', "profiles"), named("", "profiles"), named(None, "profiles")
+    ({'Mine': 'a.csv'}, {}, {})
+    """
+    return fit(value, {}, what) if value and isinstance(value, str) else value or {}
+
+
 def methods_of(
-    raw: Mapping[str, pd.DataFrame], types: Mapping[str, FeatureType], method: str
+    raw: Mapping[str, pd.DataFrame],
+    types: Mapping[str, FeatureType],
+    method: str | Mapping[str, str],
 ) -> dict[str, str]:
     """Method of each feature type.
 
@@ -28,20 +47,18 @@ def methods_of(
     raw
         Wells by feature type, roles assigned.
     method
-        One for all, a JSON object with methods by feature type, or "": `best_method`. What was
-        drawn keeps its own.
+        One for all, methods by feature type (or JSON text of that), or "": `best_method`. What
+        was drawn keeps its own.
 
     Raises
     ------
     InputError
         Not a method or a feature type; one that needs more negative controls than a table has.
     """
-    said: dict[str, str] = dict.fromkeys(types, method)
-    if method.lstrip().startswith("{"):
-        try:
-            given = json.loads(method)
-        except ValueError as error:
-            raise InputError(f"method {method}: not JSON ({error})") from error
+    if isinstance(method, str) and not method.lstrip().startswith("{"):
+        said = dict.fromkeys(types, method)
+    else:
+        given = named(method, "method")
         if odd := sorted(set(given) - set(types)):
             raise InputError(f"method: no feature type {odd[0]!r}; there are {', '.join(types)}")
         if bad := [name for name, one in given.items() if not isinstance(one, str)]:
@@ -66,7 +83,7 @@ def methods_of(
 def ask_first(
     images: pd.DataFrame,
     networks: Mapping[str, "Encoder"],
-    method: str,
+    method: str | Mapping[str, str],
     others: Mapping[str, FeatureType] | None = None,
     **roles: str | None,
 ) -> None:

@@ -1,5 +1,6 @@
 """Features by type: from images, tables and the authors' layout; every bad parameter, one line."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -178,6 +179,21 @@ def test_features_that_run_away_are_left_out_unless_they_were_learned(
     assert by_default == ("mad_robustize" if kept == 3 else "sphere+mad_robustize")
     unscaled = load_features(profiles=profiles, method="none").normalized()[name]
     assert len(feature_columns(unscaled)) == 4, "500 of what?"
+
+
+def test_what_is_given_by_name_may_be_text(well_features, tmp_path) -> None:
+    """Plain papermill hands JSON text to a notebook that jupytext has converted."""
+    file = put(well_features, tmp_path / "x.csv")
+    profiles = {"A": file, "B": [file]}
+    text = load_features(profiles=json.dumps(profiles), method='{"A": "none"}', checkpoints="{}")
+    named = load_features(profiles=profiles, method={"A": "none"})
+    assert text.methods == named.methods == {"A": "none", "B": "sphere+mad_robustize"}
+    for name in profiles:
+        pd.testing.assert_frame_equal(text.normalized()[name], named.normalized()[name])
+    with pytest.raises(InputError, match="profiles must be a dictionary as JSON"):
+        load_features(profiles="x.csv")
+    with pytest.raises(InputError, match="checkpoints must be a dictionary as JSON"):
+        load_features(checkpoints="x.pth")
 
 
 def test_a_card_beside_a_foreign_table_says_what_its_features_are(well_features, tmp_path) -> None:

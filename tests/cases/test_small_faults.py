@@ -91,6 +91,8 @@ def raw(tmp_path):
 def test_a_method_for_each_feature_type(raw):
     got = methods_of(raw, TYPES, '{"Bare": "mad_robustize", "Measured": "none"}')
     assert got == {"Learned": "sphere+mad_robustize", "Measured": "none", "Bare": "mad_robustize"}
+    # From papermill's YAML, and from Python.
+    assert methods_of(raw, TYPES, {"Bare": "mad_robustize", "Measured": "none"}) == got
     assert set(methods_of(raw, TYPES, "none").values()) == {"none"}
 
 
@@ -100,8 +102,9 @@ def test_a_method_for_each_feature_type(raw):
         ("", r"Bare: sphere needs at least 2 negative controls, its table has 0; .*\"Bare\": \"no"),
         ("mad_robustize@negcon", "Bare: mad_robustize@negcon needs at least 2 negative controls"),
         ('{"Nobody": "none"}', "no feature type 'Nobody'; there are Learned, Measured, Bare"),
-        ('{"Bare": 3}', "method of Bare must be text, got 3"),
-        ('{"Bare": "none"', "not JSON"),
+        ('{"Bare": 3}', "method: Bare must be text, got 3"),
+        ({"Bare": 3}, "method of Bare must be text, got 3"),
+        ('{"Bare": "none"', "method must be a dictionary as JSON, got '{"),
         ('{"Bare": "wash"}', "unknown step 'wash'"),
     ],
 )
