@@ -53,7 +53,7 @@ def read_table(
     name = path.name.lower()
     if not name.endswith((*TEXT, ".txt", *PARQUET)):
         raise InputError(f"{path}: a table is .parquet, .csv or .tsv (also .csv.gz, .tsv.gz)")
-    with readable(path):
+    with reading_errors(path):
         if name.endswith(PARQUET):
             table = _from_parquet(path)
         else:
@@ -82,7 +82,7 @@ def without_index(table: pd.DataFrame) -> pd.DataFrame:
 
 
 @contextmanager
-def readable(path: Path) -> Iterator[None]:
+def reading_errors(path: Path) -> Iterator[None]:
     """Turn whatever the readers of tables raise about `path` into one InputError."""
     try:
         if not path.is_dir():

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.io import mmread
 
 from cpssl_lite.base.errors import InputError
-from cpssl_lite.base.tables import check_once, readable
+from cpssl_lite.base.tables import check_once, reading_errors
 from cpssl_lite.base.words import counted
 from cpssl_lite.bioactivity.splits import COMPOUND as COMPOUND
 from cpssl_lite.bioactivity.splits import PARTS as PARTS
@@ -79,7 +79,7 @@ def read_labels(path: str | Path, compound: str = COMPOUND, active_at: float = 6
 
 
 def _read_table(path: Path, compound: str, active_at: float) -> pd.DataFrame:
-    with readable(path):
+    with reading_errors(path):
         if path.suffix in (".parquet", ".pq"):
             table = pd.read_parquet(path)
         else:
@@ -121,13 +121,13 @@ def _read_mtx(path: Path) -> pd.DataFrame:
         index = path.with_name(f"{part}.csv")
         if not index.is_file():
             raise InputError(f"{index}: no such file; it names what is in {path.name}")
-        with readable(index):
+        with reading_errors(index):
             names[part] = pd.read_csv(index, dtype=str).iloc[:, -1]
     # The published matrix has two columns for some assays (two read-outs): 600885, 600885.2
     assays = names["column-assay-index"]
     again = assays.groupby(assays).cumcount()
     names["column-assay-index"] = assays + ("." + (again + 1).astype(str)).where(again > 0, "")
-    with readable(path):
+    with reading_errors(path):
         matrix = mmread(path).toarray()
     if matrix.shape != tuple(map(len, names.values())):
         raise InputError(f"{path}: {matrix.shape}, its indexes {tuple(map(len, names.values()))}")

@@ -7,7 +7,7 @@ import pandas as pd
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.files import atomic_path
-from cpssl_lite.base.tables import readable
+from cpssl_lite.base.tables import reading_errors
 from cpssl_lite.base.words import counted
 
 COMPOUND = "Metadata_Perturbation"
@@ -71,7 +71,7 @@ def read_splits(path: str | Path, labels: pd.DataFrame) -> pd.DataFrame:
     elif not path.is_file():
         raise InputError(f"{path}: no such table of splits")
     else:
-        with readable(path):
+        with reading_errors(path):
             splits = pd.read_csv(path, dtype=str).fillna("")
         if COMPOUND not in splits or splits.shape[1] < 2:
             raise InputError(f"{path}: needs {COMPOUND} and a column per split")
@@ -101,7 +101,7 @@ def _published_splits(folder: Path) -> pd.DataFrame:
             file = folder / f"datasplit{number}-{word}.csv"
             if not file.is_file():
                 raise InputError(f"{file}: no such table; each split has train, val and test")
-            with readable(file):
+            with reading_errors(file):
                 names = pd.read_csv(file, dtype=str, usecols=lambda c: c == "INCHIKEY")
             if "INCHIKEY" not in names:
                 raise InputError(f"{file}: has no column INCHIKEY that names the compounds")

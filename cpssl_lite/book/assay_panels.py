@@ -17,7 +17,7 @@ CNN_COLORS = ("#7B4EA3", "#A678C8", "#4B2E83", "#C08CBF", "#8C6D1F", "#B59A3B")
 Curve = Sequence[tuple[float, float, float, float]]
 
 
-def look(name: str) -> tuple[str, str]:
+def of_method(name: str) -> tuple[str, str]:
     """Colour and marker; image networks are purple or brown."""
     if name in CNNS:
         return CNN_COLORS[CNNS.index(name)], "s^vD<>"[CNNS.index(name)]
@@ -32,7 +32,7 @@ def means(
 
     figure, axis = plt.subplots(figsize=(WIDTH, 0.9 + 0.33 * len(rows)))
     for place, (name, (mean, low, high)) in enumerate(rows.items()):
-        paint, sign = look(name)
+        paint, sign = of_method(name)
         axis.plot([low, high], [place] * 2, color=paint, linewidth=3, alpha=0.6)
         axis.plot(mean, place, sign, color=paint, markersize=8)
     for text, x, line in (("chance", 0.5, ":"), ("best reachable", reachable, "--")):
@@ -56,7 +56,7 @@ def by_labels(auc: "pd.DataFrame", bins: "pd.Series") -> "Figure":
         inside = bins.index[bins == group]
         for place, name in enumerate(auc):
             values = auc[name].loc[inside].dropna().to_numpy()
-            spread, (paint, sign) = np.linspace(-0.22, 0.22, len(values)), look(str(name))
+            spread, (paint, sign) = np.linspace(-0.22, 0.22, len(values)), of_method(str(name))
             axis.plot(place + spread, values, sign, color=paint, alpha=0.55, markersize=4)
             if len(values):
                 axis.plot(place + np.array([-0.32, 0.32]), [np.median(values)] * 2, color=INK)
@@ -73,7 +73,7 @@ def learning(curves: Mapping[str, Curve], reachable: float | None = None) -> "Fi
     figure, axis = plt.subplots(figsize=(WIDTH, 3.3))
     for shift, (name, points) in enumerate(curves.items()):
         labels, mean, low, high = np.array(points).T
-        paint, sign = look(name)
+        paint, sign = of_method(name)
         how: dict[str, Any] = {"color": paint, "marker": sign, "capsize": 3, "label": name}
         axis.errorbar(labels * (1 + 0.02 * shift), mean, [mean - low, high - mean], **how)
     axis.axhline(0.5, color=LINE, linestyle=":", linewidth=1.2)
@@ -121,14 +121,14 @@ def trust(
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.6))
     for name, (mean, share) in calibrated.items():
-        paint, sign = look(name)
+        paint, sign = of_method(name)
         left.plot(mean, share, marker=sign, color=paint, label=in_legend(name))
     limits = left.get_xlim(), left.get_ylim()
     ends = [min(a for a, _ in limits), max(b for _, b in limits)]
     left.plot(ends, ends, color=LINE, linewidth=1)
     left.set(xlabel="predicted probability", ylabel="share active", title="Calibration")
     for name, groups in held.items():
-        paint, sign = look(name)
+        paint, sign = of_method(name)
         for line, part in (("-", 0), (":", 1)):
             values = [100 * pair[part] for pair in groups.values()]
             fill = "full" if part == 0 else "none"

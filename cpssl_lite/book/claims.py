@@ -163,13 +163,13 @@ def record(
         raise InputError(f"claims.yml: no claim {id}. There are: {', '.join(known)}")
     if id in known and known[id].reason:
         raise InputError(f"claim {id}: nobody can check it ({known[id].reason})")
-    plain: float | dict[str, float]
+    measured: float | dict[str, float]
     if isinstance(value, Mapping):
-        plain = {str(name): float(number) for name, number in value.items()}
-        numbers = list(plain.values())
+        measured = {str(name): float(number) for name, number in value.items()}
+        numbers = list(measured.values())
     else:
-        plain = float(value)
-        numbers = [plain]
+        measured = float(value)
+        numbers = [measured]
     if not all(map(math.isfinite, numbers)):
         raise InputError(f"claim {id}: measured value must be finite, got {value}")
     text = {
@@ -183,7 +183,7 @@ def record(
         {k: v for k, v in part.items() if k in asked} for part in (on.known, on.unfit)
     )
     notebook = current_run().get("notebook", "")
-    _recorded[id] = Measured(id, plain, on.shown, notebook, text, found, lacking, on.convention)
+    _recorded[id] = Measured(id, measured, on.shown, notebook, text, found, lacking, on.convention)
     return _recorded[id]
 
 

@@ -36,13 +36,13 @@ def kept_beside(images: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """
     if not {"Metadata_Target", "Metadata_Control", "Metadata_Batch"} <= set(images):
         return {}
-    some = some_fields(images)
-    tables = {name: kept_profiles(some, {"method": name}) for name in (ITSELF, STYLE)}
+    fields = some_fields(images)
+    tables = {name: kept_profiles(fields, {"method": name}) for name in (ITSELF, STYLE)}
     found = {name: table for name, table in tables.items() if table is not None}
     if len(found) < len(tables):
         return {}
     with tempfile.TemporaryDirectory() as folder:
-        out = extract(some, load_encoder(SHIPPED["DINO"]), Path(folder, "DINO.parquet"))
+        out = extract(fields, load_encoder(SHIPPED["DINO"]), Path(folder, "DINO.parquet"))
         return {**found, "DINO": read_profiles(out)}
 
 

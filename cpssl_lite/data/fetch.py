@@ -98,8 +98,8 @@ def choose(index: pd.DataFrame, **wanted: Sequence[str]) -> pd.DataFrame:
             raise InputError(f"this data set cannot be cut down by {what}")
         known = set(index[column].dropna())
         if unknown := sorted(set(names) - known):
-            some = ", ".join(sorted(known)[:8])
-            raise InputError(f"no {what[:-1]} {unknown[0]!r} in this data set; there are {some}...")
+            there = ", ".join(sorted(known)[:8])
+            raise InputError(f"no {what[:-1]} {unknown[0]!r} in this data set but {there}...")
         index = index[index[column].isin(names)]
     if index.empty:
         raise InputError("no file is left by these plates, wells and sites")
@@ -177,12 +177,12 @@ def fetch(
     options["on_bytes"] = lambda n: bar.update(n if total else 0)
     with bar, downloads(folder, workers, **options) as (loader, pool):
         for start in range(0, len(todo), 10_000):  # a screen may have millions
-            some = {pool.submit(loader.get, r): r.path for r in todo[start : start + 10_000]}
-            for future in as_completed(some):
+            running = {pool.submit(loader.get, r): r.path for r in todo[start : start + 10_000]}
+            for future in as_completed(running):
                 bar.update(total is None)
                 error = future.exception()
                 if isinstance(error, Absent) and skip_absent and "Channel" in index:
-                    absent.append(some[future])
+                    absent.append(running[future])
                 elif isinstance(error, InputError):
                     failures.append(str(error))
                 elif error:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.provenance import provenance
-from cpssl_lite.base.tables import readable
+from cpssl_lite.base.tables import reading_errors
 from cpssl_lite.base.words import counted
 from cpssl_lite.data.download import Absent, Downloader, downloads
 from cpssl_lite.data.manifests import base_url, read_index
@@ -163,7 +163,7 @@ def label_profiles(index: pd.DataFrame, wells: pd.DataFrame, folder: str | Path)
     common = _common([Path(folder) / path for path in index["path"]])
     for row, plate in zip(index.to_dict("records"), plate_names(index), strict=True):
         file = Path(folder) / row["path"]
-        with readable(file):
+        with reading_errors(file):
             parquet = file.suffix == ".parquet"
             raw = pd.read_parquet(file) if parquet else pd.read_csv(file, low_memory=False)
         table = canonical_metadata(raw)
@@ -190,7 +190,7 @@ def _common(files: Sequence[Path]) -> set[str]:
     """Columns that all tables have: sources ran different versions of CellProfiler."""
     names = []
     for file in files:
-        with readable(file):
+        with reading_errors(file):
             parquet = file.suffix == ".parquet"
             head = pq.read_schema(file).names if parquet else list(pd.read_csv(file, nrows=0))
         names.append(set(head))

@@ -85,8 +85,8 @@ def ranking(
     n = len(rows)
     asked = np.arange(n) if queries is None else np.flatnonzero(queries)
     masks = [negative.among for _, negative in questions]
-    some = [mask for mask in masks if mask is not None]
-    wanted = np.any(some, axis=0) if len(some) == len(masks) and some else np.ones(n, dtype=bool)
+    given = [mask for mask in masks if mask is not None]
+    wanted = np.any(given, axis=0) if len(given) == len(masks) and given else np.ones(n, dtype=bool)
     others = np.flatnonzero(wanted)
     near = nearness(rows)
     low, there = rows[asked], rows[others]

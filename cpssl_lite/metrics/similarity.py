@@ -113,11 +113,11 @@ def nearness(rows: np.ndarray) -> float:
     Four times the largest error among some 256 rows with one another, 1e-6 at least (a float32
     product of unit vectors of some hundred features is off by a few 1e-7).
     """
-    some = rows[:: max(len(rows) // 256, 1)]
-    low = some.astype(np.float32)
+    sample = rows[:: max(len(rows) // 256, 1)]
+    low = sample.astype(np.float32)
     products = np.empty((len(low), len(low)), np.float32)
     _product(low, low, on_gpu=_on_gpu(len(rows)))(slice(None), products)
-    return max(1e-6, 4 * float(np.abs(products - some @ some.T).max(initial=0.0)))
+    return max(1e-6, 4 * float(np.abs(products - sample @ sample.T).max(initial=0.0)))
 
 
 def in_threads(kernel: Callable[..., None], count: int, *args: Any) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.quiet import quiet
-from cpssl_lite.base.tables import check_once, readable, tidy, without_index
+from cpssl_lite.base.tables import check_once, reading_errors, tidy, without_index
 from cpssl_lite.base.words import counted
 from cpssl_lite.images.metadata import is_metadata, is_missing
 from cpssl_lite.profiles.families import FIELD_LEVEL
@@ -37,7 +37,7 @@ def is_store(file: Path) -> bool:
 
 
 def _from_h5ad(file: Path) -> tuple[pd.DataFrame, list[str]]:
-    with readable(file), quiet():  # names of rows that repeat, say: wells have others
+    with reading_errors(file), quiet():  # names of rows that repeat, say: wells have others
         return _split(file, anndata_package().read_h5ad(file))
 
 
@@ -47,7 +47,7 @@ def _from_zarr(file: Path) -> tuple[pd.DataFrame, list[str]]:
     if len(tables) > 1:
         names = ", ".join(path.name for path in tables)
         raise InputError(f"{file}: has several tables ({names}); name one: {tables[0]}")
-    with readable(file), quiet():
+    with reading_errors(file), quiet():
         return _split(file, anndata_package().read_zarr(str(tables[0] if tables else file)))
 
 
@@ -64,7 +64,7 @@ def _split(file: Path, data: Any) -> tuple[pd.DataFrame, list[str]]:
 
 def _from_gct(file: Path) -> tuple[pd.DataFrame, list[str]]:
     """Versions 1.2 and 1.3: a row per feature, a column per well, the wells' metadata on top."""
-    with readable(file):
+    with reading_errors(file):
         opened = gzip.open if file.name.lower().endswith(".gz") else open
         with opened(file, "rt", encoding="utf-8-sig", newline="") as text:
             rows = [row for row in csv.reader(text, delimiter="\t") if row]
@@ -112,7 +112,7 @@ def numbers_of(column: pd.Series) -> pd.Series:
 
 def stored_provenance(path: Path) -> dict[str, Any]:
     """Where the table in an ``.h5ad`` file came from; empty if it does not say."""
-    with readable(path), quiet():
+    with reading_errors(path), quiet():
         data = anndata_package().read_h5ad(path, backed="r")
         try:
             made = json.loads(data.uns.get("provenance", "{}"))

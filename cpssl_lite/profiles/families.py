@@ -12,7 +12,7 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.words import counted
 from cpssl_lite.images.metadata import is_metadata
-from cpssl_lite.profiles.roles import some
+from cpssl_lite.profiles.roles import first_few
 
 log = logging.getLogger(__name__)
 
@@ -112,8 +112,8 @@ def choose_features(file: Path, table: pd.DataFrame, pattern: str | None) -> lis
             )
         raise InputError(
             f"{file}: {what}; expected columns such as emb_0000, emb0, Cells_..., Nuclei_..., "
-            f"Cytoplasm_..., X_1, got {some(names or table.columns)}; rename yours, or say which "
-            "they are with --features REGEX (features=...)"
+            f"Cytoplasm_..., X_1, got {first_few(names or table.columns)}; rename yours, or say "
+            "which they are with --features REGEX (features=...)"
         )
     return features
 
@@ -126,14 +126,14 @@ def without_others(file: Path, rest: pd.DataFrame) -> pd.DataFrame:
     others = [name for names in named_features(map(str, rest)).values() for name in names]
     if others:
         left_out = counted(len(others), "other feature")
-        log.warning("%s: %s left out (%s)", file, left_out, some(others))
+        log.warning("%s: %s left out (%s)", file, left_out, first_few(others))
         rest = rest.drop(columns=others)
     numeric = [str(name) for name in rest if not is_metadata(str(name)) and _numbers(rest[name])]
     if numeric:
         log.warning(
             "%s: %s of numbers taken as text, not as features (%s); --features REGEX says which "
             "columns are features",
-            *(file, counted(len(numeric), "column"), some(numeric)),
+            *(file, counted(len(numeric), "column"), first_few(numeric)),
         )
     return rest
 

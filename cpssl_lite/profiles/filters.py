@@ -10,7 +10,7 @@ from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.tables import read_table
 from cpssl_lite.base.words import counted
 from cpssl_lite.images.metadata import IMAGE_METADATA, canonical_metadata
-from cpssl_lite.profiles.roles import WELL_KEY, some, well_name
+from cpssl_lite.profiles.roles import WELL_KEY, first_few, well_name
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ def enough_cells(table: pd.DataFrame, least: int) -> pd.DataFrame:
     if not columns:
         raise InputError(
             f"--min-cells {least}: no column counts cells ({CELLS}, Metadata_Count_Cells, "
-            f"Metadata_Cell_Count, ...); the table has {some(table.filter(like='Metadata'))}"
+            f"Metadata_Cell_Count, ...); the table has {first_few(table.filter(like='Metadata'))}"
         )
     column = columns[0]
     counts = pd.to_numeric(table[column], errors="coerce")
@@ -70,7 +70,7 @@ def without_flagged(rows: pd.DataFrame, qc: Path) -> pd.DataFrame:
     key = [c for c in (IMAGE_METADATA[:5] if of_fields else WELL_KEY) if c in rows and c in fields]
     needed = {"Metadata_Plate", "Metadata_Well", *(["Metadata_Site"] if of_fields else [])}
     if lacking := sorted((needed - set(key)) | ({"flag"} - set(fields))):
-        raise InputError(f"{qc}: no column {', '.join(lacking)}; it has {some(fields)}")
+        raise InputError(f"{qc}: no column {', '.join(lacking)}; it has {first_few(fields)}")
     flagged = fields["flag"].fillna("").astype(str).str.strip() != ""
     bad = flagged.groupby([fields[c] for c in key]).all()
     at = pd.MultiIndex.from_frame(rows[key])

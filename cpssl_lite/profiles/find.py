@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from cpssl_lite.base.errors import InputError
-from cpssl_lite.base.tables import readable
+from cpssl_lite.base.tables import reading_errors
 
 RELEASE_SETS = ("multisource", "singlesource", "ORF")
 
@@ -91,7 +91,7 @@ def name_genes(wells: pd.DataFrame, path: str | Path) -> pd.DataFrame:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"genes {path}: no such table of genes")
-    with readable(path):
+    with reading_errors(path):
         table = pd.read_csv(path, dtype=str).fillna("")
     if "Metadata_Symbol" not in table:
         raise InputError(
@@ -135,7 +135,7 @@ def read_gene_groups(path: str | Path) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"families {path}: no such table of gene groups")
     name = path.name.lower().removesuffix(".gz")
-    with readable(path):
+    with reading_errors(path):
         table = pd.read_csv(
             path,
             sep="," if name.endswith(".csv") else "\t",

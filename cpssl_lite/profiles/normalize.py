@@ -15,7 +15,7 @@ from cpssl_lite.base.words import counted
 from cpssl_lite.images.metadata import PLATE
 from cpssl_lite.profiles import steps as more
 from cpssl_lite.profiles.roles import say_nameless
-from cpssl_lite.profiles.table import feature_columns, profile_matrix, require, some
+from cpssl_lite.profiles.table import feature_columns, first_few, profile_matrix, require
 
 log = logging.getLogger(__name__)
 
@@ -249,7 +249,7 @@ def normalize(
         if not spread.all():
             log.warning(
                 "mad_robustize: %d of %s dropped, with MAD 0 on a plate (%s)",
-                *((~spread).sum(), counted(len(features), "feature"), some(features[~spread])),
+                *((~spread).sum(), counted(len(features), "feature"), first_few(features[~spread])),
             )
         values, features = _keep(values, features, spread, "a MAD above 0 on every plate")
     return pd.concat([head, pd.DataFrame(values, head.index, features)], axis=1)

@@ -11,7 +11,7 @@ from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.tables import read_table
 from cpssl_lite.base.words import counted
 from cpssl_lite.images.metadata import canonical_metadata, is_metadata, text_of
-from cpssl_lite.profiles.roles import some
+from cpssl_lite.profiles.roles import first_few
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def join_platemap(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     else:
         raise InputError(
             f"{path}: has no column that says which wells it is about (plate and well, or a "
-            f"perturbation) and that the profiles have as well; it has {some(known)}"
+            f"perturbation) and that the profiles have as well; it has {first_few(known)}"
         )
     extra = [name for name in NARROWER if not _says_nothing(table, known, (name,))]
     on = [*(extra if "Metadata_Plate" in keys else []), *keys]
@@ -73,8 +73,8 @@ def join_platemap(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     if missing.all():
         raise InputError(
             f"{path}: knows none of {counted(len(table), 'well')} by {', '.join(on)}; it has "
-            f"{some('/'.join(row) for row in known[on].head(2).to_numpy())}, the profiles "
-            f"{some('/'.join(row) for row in table[on].head(2).to_numpy())}"
+            f"{first_few('/'.join(row) for row in known[on].head(2).to_numpy())}, the profiles "
+            f"{first_few('/'.join(row) for row in table[on].head(2).to_numpy())}"
         )
     if missing.any():
         first = "/".join(table.loc[missing, on].iloc[0])
@@ -137,7 +137,7 @@ def read_platemap(path: Path, wanted: Collection[str] | None = None) -> pd.DataF
         return known
     if "Metadata_Plate" not in known:
         raise InputError(
-            f"{path}: says no plate (Assay_Plate_Barcode) of a map; it has {some(known)}"
+            f"{path}: says no plate (Assay_Plate_Barcode) of a map; it has {first_few(known)}"
         )
     if wanted is not None:
         known = known[known["Metadata_Plate"].isin(set(wanted))]
@@ -151,7 +151,7 @@ def read_platemap(path: Path, wanted: Collection[str] | None = None) -> pd.DataF
             raise InputError(f"{files[0]}: no such plate map (that of plate {plate} in {path})")
         wells = _metadata(file)
         if "Metadata_Well" not in wells:
-            raise InputError(f"{file}: says no well (well_position); it has {some(wells)}")
+            raise InputError(f"{file}: says no well (well_position); it has {first_few(wells)}")
         wells = wells.drop(columns=[MAP, "Metadata_Plate"], errors="ignore")
         plates = plates.drop(columns=[c for c in plates if c in wells and (plates[c] == "").all()])
         maps.append(plates.merge(wells, how="cross", suffixes=("", "_of_map")))
@@ -162,7 +162,7 @@ def read_barcodes(path: Path) -> dict[str, str]:
     """Name of the map of each plate, by ``barcode_platemap.csv``."""
     known = _metadata(path)
     if lost := {"Metadata_Plate", MAP} - set(known):
-        raise InputError(f"{path}: says no {min(lost)} of a map; it has {some(known)}")
+        raise InputError(f"{path}: says no {min(lost)} of a map; it has {first_few(known)}")
     return dict(zip(known["Metadata_Plate"], known[MAP], strict=True))
 
 

@@ -83,7 +83,7 @@ def assign_roles(
             named = known == "negcon"
         if not named.any():
             what = "no well has it" if value else "no well is negcon (use COLUMN=VALUE)"
-            raise InputError(f"control {control}: {what}; {name} holds {some(words)}")
+            raise InputError(f"control {control}: {what}; {name} holds {first_few(words)}")
         new["Metadata_Control"] = known.replace("negcon", "").mask(named, "negcon")
     elif perturbation:
         new["Metadata_Control"] = known.mask(known == "", dmso)
@@ -148,7 +148,7 @@ def require(table: pd.DataFrame, *columns: str) -> None:
             option = name.removeprefix("Metadata_").lower()
             value = "[=VALUE]" if option == "control" else ""
             given = table.get(f"{name}_Given")
-            words = "" if given is None else f" (it was {some(given[given != ''])})"
+            words = "" if given is None else f" (it was {first_few(given[given != ''])})"
             raise InputError(
                 f"{state} {name}{words}; say which column it is with {option}=COLUMN{value} "
                 f"(--{option}); the table has {_known(table)}"
@@ -173,7 +173,7 @@ def say_nameless(head: pd.DataFrame, nameless: np.ndarray, what: str) -> None:
         return
     column = head.get("Metadata_Perturbation_Given", pd.Series("", index=head.index))
     given = [str(word) for word in column[nameless] if word]
-    words = f" (empty, untreated or unknown: {some(given)})" if given else ""
+    words = f" (empty, untreated or unknown: {first_few(given)})" if given else ""
     wells = counted(nameless.sum(), "well")
     log.warning("%s without a perturbation name%s: %s", wells, words, what)
 
@@ -221,8 +221,8 @@ def check_wells(table: pd.DataFrame, where: str) -> None:
     if sites:
         hint = f"; its rows differ in {sites[0]}: take profiles of wells, not of fields or crops"
     elif apart:
-        hint = f"; do plates of several experiments share a name? {some(apart)} would tell them "
-        hint += f"apart: --batch {apart[0]}"
+        hint = f"; do plates of several experiments share a name? {first_few(apart)} would tell "
+        hint += f"them apart: --batch {apart[0]}"
     raise InputError(
         f"{where}: well {well_name(table, row)} is there more than once ({counted(n, 'row')} too "
         f"many); a well has one row{hint}"
@@ -239,7 +239,7 @@ def _known(table: pd.DataFrame) -> str:
     return ", ".join(text.columns[(text != "").any()]) or "no such columns"
 
 
-def some(names: Iterable[Any]) -> str:
+def first_few(names: Iterable[Any]) -> str:
     """The first few distinct names, for messages; long ones cut."""
     distinct = [repr(n if len(n) <= 60 else f"{n[:57]}...") for n in dict.fromkeys(map(str, names))]
     return ", ".join(distinct[:8]) + (f", ... ({len(distinct)})" if len(distinct) > 8 else "")

@@ -21,7 +21,7 @@ from cpssl_lite.profiles.families import feature_columns as feature_columns
 from cpssl_lite.profiles.reading import PROVENANCE as PROVENANCE
 from cpssl_lite.profiles.reading import read_profiles as read_profiles
 from cpssl_lite.profiles.reading import read_provenance as read_provenance
-from cpssl_lite.profiles.roles import WELL_KEY, some, well_name
+from cpssl_lite.profiles.roles import WELL_KEY, first_few, well_name
 from cpssl_lite.profiles.roles import assign_roles as assign_roles
 from cpssl_lite.profiles.roles import find_column as find_column
 from cpssl_lite.profiles.roles import require as require
@@ -43,7 +43,7 @@ def profile_matrix(table: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
     """
     features = feature_columns(table)
     if not features:
-        raise InputError(f"no features found; the table has {some(table.columns)}")
+        raise InputError(f"no features found; the table has {first_few(table.columns)}")
     if table.empty:
         raise InputError("the profile table has no rows")
     values = table[features].to_numpy(dtype=np.float64, copy=True)
