@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from cpssl_lite.base.memory import keep_freed_memory
+from cpssl_lite.base.memory import AS_IT_IS, BATCHES, keep_freed_memory
 from cpssl_lite.data.simulate.mosaic import mosaics
 from cpssl_lite.images.crops import cut, foreground_share, grid, select
 from cpssl_lite.images.tiff import read_merged
@@ -104,7 +104,7 @@ def beside_plain_loop(
             encoder.seconds, encoder.crops = 0.0, 0
             out = folder / f"{way}{turn}.parquet"
             start, cpu = time.perf_counter(), time.process_time()
-            keep_freed_memory(way != "plain loop")
+            keep_freed_memory(AS_IT_IS if way == "plain loop" else BATCHES)
             if way == "plain loop":
                 wells = plain_loop(rows, encoder, args.device)
             else:

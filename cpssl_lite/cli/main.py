@@ -12,9 +12,9 @@ import click
 
 from cpssl_lite import __version__
 from cpssl_lite.base.errors import InputError, StepFailed, full_memory
+from cpssl_lite.base.memory import COMMAND, keep_freed_memory
 from cpssl_lite.base.quiet import log_lines
 from cpssl_lite.cli.data import CHANNELS, COUNT, OUT, SEED, data, pairs
-from cpssl_lite.cli.memory import keep_memory
 from cpssl_lite.cli.profiles import CONVENTION, evaluate, measure, normalize, select
 
 
@@ -262,7 +262,7 @@ def main() -> None:
     # slower on a machine that does anything else, and no faster on one that does not.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # 2**4 cycles, not 2**26 (0.02 s)
-    keep_memory()
+    keep_freed_memory(COMMAND, children=True)
     log_lines()
     try:
         try:

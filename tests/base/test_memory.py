@@ -5,11 +5,13 @@ import sys
 
 import pytest
 
+from cpssl_lite.base import memory
+
 FAULTS = """
 import resource, sys
 import numpy as np
-from cpssl_lite.base.memory import keep_freed_memory
-assert keep_freed_memory(sys.argv[1] == "keep")
+from cpssl_lite.base import memory
+assert memory.keep_freed_memory(getattr(memory, sys.argv[1]))
 for turn in range(5):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     one = np.ones(12_000_000)  # 96 MB: more than glibc keeps by itself
@@ -26,5 +28,15 @@ def faults(how: str) -> int:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc only")
 def test_a_large_array_is_made_again_from_the_same_memory():
-    kept, given_back = faults("keep"), faults("give back")
+    kept, given_back = faults("BATCHES"), faults("AS_IT_IS")
     assert kept < 100 < given_back
+
+
+def test_settings_reach_child_processes_and_a_users_own_stay(monkeypatch):
+    monkeypatch.setattr(memory.os, "environ", {"MALLOC_TRIM_THRESHOLD_": "7"})
+    memory.keep_freed_memory(memory.AS_IT_IS)
+    assert memory.os.environ == {"MALLOC_TRIM_THRESHOLD_": "7"}
+    memory.keep_freed_memory(memory.COMMAND, children=True)
+    assert memory.os.environ == {
+        "MALLOC_TRIM_THRESHOLD_": "7", "MALLOC_MMAP_THRESHOLD_": str(32 << 20)
+    }  # fmt: skip

@@ -65,16 +65,6 @@ def profiles(path, **changes):
     return path
 
 
-def test_memory_settings_reach_child_processes_and_a_users_own_stay(monkeypatch):
-    from cpssl_lite.cli import memory
-
-    monkeypatch.setattr(memory.os, "environ", {"MALLOC_TRIM_THRESHOLD_": "7"})
-    memory.keep_memory()
-    assert memory.os.environ == {
-        "MALLOC_TRIM_THRESHOLD_": "7", "MALLOC_MMAP_THRESHOLD_": str(32 << 20)
-    }  # fmt: skip
-
-
 def test_import_is_light():
     """`import cpssl_lite` and --help must not pay for torch."""
     code = "import sys, cpssl_lite, cpssl_lite.cli.main; print([m for m in sys.modules if m in "
