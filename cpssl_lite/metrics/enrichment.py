@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import hypergeom, norm
 
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.metrics.replicates import pair_order, pairs_of
 from cpssl_lite.metrics.similarity import encode, groups, unit_rows
 
@@ -59,6 +60,11 @@ def enrichment(profiles: np.ndarray, related: np.ndarray, share: float = TOP) ->
         keeps a ratio finite where nothing, or everything, is on top. The interval is Woolf's.
         NaN without related pairs, or where all pairs are alike. 1 is chance.
 
+    Raises
+    ------
+    InputError
+        A share that is not between 0 and 1.
+
     Notes
     -----
     Pairs that share a profile depend on each other: the interval is on the narrow side.
@@ -82,6 +88,11 @@ def group_enrichment(
 
     `share_below(q_values(p))` is the fraction of labels that are significant. Pairs that share a
     profile depend on each other, so that p of a label of many is on the small side.
+
+    Raises
+    ------
+    InputError
+        A share that is not between 0 and 1.
     """
     codes = encode(labels)
     rows, pairs = unit_rows(profiles), related_pairs(labels)
@@ -102,6 +113,11 @@ def tail_recall(profiles: np.ndarray, related: np.ndarray, tail: float = TOP) ->
 
     Chance is twice `tail`: related genes may act alike or against each other. As in EFAAR's
     benchmarks (Celik et al., PLOS Computational Biology 2024).
+
+    Raises
+    ------
+    InputError
+        A tail that is not between 0 and 1.
     """
     rows, pairs = unit_rows(profiles), _distinct(related)
     if len(pairs) == 0 or len(rows) < 3:
@@ -131,7 +147,7 @@ def _tails(rows: np.ndarray, share: float) -> tuple[int, int, np.ndarray]:
     On top are all that equal the last of the share too.
     """
     if not 0 < share < 1:
-        raise ValueError(f"a share of {share:g} is not between 0 and 1")
+        raise InputError(f"a share of {share:g} is not between 0 and 1")
     total = len(rows) * (len(rows) - 1) // 2
     top = max(round(share * total), 1)
     low, high = pair_order(rows, (top - 1, total - top))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.metrics.similarity import (
     TIE,
     blocks,
@@ -141,6 +142,11 @@ def nearest_accuracies(
     -------
     dict
         ``perturbation_nn``, ``perturbation_nsb``, ``label_nsp``, ``label_nsbp`` (fractions).
+
+    Raises
+    ------
+    InputError
+        Another convention, or no well positions for ``released``.
     """
     values = standardise(profiles) if convention == "released" else profiles
     treated, group, plate_batch = encode(perturbation), encode(label), encode(batch)
@@ -148,7 +154,7 @@ def nearest_accuracies(
     whole = len(labelled) == len(values)
     if convention == "released":
         if well is None:
-            raise ValueError("the released convention needs the well positions")
+            raise InputError("the released convention needs the well positions")
         position = encode(well)
         first: list[Rule] = [(), (_both(plate_batch, treated),)]
         second: list[Rule] = [(position,), (position, _both(plate_batch, group))]
@@ -156,7 +162,7 @@ def nearest_accuracies(
         first = [(), (plate_batch,)]
         second = [(treated,), (plate_batch, treated)]
     else:
-        raise ValueError(f"convention {convention!r} is not one of paper, released")
+        raise InputError(f"convention {convention!r} is not one of paper, released")
     # One pass over the similarities serves all four where every well has a label.
     found = nearest_neighbours(values, first + (second if whole else []))
     if not whole:

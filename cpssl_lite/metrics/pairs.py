@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.metrics.similarity import compiled, dot, groups, in_threads
 
 
@@ -27,7 +28,7 @@ class Rule:
         self, positive: Pairs, negative: Pairs, asked: np.ndarray, others: np.ndarray, n: int
     ) -> None:
         if not positive.same:
-            raise ValueError("the rule of positives needs something that is the same")
+            raise InputError("the rule of positives needs something that is the same")
         self.asked, self.others = asked, others
         # Positives: groups that agree in everything, then what must not agree.
         joint = np.asarray(positive.same[0])

@@ -64,6 +64,11 @@ def ranking(
     -------
     list of Ranking
 
+    Raises
+    ------
+    InputError
+        Another distance, or positives with nothing in `same`.
+
     Notes
     -----
     Equal similarities (within 1e-12) enter together, as in scikit-learn's

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.metrics.pairs import Pairs, Rule
 from cpssl_lite.metrics.ranking import count_hits, ranking
 from cpssl_lite.metrics.similarity import (
@@ -90,6 +91,11 @@ def mean_average_precision(
 
     ``paper``: cosine distance, precision and recall at 100 distances from 0 to 1; NaN if no
     label has two members. ``released``: correlation distance, complete ranking; 0 then.
+
+    Raises
+    ------
+    InputError
+        Another convention.
     """
     values = convention_precision(profiles, labels, convention)
     if np.isnan(values).all():
@@ -100,12 +106,12 @@ def mean_average_precision(
 def convention_precision(
     profiles: np.ndarray, labels: np.ndarray, convention: str = "paper"
 ) -> np.ndarray:
-    """Average precisions (n,) as `mean_average_precision` averages them."""
+    """Average precisions (n,) as `mean_average_precision` averages them; the same errors."""
     if convention == "paper":
         return average_precision(profiles, labels, "cosine", PAPER_THRESHOLDS)
     if convention == "released":
         return average_precision(profiles, labels, "correlation")
-    raise ValueError(f"convention {convention!r} is not one of paper, released")
+    raise InputError(f"convention {convention!r} is not one of paper, released")
 
 
 def precision_recall_at_k(

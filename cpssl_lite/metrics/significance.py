@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import false_discovery_control
 
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.metrics.similarity import TIE, compiled, in_threads
 
 MOST_COUNTED = 1_000_000  # placements that are counted one by one
@@ -187,13 +188,18 @@ def q_values(p: np.ndarray, method: str = "bh", alpha: float = 0.05) -> np.ndarr
         2006 (definition 6), which estimates from a first round how many effects are none; its
         values are for `alpha` only.
 
+    Raises
+    ------
+    InputError
+        Another method.
+
     Examples
     --------
     >>> q_values(np.array([0.01, 0.02, np.nan, 0.5])).tolist()
     [0.03, 0.03, nan, 0.5]
     """
     if method not in FDR:
-        raise ValueError(f"method {method!r} is not one of {', '.join(FDR)}")
+        raise InputError(f"method {method!r} is not one of {', '.join(FDR)}")
     p = np.asarray(p, dtype=np.float64)
     result = np.full(p.shape, np.nan)
     known = ~np.isnan(p)

@@ -15,6 +15,8 @@ from typing import Any
 import numba
 import numpy as np
 
+from cpssl_lite.base.errors import InputError
+
 # Float64 similarities nearer than this are equal: products of the same two profiles in another
 # order differ by some 1e-16.
 TIE = 1e-12
@@ -43,6 +45,11 @@ def unit_rows(profiles: np.ndarray, distance: str = "cosine") -> np.ndarray:
     distance : {"cosine", "correlation"}
         Correlation is the cosine of profiles whose own mean was subtracted. A profile of
         length zero (constant, for correlation) has similarity 0 to everything.
+
+    Raises
+    ------
+    InputError
+        Another distance; so do all metrics that take one.
     """
     rows = np.array(profiles, dtype=np.float64, order="C")
     size = np.abs(rows).max(axis=1, keepdims=True, initial=0.0)
@@ -52,7 +59,7 @@ def unit_rows(profiles: np.ndarray, distance: str = "cosine") -> np.ndarray:
     if distance == "correlation":
         rows -= rows.mean(axis=1, keepdims=True)
     elif distance != "cosine":
-        raise ValueError(f"distance {distance!r} is not one of cosine, correlation")
+        raise InputError(f"distance {distance!r} is not one of cosine, correlation")
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     # What is left of a constant profile after subtracting its mean is rounding.
     length[length <= 1e-14 * size * np.sqrt(rows.shape[1])] = np.inf

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.models.vit import Pooling
 
@@ -86,11 +87,11 @@ class Encoder(nn.Module):
 
         Raises
         ------
-        ValueError
+        InputError
             The number of channels is not `len(self.channels)`.
         """
         if crops.ndim != 4 or crops.shape[1] != len(self.channels):
-            raise ValueError(
+            raise InputError(
                 f"crops have shape {tuple(crops.shape)}, expected (n, {len(self.channels)}, s, s) "
                 f"with channels {', '.join(self.channels)}"
             )

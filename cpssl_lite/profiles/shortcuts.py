@@ -9,6 +9,7 @@ import re
 import numpy as np
 import pandas as pd
 
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.profiles.normalize import normalize, plate_names
 from cpssl_lite.profiles.table import feature_columns, profile_matrix
 
@@ -70,13 +71,13 @@ def grid_position(wells: np.ndarray) -> np.ndarray:
 
     Raises
     ------
-    ValueError
+    InputError
         A name that says no row and column.
     """
     found = pd.Series(np.asarray(wells, dtype=str)).str.extract(r"^([A-Za-z]{1,2})0*(\d+)$")
     if found.isna().to_numpy().any():
         odd = np.asarray(wells)[found.isna().any(axis=1)][0]
-        raise ValueError(f"well {str(odd)!r} is not a letter or two and a number, such as A01")
+        raise InputError(f"well {str(odd)!r} is not a letter or two and a number, such as A01")
     letters = found[0].str.upper().map(lambda name: [ord(letter) - 64 for letter in name])
     row = letters.map(lambda places: 26 * sum(places[:-1]) + places[-1])
     return np.column_stack([row, found[1].astype(int)])

@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import fisher_exact
 from scipy.stats.contingency import odds_ratio
 
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.metrics import replicates
 from cpssl_lite.metrics.enrichment import enrichment, group_enrichment, related_pairs, tail_recall
 from cpssl_lite.metrics.replicates import pair_order
@@ -116,5 +117,5 @@ def test_nothing_related_is_undefined():
     nobody = related_pairs(np.full(60, ""))
     assert nobody.shape == (0, 2) and np.isnan(enrichment(profiles, nobody).odds_ratio)
     assert np.isnan(tail_recall(profiles, nobody))
-    with pytest.raises(ValueError, match=r"a share of 1\.5"):
+    with pytest.raises(InputError, match=r"a share of 1\.5"):
         enrichment(profiles, np.array([[0, 1]]), 1.5)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics.pairwise import cosine_distances
 
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.metrics import similarity
 from cpssl_lite.metrics.nearest import accuracy, nearest_accuracies, nearest_neighbours, standardise
 from cpssl_lite.profiles.table import profile_matrix, read_profiles
@@ -156,7 +157,7 @@ def test_chance_level_of_random_profiles():
 
 
 def test_unknown_convention():
-    with pytest.raises(ValueError, match="theirs"):
+    with pytest.raises(InputError, match="theirs"):
         nearest_accuracies(np.eye(2), *np.array([["a", "b"]] * 4), convention="theirs")
 
 

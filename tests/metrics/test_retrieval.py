@@ -9,7 +9,11 @@ import pytest
 from sklearn.metrics import average_precision_score
 from sklearn.metrics.pairwise import cosine_distances
 
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.metrics import similarity
+from cpssl_lite.metrics.nearest import nearest_accuracies
+from cpssl_lite.metrics.pairs import Pairs
+from cpssl_lite.metrics.ranking import ranking
 from cpssl_lite.metrics.retrieval import (
     PAPER_THRESHOLDS,
     average_precision,
@@ -223,3 +227,23 @@ def test_curves_without_any_label_are_zero(n):
     for curve in (precision_recall_at_k, precision_recall_at_distance):
         found = curve(profiles, np.full(n, ""), [0.5, 1])
         assert not np.any(found[1:]) and found.macro_f1.shape == (2,)
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda x, y: average_precision(x, y, "euclid"), "distance 'euclid' is not one of cosine"),
+        (
+            lambda x, y: mean_average_precision(x, y, "mine"),
+            "convention 'mine' is not one of paper",
+        ),
+        (
+            lambda x, y: ranking(x, [(Pairs(), Pairs())]),
+            "positives needs something that is the sam",
+        ),
+        (lambda x, y: nearest_accuracies(x, y, y, y, None, "released"), "needs the well positions"),
+    ],
+)
+def test_what_cannot_be_asked_is_an_input_error(ask, message):
+    with pytest.raises(InputError, match=message):
+        ask(np.eye(4), np.array(list("aabb")))

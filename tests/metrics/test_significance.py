@@ -14,6 +14,7 @@ from copairs.map.normalization import normalize_ap
 from scipy.stats import binom, kstest
 from statsmodels.stats.multitest import multipletests
 
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.metrics import significance
 from cpssl_lite.metrics.pairs import Pairs
 from cpssl_lite.metrics.ranking import ranking
@@ -95,7 +96,7 @@ def test_q_equals_statsmodels(effects):
 
 
 def test_odd_inputs():
-    with pytest.raises(ValueError, match="'holm' is not one of bh, two-stage"):
+    with pytest.raises(InputError, match="'holm' is not one of bh, two-stage"):
         q_values(np.ones(2), "holm")
     assert np.isnan(q_values(np.full(2, np.nan))).all() and np.isnan(
         share_below(np.full(2, np.nan))

@@ -272,7 +272,7 @@ def test_own_format_round_trip(tmp_path):
     mean, sd = (torch.tensor(v).reshape(1, 5, 1, 1) for v in (RELEASED_MEAN, RELEASED_SD))
     expected = encoder.network((crops - mean) / sd)
     assert torch.allclose(encoder(crops), expected, atol=1e-6)
-    with pytest.raises(ValueError, match="Mito"):
+    with pytest.raises(InputError, match="Mito"):
         encoder(crops[:, :4])
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.data.simulate.layout import SCREENS, layout
 from cpssl_lite.data.simulate.tables import truth
 from cpssl_lite.profiles.evidence import evidence
@@ -106,7 +107,7 @@ def test_neighbours_know_the_wells_around_and_not_the_well():
 
 def test_names_of_wells():
     assert grid_position(np.array(["A1", "b12", "AA03"])).tolist() == [[1, 1], [2, 12], [27, 3]]
-    with pytest.raises(ValueError, match="well 'x' is not"):
+    with pytest.raises(InputError, match="well 'x' is not"):
         grid_position(np.array(["A01", "x"]))
 
 
