@@ -71,8 +71,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         yield scratch
         os.replace(scratch, path)
     except OSError as error:
-        about = error.filename and Path(os.fsdecode(error.filename))
-        if about and about not in (scratch, path, *path.parents) and error.errno not in _FULL:
+        about = error.filename and Path(os.path.abspath(os.fsdecode(error.filename)))
+        ours = Path(os.path.abspath(path))  # writers name a file from the root
+        mine = (ours.with_name(scratch.name), ours, *ours.parents)
+        if about and about not in mine and error.errno not in _FULL:
             raise  # some other file that the block was reading
         raise _unwritable(path, error) from error
     finally:
@@ -115,7 +117,7 @@ def _unwritable(path: Path, error: OSError) -> InputError:
     """What to say when `path` cannot be written, and what to do about it."""
     said = f"{path}: cannot be written ({error.strerror or error})"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        there = next(filter(os.path.isdir, path.parents), path.parent)
+        there = next(filter(os.path.isdir, Path(os.path.abspath(path)).parents))
         said += f"; the folder {there} is not yours to write in: name another place"
     elif error.errno in _FULL:
         said += "; make room, or name another place"

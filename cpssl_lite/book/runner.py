@@ -189,7 +189,8 @@ def _execute(
             ended = "its kernel was ended by the system (out of memory?)"
             raise NotebookFailed(f"{run['notebook']}: {ended}") from error
         except PapermillExecutionError as error:
-            if error.ename == "InputError":
+            unwritable = r"\[Errno (13|28|30|122)\] "  # EACCES, ENOSPC, EROFS, EDQUOT
+            if error.ename == "InputError" or re.match(unwritable, error.evalue):
                 raise InputError(f"{run['notebook']}: {error.evalue}") from error
             if said := full_memory(error.ename, error.evalue):
                 raise NotebookFailed(f"{run['notebook']}: {said}") from error

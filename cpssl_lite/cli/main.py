@@ -11,6 +11,7 @@ from typing import Any, Literal
 import click
 
 from cpssl_lite import __version__
+from cpssl_lite.base.caches import keep_caches
 from cpssl_lite.base.errors import InputError, StepFailed, full_memory
 from cpssl_lite.base.memory import COMMAND, keep_freed_memory
 from cpssl_lite.base.quiet import log_lines
@@ -258,11 +259,11 @@ def book(
 
 def main() -> None:
     """Run the command line; bad input is one line on stderr and exit status 2."""
-    # Before torch is imported: threads that spin while they wait make torch several times
-    # slower on a machine that does anything else, and no faster on one that does not.
+    # Before torch is imported: threads that spin while they wait make it several times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # 2**4 cycles, not 2**26 (0.02 s)
     keep_freed_memory(COMMAND, children=True)
+    keep_caches()
     log_lines()
     try:
         try:

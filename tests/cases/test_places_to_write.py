@@ -12,6 +12,7 @@ import tempfile
 import pandas as pd
 import pytest
 
+from cpssl_lite.base.caches import keep_caches
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.files import atomic_path, check_writable
 from cpssl_lite.book.runner import run_notebook
@@ -163,6 +164,58 @@ def test_a_link_that_leads_to_itself(screen, tmp_path, cpssl, command):
     loop.symlink_to(loop)
     code, _, said = cpssl(*command.split(), loop, "-o", tmp_path / out)
     assert code == 2 and said.startswith(f"cpssl: {loop}: ") and len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC])
+@pytest.mark.parametrize("relative", [True, False])
+def test_a_writer_may_name_the_file_from_the_root(tmp_path, monkeypatch, number, relative):
+    """As tifffile does; a chapter, which works in its own folder, ended in a traceback."""
+    monkeypatch.chdir(tmp_path)
+    path = "a/out.tif" if relative else tmp_path / "a/out.tif"
+    with pytest.raises(InputError, match=r"a/out\.tif: cannot be written .*name another place"):
+        with atomic_path(path) as scratch:
+            raise OSError(number, os.strerror(number), os.path.abspath(scratch))
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC])
+def test_a_chapter_that_cannot_write_is_one_line(tmp_path, cpssl, number):
+    source = tmp_path / "01_writes.py"
+    raises = f"raise OSError({number}, 'no place', 'runs/standins')"
+    source.write_text(f"# %% [markdown]\n# # Title\n# %%\n{raises}\n")
+    code, _, said = cpssl("run", source, "-o", tmp_path / "out.ipynb", "--no-html")
+    assert code == 2
+    assert said == f"cpssl: 01_writes: [Errno {number}] no place: 'runs/standins'\n"
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o777, 0o770])
+def test_caches_have_a_place_where_the_home_has_none(tmp_path, monkeypatch, mode):
+    """Numba runs what it finds there: a folder in which others may write is not taken."""
+    for name in ("NUMBA_CACHE_DIR", "MPLCONFIGDIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", "/nonexistent")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folder = tmp_path / f"cpssl-caches-{os.getuid()}"
+    if mode != 0o700:
+        folder.mkdir()
+        folder.chmod(mode)
+    keep_caches()
+    taken = os.environ.pop("NUMBA_CACHE_DIR", None), os.environ.pop("MPLCONFIGDIR", None)
+    wanted = (str(folder / "numba"), str(folder / "matplotlib"))
+    assert taken == (wanted if mode == 0o700 else (None, None))
+    assert stat.S_IMODE(folder.stat().st_mode) == mode
+
+
+@pytest.mark.parametrize("home", ["there", "NUMBA_CACHE_DIR"])
+def test_caches_that_have_a_place_stay_there(tmp_path, monkeypatch, home):
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setenv("MPLCONFIGDIR", "elsewhere")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path) if home == "there" else "/nonexistent")
+    if home != "there":
+        monkeypatch.setenv(home, "mine")
+    keep_caches()
+    assert os.environ.get("NUMBA_CACHE_DIR") == (None if home == "there" else "mine")
+    assert os.environ["MPLCONFIGDIR"] == "elsewhere"
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
