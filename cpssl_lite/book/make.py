@@ -21,7 +21,7 @@ from cpssl_lite.data.simulate.screen import simulate
 
 log = logging.getLogger(__name__)
 
-CHAPTER_MEMORY = 3 * 2**30  # bytes, and some to spare
+CHAPTER_MEMORY = 2 * 2**30  # bytes; the largest took 1.2 GB
 
 
 def make_book(
@@ -97,7 +97,7 @@ def make_book(
 
 
 def chapters_at_once() -> int:
-    """How many chapters run side by side: one for a core and 3 GiB of memory, four at most.
+    """How many chapters run side by side: one for a core and 2 GiB of memory, four at most.
 
     More gain nothing: the longest chapter takes a quarter of the time of all.
     """

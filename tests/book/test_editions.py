@@ -148,7 +148,7 @@ def test_a_chapter_that_is_left_out_quotes_the_papers_numbers_and_gives_no_verdi
 
 @pytest.mark.parametrize(
     ("cores", "gigabytes", "expected"),
-    [(1, 64, 1), (2, 64, 2), (4, 16, 4), (64, 256, 4), (8, 8, 2), (8, 2, 1), (8, None, 2)],
+    [(1, 64, 1), (2, 64, 2), (4, 16, 4), (64, 256, 4), (8, 7, 3), (8, 1, 1), (8, None, 2)],
 )
 def test_chapters_take_the_cores_that_memory_allows(monkeypatch, cores, gigabytes, expected):
     def sysconf(name: str) -> int:
