@@ -259,8 +259,7 @@ def book(
 
 def main() -> None:
     """Run the command line; bad input is one line on stderr and exit status 2."""
-    # Before torch is imported: threads that spin while they wait make it several times slower.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: spinning slows it
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # 2**4 cycles, not 2**26 (0.02 s)
     keep_freed_memory(COMMAND, children=True)
     keep_caches()
