@@ -205,6 +205,37 @@ def test_fetched_wells_with_their_illumination_are_prepared(request, bucket, fet
     assert len(table) == 6 and set(table["Metadata_Plate"]) == {PLATE}
 
 
+def npy(values):
+    file = io.BytesIO()
+    np.save(file, values)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (None, "the server says 404"),
+        (npy(np.ones((60, 90)))[:200], "not a readable illumination function"),
+        (npy(np.ones((90, 60))), r"shape \(90, 60\), the fields of its plate are \(60, 90\)"),
+        (npy(np.zeros((60, 90))), "must be positive everywhere, got 0 to 0"),
+    ],
+)
+def test_an_illumination_function_of_the_gallery_that_is_none(
+    bucket, fetch, tmp_path, body, message
+):
+    fill(bucket)
+    key = f"{ROOT}/images/{BATCH}/illum/{PLATE}/{PLATE}_IllumER.npy"
+    bucket.files |= {key: body}
+    code, said = fetch("--illum", "--wells", "A01", "--sites", "1")
+    if code == 0:
+        folder = tmp_path / "jump_target2"
+        with pytest.raises(InputError) as error:
+            prepare(folder / "load_data.csv", tmp_path / "out", workers=1, illum=folder / "illum")
+        said = str(error.value)
+    assert (code == 0) == (body is not None)
+    assert f"{PLATE}_IllumER.npy" in said and re.search(message, said)
+
+
 def test_well_profiles_come_with_their_labels(bucket, fetch, tmp_path):
     """As the gallery has them: source, plate, well and features, nothing about the compound."""
     wells = INDEX[INDEX["Metadata_Plate"] == PLATE]
