@@ -9,10 +9,15 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.made import Recipe
 from cpssl_lite.book.figures import in_legend, style
 from cpssl_lite.data.qc import quality
+from cpssl_lite.images.table import read_image_table
 from cpssl_lite.images.tiff import write_merged
-from tests.cases.tables import saved
+from cpssl_lite.profiles.extract import extract
+from cpssl_lite.profiles.plates import plates_of
+from tests.cases.tables import load_data, saved
+from tests.profiles.toy import Moments
 
 SOURCE = """# %% tags=["parameters"]
 profiles = {}  # tables
@@ -105,3 +110,24 @@ def test_a_channel_with_nothing_in_it_is_flagged(tmp_path, channels, value):
     flags = pd.read_csv(tmp_path / "qc.csv", keep_default_na=False)["flag"]
     assert flags[1] == f"nothing in {', '.join(channels)}: one value all over"
     assert not any("nothing in" in flag for flag in flags[[0, 2]])
+
+
+@pytest.mark.parametrize(
+    "plates",
+    [("P1", "p1"), ("a b", "a_b"), ("BR/01", "BR:01"), ("..P", "P"), ("ä", "ö"), ("x" * 300, "y")],
+)
+def test_plates_whose_names_a_file_system_takes_for_one(tmp_path, plates):
+    """Each has files of its own while it is extracted, also where case does not count."""
+    table = load_data(tmp_path, plates=("first", "second"), wells=("A01",))
+    images = read_image_table(saved(table, tmp_path / "a.csv"))
+    alone = extract(images, Moments(), tmp_path / "a.parquet")
+    images = read_image_table(saved(table.assign(Metadata_Plate=plates), tmp_path / "b.csv"))
+    got = pd.read_parquet(extract(images, Moments(), tmp_path / "b.parquet"))
+    wanted = pd.read_parquet(alone).set_index("Metadata_Plate").filter(like="emb_")
+    found = got.set_index("Metadata_Plate").filter(like="emb_")
+    for plate, name in zip(plates, ("first", "second"), strict=True):
+        pd.testing.assert_series_equal(found.loc[plate], wanted.loc[name], check_names=False)
+    parts = [
+        part.file.name.casefold() for part in plates_of(images, tmp_path, Recipe("x", {}, {}, ""))
+    ]
+    assert len(set(parts)) == 2 and all(len(part) < 200 for part in parts)
