@@ -53,7 +53,9 @@ def read_mapping(path: str | Path, what: str, most: int = MOST) -> dict[Any, Any
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: the {what} cannot be read ({reason})") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path}: a {what} is a mapping, got {type(content).__name__}")
+        raise InputError(
+            f"{path}: the {what} is a mapping of names to values, got {type(content).__name__}"
+        )
     return content
 
 

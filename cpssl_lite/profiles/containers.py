@@ -52,6 +52,12 @@ def _from_zarr(file: Path) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _split(file: Path, data: Any) -> tuple[pd.DataFrame, list[str]]:
+    if data.X is None:
+        there = ", ".join([*(f"obsm {k}" for k in data.obsm), *(f"layer {k}" for k in data.layers)])
+        raise InputError(
+            f"{file}: has no X, where features stand (it has {there or 'nothing else either'}); "
+            "put them there: anndata.AnnData(data.obsm[NAME], data.obs)"
+        )
     names = {c: tidy(str(c)) for c in data.obs}
     known = [n for n in names.values() if is_metadata(n) or n.startswith(FIELD_LEVEL)]
     names = {c: n if n in known else f"Metadata_{n}" for c, n in names.items()}

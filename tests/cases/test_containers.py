@@ -86,6 +86,20 @@ def test_anndata_out_says_what_parquet_says(tmp_path, cpssl, plain, method):
     assert set(both[0]) - {"note"} <= set(both[1]) and "Metadata_note" in both[1]
 
 
+@pytest.mark.parametrize("kept", ["obsm", "layers"])
+def test_features_that_are_not_in_x(tmp_path, kept):
+    anndata = pytest.importorskip("anndata")
+    table = wells()
+    values = table[feature_columns(table)].to_numpy(float)
+    head = table.filter(like="Metadata_").set_axis(table.index.astype(str))
+    shape = {"shape": values.shape} if kept == "layers" else {}
+    data = anndata.AnnData(obs=head, **shape)
+    getattr(data, kept)["dino"] = values
+    data.write_h5ad(tmp_path / "a.h5ad")
+    with pytest.raises(InputError, match=r"a\.h5ad: has no X.*dino"):
+        read_profiles(tmp_path / "a.h5ad")
+
+
 @pytest.mark.parametrize("version", [2, 3])
 def test_zarr_stores_of_anndata_and_spatialdata(tmp_path, cpssl, plain, version):
     anndata = pytest.importorskip("anndata")
