@@ -21,7 +21,7 @@ from cpssl_lite.data.simulate.screen import simulate
 
 log = logging.getLogger(__name__)
 
-CHAPTER_MEMORY = 2 * 2**30  # bytes; the largest took 1.2 GB
+CHAPTER_MEMORY = 2 * 2**30  # bytes; the largest took 1.3 GB
 
 
 def make_book(
@@ -99,7 +99,7 @@ def make_book(
 def chapters_at_once() -> int:
     """How many chapters run side by side: one for a core and 2 GiB of memory, four at most.
 
-    More gain nothing: the longest chapter takes a quarter of the time of all.
+    More gain little: the longest chapter takes a fifth of the time of all.
     """
     memory = 2 * CHAPTER_MEMORY
     with suppress(AttributeError, ValueError, OSError):  # Windows does not tell
