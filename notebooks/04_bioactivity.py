@@ -43,7 +43,7 @@ import pandas as pd
 import yaml
 
 from cpssl_lite.base.errors import InputError
-from cpssl_lite.bioactivity.cross_validation import describe, keep
+from cpssl_lite.bioactivity.kept import keep, recipe_of_run
 from cpssl_lite.bioactivity.labels import read_labels
 from cpssl_lite.bioactivity.presets import CNNS, PRESETS
 from cpssl_lite.bioactivity.views import read_cells, read_views
@@ -166,11 +166,10 @@ def slow_method(name, share=1.0):
     if profiles or slow == "none":
         return None
     kind = "FNN" if name == "CellProfiler-style" else name
-    facts = describe(kind, screen_digest(), found, parts, preset, share, seed)
-    if size != 128 and name in CNNS:  # as in the kept runs
-        facts["size"] = size
+    asked = (kind, screen_digest(), found, parts, preset, share, seed)
+    recipe = recipe_of_run(*asked, size=size if name in CNNS else None)
     make = partial(train_now, name, share) if slow == "train" else None
-    return keep(kept, f"{name} {share:g}", facts, make)
+    return keep(kept, f"{name} {share:g}", recipe, make)
 
 
 SLOW = ("CellProfiler-style", *CNNS)

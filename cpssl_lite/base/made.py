@@ -21,6 +21,7 @@ from typing import Any
 from cpssl_lite.base.files import stamp
 from cpssl_lite.base.provenance import provenance
 from cpssl_lite.base.sources import PACKAGE, behaviour_digest, modules_used, read
+from cpssl_lite.base.yamls import shown
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Recipe:
     >>> before = Recipe("normalize", {"method": "sphere"}, {"wells": "1f0c"}, "77aa")
     >>> after = Recipe("normalize", {"method": "tvn"}, {"wells": "1f0c"}, "77aa")
     >>> after.made(before.record()), after.changed(before.record())
-    (False, 'parameter method')
+    (False, "parameter method: 'sphere', now 'tvn'")
     """
 
     step: str
@@ -67,16 +68,21 @@ class Recipe:
         return there.get("digest") == self.digest
 
     def changed(self, there: Mapping[str, Any]) -> str:
-        """The first thing that differs from the record `there`, in a word or two; "" if nothing."""
+        """The first thing that differs from the record `there`, in a few words; "" if nothing.
+
+        Parameters lie in the record itself, as `record` puts them, or under ``parameters``.
+        """
         if self.made(there):
             return ""
-        old = there.get("inputs") or {}
-        for name, digest in self.inputs.items():
-            if old.get(name) != digest:
+        old, more = (there.get(part) for part in ("inputs", "parameters"))
+        old = old if isinstance(old, dict) else {}
+        for name in sorted({*self.inputs, *old}):
+            if old.get(name) != self.inputs.get(name):
                 return f"input {name}"
+        old = {**there, **more} if isinstance(more, dict) else there
         for name, value in _plain(self.parameters).items():
-            if there.get(name) != value:
-                return f"parameter {name}"
+            if old.get(name) != value:
+                return f"parameter {name}: {shown(old.get(name))}, now {shown(value)}"
         return "code"
 
 

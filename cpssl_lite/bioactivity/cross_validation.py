@@ -1,29 +1,18 @@
 """Bioactivity from profiles or images: train on some compounds, predict the others."""
 
-import hashlib
 import logging
-from collections.abc import Callable
-from pathlib import Path
-from time import perf_counter
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
 from cpssl_lite.base.errors import InputError
-from cpssl_lite.base.made import code_digest
-from cpssl_lite.base.provenance import provenance
 from cpssl_lite.bioactivity.labels import PARTS
 from cpssl_lite.bioactivity.presets import PRESETS, Preset, build
 from cpssl_lite.bioactivity.scores import roc_auc
 from cpssl_lite.bioactivity.train import fit, predict
-from cpssl_lite.profiles.table import read_provenance, write_profiles
 
 log = logging.getLogger(__name__)
-
-# What can change a prediction; how labels are read shows in their digest.
-CODE = ("cross_validation.py", "networks.py", "presets.py", "scores.py", "train.py")
 
 
 def cross_validate(
@@ -68,7 +57,7 @@ def cross_validate(
     InputError
         An unknown method or preset, or test compounds without any input.
     """
-    settings = _settings(method, preset)
+    settings = settings_of(method, preset)
     log.info("%s: training, %d splits", method, splits.shape[1])
     code = labels.index.get_indexer(pd.Index(np.asarray(compounds, dtype=str)))  # -1: no labels
     empty = labels.index[np.bincount(code[code >= 0], minlength=len(labels)) == 0]
@@ -113,76 +102,14 @@ def cross_validate(
     return predictions
 
 
-def describe(
-    method: str,
-    data: str,
-    labels: pd.DataFrame,
-    splits: pd.DataFrame,
-    preset: str = "small",
-    share: float = 1.0,
-    seed: int = 0,
-) -> dict[str, object]:
-    """Everything that a run of `cross_validate` depends on; `data` is the inputs' digest."""
-    text = labels.to_csv() + splits.loc[labels.index].to_csv()
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    settings = _settings(method, preset)
-    return {
-        "method": method,
-        "data": data,
-        "labels_and_splits": digest,
-        "settings": repr({**vars(settings), "build": settings.build.__name__}),
-        "code": code_digest(*map(Path(__file__).with_name, CODE)),
-        "share": share,
-        "seed": seed,
-    }
-
-
-def _settings(method: str, preset: str) -> Preset:
+def settings_of(method: str, preset: str) -> Preset:
+    """Settings of a method in a preset; one that is not there is an `InputError`."""
     if preset not in PRESETS or method not in PRESETS[preset]:
         raise InputError(
             f"method {method!r} with preset {preset!r}: methods are "
             f"{', '.join(PRESETS['full'])}, presets {', '.join(PRESETS)}"
         )
     return PRESETS[preset][method]
-
-
-def keep(
-    path: str | Path,
-    name: str,
-    facts: dict[str, object],
-    make: Callable[[], pd.DataFrame] | None,
-) -> pd.DataFrame | None:
-    """Predictions of run `name` from the file at `path`, or made and added to it.
-
-    Parameters
-    ----------
-    facts : dict
-        As `describe` returns it; a run that was kept with other facts does not count.
-    make : callable or None
-        Makes the predictions where they are missing; None gives None then.
-    """
-    path = Path(path)
-    runs, there = _kept(path)
-    if {k: v for k, v in runs.get(name, {}).items() if k in facts} == facts:
-        return there[there["run"] == name].drop(columns="run").reset_index(drop=True)
-    if make is None:
-        return None
-    start = perf_counter()
-    made = make()
-    runs, there = _kept(path)  # another process may have added a run meanwhile
-    seconds = round(perf_counter() - start, 1)
-    runs[name] = {**facts, **made.attrs, "seconds": seconds, **provenance("train")}
-    old = [there[there["run"] != name]] if len(there) else []
-    table = pd.concat([*old, made.assign(run=name)], ignore_index=True)
-    table.attrs = {}
-    write_profiles(table, path, {"runs": runs})
-    return made
-
-
-def _kept(path: Path) -> tuple[dict[str, Any], pd.DataFrame]:
-    if not path.is_file():
-        return {}, pd.DataFrame({"run": []})
-    return read_provenance(path).get("runs", {}), pd.read_parquet(path)
 
 
 def _by_compound(values: np.ndarray, code: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

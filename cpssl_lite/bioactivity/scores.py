@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import rankdata
 
+from cpssl_lite.base.errors import InputError
+
 CONVENTIONS = ("skip", "released")
 LEVELS = (0.9, 0.8, 0.7)  # Table 1 counts the assays at or above each
 
@@ -69,11 +71,16 @@ def score_assays(
         What an assay gets whose test split holds one class only, where neither is defined:
         ``skip`` NaN, so that it is left out of means; ``released`` AUC 0.5 and F1 0, as the
         released evaluation counts it.
+
+    Raises
+    ------
+    InputError
+        Another convention, or arrays that differ in shape.
     """
     if convention not in CONVENTIONS:
-        raise ValueError(f"convention {convention!r} is not one of {', '.join(CONVENTIONS)}")
+        raise InputError(f"convention {convention!r} is not one of {', '.join(CONVENTIONS)}")
     if probability.shape != labels.shape:
-        raise ValueError(f"{probability.shape} predictions for {labels.shape} labels")
+        raise InputError(f"{probability.shape} predictions for {labels.shape} labels")
     auc = np.array([roc_auc(*pair) for pair in zip(probability.T, labels.T, strict=True)])
     f1 = np.array([f1_score(*pair) for pair in zip(probability.T, labels.T, strict=True)])
     undefined = np.isnan(auc)

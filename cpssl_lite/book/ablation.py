@@ -1,10 +1,8 @@
 """Many small trainings and the profiles of their networks, shared out to processes."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import pandas as pd
 import torch
 import yaml
 
+from cpssl_lite.base.made import Recipe
 from cpssl_lite.base.workers import side_by_side
 from cpssl_lite.book.digest import data_digest
 from cpssl_lite.models.checkpoints import load_encoder, random_like
@@ -95,7 +94,7 @@ def plan(
     for condition, augmentations in augment.items():
         for seed in seeds:
             mine = {**recipe, "augment": {k: dict(v) for k, v in augmentations.items()}}
-            key = sha256(json.dumps([mine, seed, data], sort_keys=True).encode()).hexdigest()[:12]
+            key = Recipe("train", {**mine, "seed": seed}, {"data": data}).digest[:12]
             slug = condition.lower().replace(" + ", "+").replace(" ", "-")
             folder = Path(results) / f"{recipe['method']}-{slug}-{seed}-{key}"
             runs.append(Run(condition, seed, folder, mine))

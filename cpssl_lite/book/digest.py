@@ -1,7 +1,6 @@
 """What an executed notebook depends on, as one digest: run again only when it changed."""
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Mapping
 from glob import glob
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cpssl_lite.base.files import sha256
+from cpssl_lite.base.made import Recipe
 from cpssl_lite.base.provenance import versions
 from cpssl_lite.base.sources import content_digest, modules_used
 
@@ -54,11 +54,18 @@ def _texts(value: Any) -> Iterable[str]:
         yield from (text for item in value for text in _texts(item))
 
 
-def code_digest(source: str, parameters: Mapping[str, Any], root: Path) -> str:
-    """Digest of notebook source, parameters, package modules used and library versions."""
+def notebook_recipe(source: str, parameters: Mapping[str, Any], root: Path) -> Recipe:
+    """What an executed notebook is made from: values of all its parameters, files, code."""
+    inputs = inputs_named(parameters, root)
+    digests = {name: data_digest(path) for name, path in sorted(inputs.items())}
+    return Recipe("notebook", parameters, digests, code_digest(source, root))
+
+
+def code_digest(source: str, root: Path) -> str:
+    """Digest of notebook source, package modules used and library versions."""
     # A new matplotlib may change a picture, the others a number.
     libraries = versions() | {"matplotlib": version("matplotlib")}
-    parts = [source, json.dumps(parameters, sort_keys=True, default=str), str(libraries)]
+    parts = [source, str(libraries)]
     files = modules_used(source)
     if any(file.name == "claims.py" for file in files):
         files += [root / "book" / "claims.yml", root / "book" / "drawn.yml"]
@@ -67,10 +74,3 @@ def code_digest(source: str, parameters: Mapping[str, Any], root: Path) -> str:
     # By name and folder, not by place: a checkout that was moved is still unchanged.
     parts += [f"{f.parent.name}/{f.name} {content_digest(f)}" for f in files if f.is_file()]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
-
-
-def input_digest(parameters: Mapping[str, Any], root: Path) -> str:
-    """Digest of every file or folder that the parameters name."""
-    inputs = inputs_named(parameters, root)
-    lines = [f"{name} {data_digest(path)}" for name, path in sorted(inputs.items())]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -37,7 +37,7 @@ def kept_beside(images: pd.DataFrame) -> dict[str, pd.DataFrame]:
     if not {"Metadata_Target", "Metadata_Control", "Metadata_Batch"} <= set(images):
         return {}
     fields = some_fields(images)
-    tables = {name: kept_profiles(fields, {"method": name}) for name in (ITSELF, STYLE)}
+    tables = {name: kept_profiles(fields, name) for name in (ITSELF, STYLE)}
     found = {name: table for name, table in tables.items() if table is not None}
     if len(found) < len(tables):
         return {}

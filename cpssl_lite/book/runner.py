@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -19,9 +19,10 @@ import nbformat
 
 from cpssl_lite.base.errors import InputError, StepFailed, full_memory
 from cpssl_lite.base.files import atomic_path, check_writable
+from cpssl_lite.base.made import Recipe
 from cpssl_lite.base.quiet import quiet
 from cpssl_lite.base.workers import side_by_side
-from cpssl_lite.book.digest import code_digest, input_digest
+from cpssl_lite.book.digest import code_digest, notebook_recipe
 from cpssl_lite.book.kernel import many_follow, private_kernel
 from cpssl_lite.book.notices import last_line
 from cpssl_lite.book.percent import check_parameters, has_tag, parameters_of, read_percent
@@ -51,7 +52,7 @@ class Result:
     name: str
     seconds: float
     status: str  # "ran", "unchanged" or "failed"
-    message: str = ""
+    message: str = ""  # what had changed, or how it failed
 
 
 def run_notebook(
@@ -86,47 +87,10 @@ def run_notebook(
     NotebookFailed
         A cell raised; what was run is kept beside as ``*.failed.ipynb``.
     """
-    return _run(name, parameters or {}, out, force, find_root(root), threads=None)[0]
-
-
-def _run(
-    name: str | Path,
-    parameters: Mapping[str, Any],
-    out: str | Path | None,
-    force: bool,
-    root: Path,
-    threads: int | None,
-) -> tuple[Path, bool]:
-    """Path of the executed notebook, and whether it was run now."""
-    plan = _planned(name, parameters, out, root)
-    source, target, values, overrides = plan.source, plan.target, plan.values, plan.overrides
-    if not force and plan.is_current(root):
-        return target, False
-    check_writable(target)
-    started = time.time()
-    run: dict[str, Any] = {
-        "notebook": source.stem,
-        "parameters": values,
-        "overrides": overrides,
-        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
-    }
-    failed = target.with_suffix(".failed.ipynb")
-    with atomic_path(target) as scratch:
-        try:
-            executed = _execute(read_percent(source), overrides, scratch, root, run, threads)
-        except NotebookFailed:
-            if scratch.is_file():
-                shutil.move(scratch, failed)
-            raise
-        # Inputs are digested after the run: a notebook may have left its cache among them.
-        run["digest"] = [plan.code, input_digest(values, root)]
-        run["seconds"] = round(time.time() - started, 1)
-        executed.metadata["cpssl"] = run
-        # Papermill notes where it read and wrote; that is this machine's business.
-        executed.metadata.pop("papermill", None)
-        nbformat.write(executed, scratch)
-    failed.unlink(missing_ok=True)
-    return target, True
+    plan = _planned(name, parameters or {}, out, find_root(root))
+    if force or plan.changed():
+        _run(plan)
+    return plan.target
 
 
 @dataclass(frozen=True)
@@ -137,11 +101,22 @@ class _Plan:
     values: dict[str, Any]  # of all parameters
     overrides: dict[str, Any]  # of those that are not the defaults
     target: Path
-    code: str  # digest
+    root: Path
 
-    def is_current(self, root: Path) -> bool:
-        """Whether it was executed with the very same code, parameters and inputs."""
-        return _digest_of(self.target) == [self.code, input_digest(self.values, root)]
+    @property
+    def recipe(self) -> Recipe:
+        """With the inputs as they are at this moment."""
+        return notebook_recipe(self.source.read_text(encoding="utf-8"), self.values, self.root)
+
+    def changed(self) -> str:
+        """What differs from the notebook that is there; "" if it was made from the very same."""
+        if not self.target.is_file():
+            return "not there yet"
+        try:
+            there = json.loads(self.target.read_text(encoding="utf-8"))["metadata"]["cpssl"]
+            return self.recipe.changed(there)
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            return "damaged"
 
 
 def _planned(
@@ -153,8 +128,37 @@ def _planned(
     overrides = {k: v for k, v in given.items() if v != allowed[k].default}
     values = {k: p.default for k, p in allowed.items()} | overrides
     target = Path(out).resolve() if out else output_path(source, overrides, root)
-    code = code_digest(source.read_text(encoding="utf-8"), values, root)
-    return _Plan(source, values, overrides, target, code)
+    return _Plan(source, values, overrides, target, root)
+
+
+def _run(plan: _Plan, threads: int | None = None) -> None:
+    """Execute a notebook; its record goes into its metadata."""
+    source, target, root = plan.source, plan.target, plan.root
+    check_writable(target)
+    started = time.time()
+    run: dict[str, Any] = {
+        "notebook": source.stem,
+        "parameters": plan.values,
+        "overrides": plan.overrides,
+        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+    }
+    code = code_digest(source.read_text(encoding="utf-8"), root)
+    failed = target.with_suffix(".failed.ipynb")
+    with atomic_path(target) as scratch:
+        try:
+            executed = _execute(read_percent(source), plan.overrides, scratch, root, run, threads)
+        except NotebookFailed:
+            if scratch.is_file():
+                shutil.move(scratch, failed)
+            raise
+        # Inputs are digested after the run: a notebook may have left its cache among them.
+        made = replace(plan.recipe, code=code)
+        run |= {"inputs": dict(made.inputs), "code": code, "digest": made.digest}
+        executed.metadata["cpssl"] = {**run, "seconds": round(time.time() - started, 1)}
+        # Papermill notes where it read and wrote; that is this machine's business.
+        executed.metadata.pop("papermill", None)
+        nbformat.write(executed, scratch)
+    failed.unlink(missing_ok=True)
 
 
 def _execute(
@@ -198,14 +202,6 @@ def _execute(
             first = next((s for s in error.source.splitlines() if s.strip()), "")
             where = f"cell [{error.exec_count}] failed (it starts with {first!r})"
             raise NotebookFailed(f"{run['notebook']}: {where}\n" + "\n".join(lines)) from error
-
-
-def _digest_of(path: Path) -> list[str] | None:
-    """Digest kept in an executed notebook; None if there is no whole one."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))["metadata"]["cpssl"]["digest"]
-    except (OSError, ValueError, KeyError):
-        return None
 
 
 def run_all(
@@ -263,10 +259,10 @@ def _kept(
     """The result of a notebook that need not run; None also for one that cannot be judged."""
     started, out = time.time(), folder / f"{source.stem}.ipynb"
     try:
-        current = _planned(source, given.get(source.stem, {}), out, root).is_current(root)
+        changed = _planned(source, given.get(source.stem, {}), out, root).changed()
     except Exception:  # is told when it is run
         return None
-    return Result(source.stem, time.time() - started, "unchanged") if current else None
+    return None if changed else Result(source.stem, time.time() - started, "unchanged")
 
 
 def _run_one(
@@ -283,12 +279,15 @@ def _run_one(
     if many:
         many_follow(threads)
     try:
-        ran = _run(source, given.get(name, {}), out, force, root, threads)[1]
+        plan = _planned(source, given.get(name, {}), out, root)
+        changed = "forced" if force else plan.changed()
+        if changed:
+            _run(plan, threads)
     except Exception as error:  # what is no failed step is a bug: the other chapters go on
         told = isinstance(error, InputError | NotebookFailed)
         said = str(error) if told else f"{name}: {type(error).__name__}: {error}"
         return Result(name, time.time() - started, "failed", said)
-    return Result(name, time.time() - started, "ran" if ran else "unchanged")
+    return Result(name, time.time() - started, "ran" if changed else "unchanged", changed)
 
 
 def _report(result: Result) -> Result:
@@ -296,5 +295,6 @@ def _report(result: Result) -> Result:
         error = last_line(result.message).removeprefix(f"{result.name}: ")
         logger.error("%s: failed after %.1f s: %s", result.name, result.seconds, error)
     else:
-        logger.info("%s: %s, %.1f s", result.name, result.status, result.seconds)
+        why = f" ({result.message})" if result.message else ""
+        logger.info("%s: %s, %.1f s%s", result.name, result.status, result.seconds, why)
     return result

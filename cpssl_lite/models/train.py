@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.files import atomic_path
-from cpssl_lite.base.made import code_digest
+from cpssl_lite.base.made import Recipe, code_digest
 from cpssl_lite.base.provenance import provenance
 from cpssl_lite.base.quiet import quiet
 from cpssl_lite.base.yamls import read_mapping
@@ -194,16 +194,15 @@ def _claim(out: Path, recipe: dict[str, Any], fields: Fields, final: Path) -> bo
     A run of older code begins anew; the network that it left, days of work maybe, is put aside.
     """
     path = out / "recipe.yaml"
-    mine = {**recipe, "data_digest": fields.digest(), "code": _code()}
+    mine = Recipe("train", recipe, {"data": fields.digest()}, _code())
     if path.is_file():
         there = read_mapping(path, "recipe")
-        other = [key for key in mine if key != "code" and there.get(key) != mine[key]]
-        if other:
+        changed = mine.changed(there)
+        if changed not in ("", "code"):
             raise InputError(
-                f"{out}: holds a run with another {other[0]} ({there.get(other[0])}, now "
-                f"{mine[other[0]]}); choose another folder or remove it"
+                f"{out}: holds another run ({changed}); choose another folder or remove it"
             )
-        if there.get("code") == mine["code"]:
+        if not changed:
             return final.is_file()
         log.warning("%s: this run was made by other code and begins anew", out)
         (out / "last.ckpt").unlink(missing_ok=True)
@@ -211,7 +210,7 @@ def _claim(out: Path, recipe: dict[str, Any], fields: Fields, final: Path) -> bo
             if old.is_file():
                 os.replace(old, old.with_stem(f"{old.stem}.before"))
     with atomic_path(path) as scratch:
-        scratch.write_text(yaml.safe_dump(mine, sort_keys=False))
+        scratch.write_text(yaml.safe_dump(mine.record(), sort_keys=False))
     return False
 
 

@@ -76,7 +76,7 @@ def cellprofiler_style(images: pd.DataFrame, out: str | Path, *, workers: int = 
     if is_current(out, whole):
         log.info("%s: up to date", out)
         return out
-    kept = kept_profiles(images, {**settings, "code": code})
+    kept = kept_profiles(images, settings["method"], code)
     if kept is not None:
         log.info("%s: the kept table of these images", out)
         write_profiles(per_field(kept), out, whole.record())

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cpssl_lite.base.files import atomic_path
+from cpssl_lite.base.made import Recipe
 from cpssl_lite.profiles.table import PROVENANCE, feature_columns, read_provenance
 
 # Made from the drawn screens of chapters 02 and 03 by `make cellprofiler-style`; of some fields of
@@ -37,16 +37,26 @@ def some_fields(images: pd.DataFrame) -> pd.DataFrame:
     return rows[kept].reset_index(drop=True)
 
 
-def kept_profiles(images: pd.DataFrame, settings: dict[str, Any]) -> pd.DataFrame | None:
-    """The table that was made from the very same images with the same settings, if one is kept."""
+def kept_profiles(images: pd.DataFrame, method: str, code: str = "") -> pd.DataFrame | None:
+    """The table that `method` made from the very same images, if one is kept.
+
+    Parameters
+    ----------
+    images : DataFrame
+        As `read_image_table` returns it.
+    method : str
+        As the provenance of the table has it.
+    code : str
+        Digest of the code that must have made it; "" for that of a program which is not ours.
+    """
     rows, pixels = rows_digest(images), ""
     for file in sorted(FOLDER.glob("*.parquet")):
-        made = read_provenance(file)
-        same = all(made.get(key) == value for key, value in settings.items())
-        if same and made.get("rows") == rows:
-            pixels = pixels or pixels_digest(images)
-            if made.get("pixels") == pixels:
-                return pd.read_parquet(file)
+        there = read_provenance(file)
+        if there["inputs"].get("rows") != rows:
+            continue
+        pixels = pixels or pixels_digest(images)
+        if _recipe(method, rows, pixels, code or there["code"]).made(there):
+            return pd.read_parquet(file)
     return None
 
 
@@ -58,12 +68,10 @@ def keep(images: pd.DataFrame, profiles: str | Path, out: Path = KEPT) -> Path:
     unit = np.uint32(1 << (23 - MANTISSA_BITS))
     rounded = ((bits + unit // 2) // unit * unit).view(np.float32)
     table[features] = np.where(np.isfinite(table[features]), rounded, table[features])
-    made = {
-        **read_provenance(profiles),
-        "rows": rows_digest(images),
-        "pixels": pixels_digest(images),
-        "mantissa_bits": MANTISSA_BITS,
-    }
+    made = read_provenance(profiles)
+    recipe = _recipe(made["method"], rows_digest(images), pixels_digest(images), made["code"])
+    # Files by what is in them, not by their age: they will be others elsewhere.
+    made |= {"inputs": dict(recipe.inputs), "digest": recipe.digest, "mantissa_bits": MANTISSA_BITS}
     data = pa.Table.from_pandas(table, preserve_index=False)
     data = data.replace_schema_metadata({PROVENANCE: json.dumps(made, default=str).encode()})
     with atomic_path(out) as scratch:
@@ -77,6 +85,10 @@ def keep(images: pd.DataFrame, profiles: str | Path, out: Path = KEPT) -> Path:
             write_statistics=False,
         )
     return out
+
+
+def _recipe(method: str, rows: str, pixels: str, code: str) -> Recipe:
+    return Recipe("keep", {"method": method}, {"rows": rows, "pixels": pixels}, code)
 
 
 def rows_digest(images: pd.DataFrame) -> str:

@@ -8,7 +8,7 @@ import pytest
 from cpssl_lite.base import sources
 from cpssl_lite.base.made import Recipe, code_digest, files_digest
 from cpssl_lite.base.sources import PACKAGE, modules_used, read
-from cpssl_lite.bioactivity import cross_validation
+from cpssl_lite.bioactivity import kept
 from cpssl_lite.book.digest import code_digest as notebook_digest
 from cpssl_lite.data import prepare
 from cpssl_lite.data.simulate import screen
@@ -21,7 +21,7 @@ ROOT = PACKAGE.parent
 
 def chapter(name: str) -> Callable[[], str]:
     source = (ROOT / "notebooks" / f"{name}.py").read_text()
-    return lambda: notebook_digest(source, {}, ROOT)
+    return lambda: notebook_digest(source, ROOT)
 
 
 # What is made, and the digest of the code that makes it.
@@ -32,7 +32,7 @@ MADE: dict[str, Callable[[], str]] = {
     "features": extract._code,
     "measured": lambda: code_digest(cells.__file__, otsu.__file__),
     "bioactivity": lambda: code_digest(
-        *(Path(cross_validation.__file__).with_name(name) for name in cross_validation.CODE)
+        *(Path(kept.__file__).with_name(name) for name in kept.CODE)
     ),
     "01": chapter("01_augmentation_ablation"),
     "02": chapter("02_ssl_comparison"),
@@ -90,11 +90,16 @@ def test_a_parameter_and_a_byte_count(tmp_path: Path) -> None:
     one = Recipe("prepare", {"low": 0.01}, {"files": files_digest([image])}, "c")
     assert one.made(one.record(fields=3)) and not one.changed(one.record())
     other = Recipe("prepare", {"low": 0.1}, one.inputs, "c")
-    assert not other.made(one.record()) and other.changed(one.record()) == "parameter low"
+    assert (
+        not other.made(one.record())
+        and other.changed(one.record()) == "parameter low: 0.01, now 0.1"
+    )
     image.write_bytes(b"12")
     later = Recipe("prepare", {"low": 0.01}, {"files": files_digest([image])}, "c")
     assert later.changed(one.record()) == "input files"
     assert Recipe("prepare", {"low": 0.01}, one.inputs, "d").changed(one.record()) == "code"
+    assert Recipe("prepare", {"low": 0.01}, {}, "c").changed(one.record()) == "input files"
+    assert one.changed({"inputs": ["x"], "parameters": 3}) == "input files", "somebody else's"
 
 
 def test_every_module_of_a_training_was_asked_whether_it_changes_a_weight() -> None:

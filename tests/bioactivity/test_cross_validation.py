@@ -9,8 +9,9 @@ import pytest
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.made import code_digest
-from cpssl_lite.bioactivity import cross_validation, presets
-from cpssl_lite.bioactivity.cross_validation import cross_validate, describe, keep
+from cpssl_lite.bioactivity import kept, presets
+from cpssl_lite.bioactivity.cross_validation import cross_validate
+from cpssl_lite.bioactivity.kept import keep, recipe_of_run
 from cpssl_lite.bioactivity.labels import COMPOUND, draw_splits
 from cpssl_lite.bioactivity.scores import score_assays
 from cpssl_lite.book.screens import ACTIVITY
@@ -105,30 +106,31 @@ def test_bad_input():
     with pytest.raises(InputError, match="methods are FNN, ResNet"):
         cross_validate("VGG", profiles, compounds, labels, splits)
     with pytest.raises(InputError, match=r"preset 'huge'.* presets full, small"):
-        describe("FNN", "d", labels, splits, preset="huge")
+        recipe_of_run("FNN", "d", labels, splits, preset="huge")
     with pytest.raises(InputError, match=r"1 labelled compounds have no input \(c0"):
         cross_validate("FNN", profiles[2:], compounds[2:], labels, splits)
 
 
-def test_kept_runs_are_those_of_the_same_facts(tmp_path):
+def test_kept_runs_are_those_of_the_same_recipe(tmp_path):
     _, _, labels, splits = screen(n=60)
-    path, facts = tmp_path / "kept.parquet", describe("FNN", "d", labels, splits)
-    assert keep(path, "one", facts, None) is None
+    path, recipe = tmp_path / "kept.parquet", recipe_of_run("FNN", "d", labels, splits)
+    assert keep(path, "one", recipe, None) is None
     made = pd.DataFrame({"split": ["split_1"], COMPOUND: ["c0"], "a0": [0.5]})
     made.attrs = {"steps": [8]}
-    assert keep(path, "one", facts, lambda: made).equals(made)
+    assert keep(path, "one", recipe, lambda: made).equals(made)
     assert read_provenance(path)["runs"]["one"]["steps"] == [8]
-    assert keep(path, "two", facts, lambda: made.assign(a0=0.7)) is not None
-    assert keep(path, "one", facts, None).equals(made)
+    assert keep(path, "two", recipe, lambda: made.assign(a0=0.7)) is not None
+    assert keep(path, "one", recipe, None).equals(made)
     for other in (
-        describe("FNN", "other", labels, splits),
-        describe("FNN", "d", -labels, splits),
-        describe("FNN", "d", labels, splits, share=0.5),
-        describe("GapNet", "d", labels, splits),
+        recipe_of_run("FNN", "other", labels, splits),
+        recipe_of_run("FNN", "d", -labels, splits),
+        recipe_of_run("FNN", "d", labels, splits, share=0.5),
+        recipe_of_run("FNN", "d", labels, splits, size=64),
+        recipe_of_run("GapNet", "d", labels, splits),
     ):
         assert keep(path, "one", other, None) is None
-    again = made.assign(a0=0.9)
-    assert keep(path, "one", describe("FNN", "e", labels, splits), lambda: again).equals(again)
+    again, other = made.assign(a0=0.9), recipe_of_run("FNN", "e", labels, splits)
+    assert keep(path, "one", other, lambda: again).equals(again)
     assert len(pd.read_parquet(path)) == 2
 
 
@@ -146,13 +148,13 @@ def test_the_kept_run_is_of_the_current_code():
     }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     path = root / ast.literal_eval(values["kept"])
-    code = code_digest(*map(Path(cross_validation.__file__).with_name, cross_validation.CODE))
+    code = code_digest(*map(Path(kept.__file__).with_name, kept.CODE))
     runs, table = read_provenance(path)["runs"], pd.read_parquet(path)
     slow = {name: name for name in presets.CNNS} | {"CellProfiler-style": "FNN"}
     assert {f"{name} 1" for name in slow} <= set(runs)
     for name, run in runs.items():
         settings = presets.SMALL[slow[name.rpartition(" ")[0]]]
-        assert run["data"] == digest and run["code"] == code
+        assert run["inputs"]["data"] == digest and run["code"] == code
         assert run["settings"] == repr({**vars(settings), "build": settings.build.__name__})
         rows = table[table["run"] == name]
         assert (rows.groupby(COMPOUND).size() == 1).all() and rows["split"].nunique() == 3

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
+from cpssl_lite.base.errors import InputError
 from cpssl_lite.bioactivity.scores import (
     calibration,
     f1_score,
@@ -46,9 +47,9 @@ def test_one_class_by_both_conventions():
     assert (auc[1], f1[1]) == (1.0, 1.0)
     auc, f1 = score_assays(score, labels, "released")
     assert auc.tolist() == [0.5, 1.0] and f1.tolist() == [0.0, 1.0]
-    with pytest.raises(ValueError, match="neither"):
+    with pytest.raises(InputError, match="neither"):
         score_assays(score, labels, "neither")
-    with pytest.raises(ValueError, match="predictions for"):
+    with pytest.raises(InputError, match="predictions for"):
         score_assays(score[:2], labels)
 
 

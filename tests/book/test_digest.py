@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 
 from cpssl_lite.base.sources import behaviour_digest
-from cpssl_lite.book.digest import code_digest, data_digest, inputs_named, modules_used
+from cpssl_lite.book.digest import (
+    code_digest,
+    data_digest,
+    inputs_named,
+    modules_used,
+    notebook_recipe,
+)
 
 
 def package(folder: Path) -> Path:
@@ -49,10 +55,12 @@ def test_a_data_set_is_its_record_or_else_its_files(tmp_path: Path) -> None:
 
 
 def test_source_and_parameters_change_the_digest(tmp_path: Path) -> None:
-    one = code_digest("x = 1", {"seed": 1}, tmp_path)
-    assert one == code_digest("x = 1", {"seed": 1}, tmp_path)
-    assert len({one, code_digest("x = 2", {"seed": 1}, tmp_path)}) == 2
-    assert len({one, code_digest("x = 1", {"seed": 2}, tmp_path)}) == 2
+    def digest(source: str, seed: int) -> str:
+        return notebook_recipe(source, {"seed": seed}, tmp_path).digest
+
+    one = digest("x = 1", 1)
+    assert one == digest("x = 1", 1)
+    assert len({one, digest("x = 2", 1), digest("x = 1", 2)}) == 3
 
 
 def test_a_behaviour_is_not_its_comments_and_docstrings(tmp_path: Path) -> None:
@@ -92,7 +100,7 @@ def test_a_hash_in_a_text_begins_no_comment(
 def test_manifests_change_the_digest_of_a_page_that_shows_them(tmp_path: Path) -> None:
     (tmp_path / "data_manifests").mkdir()
     shows, not_ = "from cpssl_lite.data.manifests import list_manifests", "x = 1"
-    before = [code_digest(source, {}, tmp_path) for source in (shows, not_)]
+    before = [code_digest(source, tmp_path) for source in (shows, not_)]
     (tmp_path / "data_manifests" / "a.yaml").write_text("title: a")
-    after = [code_digest(source, {}, tmp_path) for source in (shows, not_)]
+    after = [code_digest(source, tmp_path) for source in (shows, not_)]
     assert before[0] != after[0] and before[1] == after[1]

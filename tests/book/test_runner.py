@@ -13,7 +13,14 @@ from cpssl_lite.base.errors import InputError
 from cpssl_lite.book import runner
 from cpssl_lite.book.percent import check_parameters, read_parameters, read_percent
 from cpssl_lite.book.runner import NotebookFailed, run_all, run_notebook
-from cpssl_lite.book.where import PATHS, find_notebook, find_root, from_here, list_notebooks
+from cpssl_lite.book.where import (
+    PATHS,
+    executed_folder,
+    find_notebook,
+    find_root,
+    from_here,
+    list_notebooks,
+)
 
 SOURCE = """
 # %% tags=["parameters"]
@@ -241,6 +248,26 @@ def test_processes(source: Path, root: Path, caplog: pytest.LogCaptureFixture) -
     assert [r.status for r in run_all(workers=2, root=root)] == ["ran", "ran"]
     assert [r.status for r in run_all(root=root)] == ["unchanged", "unchanged"]
     assert caplog.messages[-1].startswith("04_other: unchanged, 0.")
+
+
+def test_it_says_why_a_notebook_ran(source: Path, root: Path) -> None:
+    table, given = root / "table.csv", {"03_dice": {"table": "table.csv"}}
+    table.write_text("a\n1\n")
+    made = executed_folder(root) / "03_dice.ipynb"
+
+    def why(**changes: object) -> str:
+        (result,) = run_all(root=root, parameters={"03_dice": given["03_dice"] | changes})
+        return result.message
+
+    assert why() == "not there yet"
+    assert why() == ""
+    table.write_text("a\n2\n")
+    assert why() == "input table.csv"
+    assert why(seed=8) == "parameter seed: 7, now 8"
+    source.write_text(source.read_text() + "# %%\nprint('more')\n")
+    assert why(seed=8) == "code"
+    made.write_text(made.read_text()[:99])
+    assert why(seed=8) == "damaged"
 
 
 def test_the_kernel_is_private(source: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

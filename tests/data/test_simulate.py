@@ -269,9 +269,9 @@ def test_a_finished_data_set_is_returned_at_once(tmp_path, monkeypatch):
 
 def test_another_data_set_in_the_folder_is_refused(tmp_path):
     simulate("tiny", tmp_path, workers=1, **SMALL)
-    with pytest.raises(InputError, match=r"seed is 0, asked for 1"):
+    with pytest.raises(InputError, match=r"parameter seed: 0, now 1"):
         simulate("tiny", tmp_path, seed=1, workers=1, **SMALL)
-    with pytest.raises(InputError, match=r"batch_strength is 1.0, asked for 2.0"):
+    with pytest.raises(InputError, match=r"batch_strength: 1\.0, now 2\.0"):
         simulate("tiny", tmp_path, workers=1, **SMALL, batch_strength=2.0)
 
 
@@ -310,7 +310,7 @@ def test_a_folder_that_cannot_be_written(tmp_path):
 
 def test_a_damaged_card_is_refused(tmp_path):
     (tmp_path / "dataset.yaml").write_text("{unclosed")
-    with pytest.raises(InputError, match=r"dataset\.yaml: cannot be read as YAML"):
+    with pytest.raises(InputError, match=r"dataset\.yaml: .* cannot be read .*delete it"):
         simulate("tiny", tmp_path)
 
 

@@ -199,7 +199,7 @@ def test_another_seed_gives_other_weights(table, tmp_path):
 
 def test_a_folder_holds_one_run(table, tmp_path):
     training.train("simclr", table, tmp_path, config(tmp_path, "simclr", epochs=1))
-    with pytest.raises(InputError, match=r"another epochs \(1, now 2\)"):
+    with pytest.raises(InputError, match=r"another run \(parameter epochs: 1, now 2\)"):
         training.train("simclr", table, tmp_path, config(tmp_path, "simclr", epochs=2))
 
 

@@ -95,15 +95,17 @@ def test_kept_table_is_taken_for_the_same_images_only(screen, tmp_path, monkeypa
     images, out, _ = screen
     monkeypatch.setattr(kept, "FOLDER", tmp_path / "kept")
     kept.keep(images, out, kept.FOLDER / "any.parquet")
-    settings = {"method": "CellProfiler-style", "code": read_provenance(out)["code"]}
-    table = kept.kept_profiles(images, settings)
+    made_by = "CellProfiler-style", read_provenance(out)["code"]
+    table = kept.kept_profiles(images, *made_by)
+    assert kept.kept_profiles(images, made_by[0]).equals(table), "whatever code made it"
     made = pd.read_parquet(out)
     features = feature_columns(made)
     np.testing.assert_allclose(table[features], made[features], rtol=1.3e-4)
-    assert kept.kept_profiles(images, {**settings, "code": "older"}) is None
-    assert kept.kept_profiles(images.iloc[1:], settings) is None
+    assert kept.kept_profiles(images, made_by[0], "older") is None
+    assert kept.kept_profiles(images, "CellProfiler", made_by[1]) is None
+    assert kept.kept_profiles(images.iloc[1:], *made_by) is None
     swapped = images.assign(FileName_Merged=images["FileName_Merged"].to_numpy()[::-1])
-    assert kept.kept_profiles(swapped, settings) is None
+    assert kept.kept_profiles(swapped, *made_by) is None
 
 
 @pytest.mark.slow

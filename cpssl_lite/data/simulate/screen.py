@@ -17,8 +17,9 @@ from cpssl_lite import __version__
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.files import atomic_path
 from cpssl_lite.base.files import sha256 as file_sha256
-from cpssl_lite.base.made import code_digest
+from cpssl_lite.base.made import Recipe, code_digest
 from cpssl_lite.base.workers import side_by_side
+from cpssl_lite.base.yamls import read_mapping
 from cpssl_lite.data.simulate import effects, tables
 from cpssl_lite.data.simulate.draw import draw_field
 from cpssl_lite.data.simulate.layout import (
@@ -91,14 +92,18 @@ def simulate(
     """
     screen = choose(name, seed, workers, overrides)
     out = Path(out or name)
-    identity = {
+    chosen = plain(screen)
+    recipe = Recipe("simulate", {"name": name, "seed": seed, **chosen}, code=_code())
+    card = {
         "name": name,
         "kind": "simulated",
         "seed": seed,
         "revision": REVISION,
-        "parameters": plain(screen),
+        "parameters": chosen,
+        "code": recipe.code,
+        "digest": recipe.digest,
     }
-    finished = _begin(out, {**identity, "code": _code()})
+    finished = _begin(out, recipe, card)
     table = out / "images.parquet"
     wells = layout(screen, seed)
     files = [merged_file(well, site) for well in wells for site in screen.sites]
@@ -106,61 +111,48 @@ def simulate(
         return table
     cells = _draw_all(out, screen, seed, wells, workers)
     tables.write_all(out, screen, seed, wells, cells)
-    _finish(out, {**identity, "code": _code()}, files)
+    _finish(out, card, files)
     return table
 
 
 @cache
 def _code() -> str:
-    """Digest of the sources that decide what is drawn."""
-    return code_digest(__file__, otsu.__file__, scale.__file__, rooms=("data",))
+    """Digest of the sources that decide what is drawn, after the revision."""
+    sources = code_digest(__file__, otsu.__file__, scale.__file__, rooms=("data",))
+    return f"{REVISION} {sources}"
 
 
-def _yaml(path: Path) -> dict[str, Any]:
-    try:
-        card = yaml.safe_load(path.read_text())
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InputError(
-            f"{path}: cannot be read as YAML ({error}); delete it or take another folder"
-        ) from error
-    return card if isinstance(card, dict) else {}
-
-
-def _flat(card: dict[str, Any]) -> dict[str, Any]:
-    parameters = card.get("parameters")
-    return card | (parameters if isinstance(parameters, dict) else {}) | {"parameters": None}
-
-
-def _begin(out: Path, identity: dict[str, Any]) -> bool:
+def _begin(out: Path, recipe: Recipe, card: dict[str, Any]) -> bool:
     """Claim the folder for this data set; True if it is finished there already."""
-    card = out / "dataset.yaml"
-    if card.exists():
-        there = _yaml(card)
-        got, asked = _flat(there), _flat(identity)
-        for key in asked.keys() - {"code", "revision"}:
-            if got.get(key) != asked[key]:
-                raise InputError(
-                    f"{out}: holds another data set ({key} is {got.get(key)!r}, asked for"
-                    f" {asked[key]!r}); take another folder or delete this one"
-                )
-        if all(there.get(key) == identity[key] for key in ("code", "revision")):
+    path = out / "dataset.yaml"
+    if path.exists():
+        try:
+            there = read_mapping(path, "record of a data set")
+        except InputError as error:
+            raise InputError(f"{error}; delete it or take another folder") from error
+        changed = recipe.changed(there)
+        if changed not in ("", "code"):
+            raise InputError(
+                f"{out}: holds another data set ({changed}); take another folder or delete this one"
+            )
+        if not changed:
             return bool(there.get("finished"))
         log.warning("%s: drawn by other code, and drawn again", out)
         shutil.rmtree(out / "images", ignore_errors=True)
         shutil.rmtree(out / "raw", ignore_errors=True)
-    with atomic_path(card) as scratch:
-        scratch.write_text(yaml.safe_dump({**identity, "finished": False}, sort_keys=False))
+    with atomic_path(path) as scratch:
+        scratch.write_text(yaml.safe_dump({**card, "finished": False}, sort_keys=False))
     return False
 
 
-def _finish(out: Path, identity: dict[str, Any], files: list[str]) -> None:
+def _finish(out: Path, card: dict[str, Any], files: list[str]) -> None:
     """Record what was made and with what; its presence says that the data set is whole."""
     digest, size = sha256(), 0
     for file in files:
         digest.update(f"{file} {file_sha256(out / file)}\n".encode())
         size += (out / file).stat().st_size
     record = {
-        **identity,
+        **card,
         "finished": True,
         "licence": "CC0-1.0",
         "note": "Simulated: shows how methods behave, not what cells do.",
