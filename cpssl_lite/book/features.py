@@ -171,9 +171,10 @@ def load_features(
             "data": {name: Path(paths[0]).parent for name, paths in tables.items()}
         }
     else:
-        table, files = _image_table(data), _networks(named(checkpoints, "checkpoints"))
-        images, folder = read_image_table(table), _profiles_of(table)
+        files = _networks(named(checkpoints, "checkpoints"))
         networks = networks_of(files, transfer, seed)
+        table = _image_table(data)  # last: a screen may be drawn for it
+        images, folder = read_image_table(table), _profiles_of(table)
         others = {MEASURED: FeatureType("measured")} if measured else {}
         others |= {CEILING: FeatureType("drawn", origin=HERE)} if ceiling else {}
         ask_first(images, networks, method, others, **given)

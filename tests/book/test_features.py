@@ -192,8 +192,22 @@ def test_what_is_given_by_name_may_be_text(well_features, tmp_path) -> None:
         pd.testing.assert_frame_equal(text.normalized()[name], named.normalized()[name])
     with pytest.raises(InputError, match="profiles must be a dictionary as JSON"):
         load_features(profiles="x.csv")
-    with pytest.raises(InputError, match="checkpoints must be a dictionary as JSON"):
-        load_features(checkpoints="x.pth")
+
+
+@pytest.mark.parametrize(
+    ("checkpoints", "message"),
+    [
+        ("x.pth", "checkpoints must be a dictionary as JSON"),
+        ({"Mine": "x.pth"}, r"x\.pth: no such"),
+    ],
+)
+def test_networks_are_asked_for_before_a_screen_is_drawn(
+    checkpoints: object, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=message):
+        load_features(checkpoints=checkpoints)
+    assert not (tmp_path / "data").exists()
 
 
 def test_a_card_beside_a_foreign_table_says_what_its_features_are(well_features, tmp_path) -> None:
