@@ -123,8 +123,12 @@ def write_profiles(table: pd.DataFrame, path: str | Path, provenance: dict[str, 
     data = pa.Table.from_pandas(table, preserve_index=False)
     note = json.dumps(provenance, default=str).encode()
     data = data.replace_schema_metadata({**(data.schema.metadata or {}), PROVENANCE: note})
+    # Features hardly repeat a value: a dictionary of them is a fifth of the file, and of the time.
+    words = [field.name for field in data.schema if not pa.types.is_floating(field.type)]
     with atomic_path(path) as scratch:
-        pq.write_table(data, scratch, compression="zstd")
+        pq.write_table(
+            data, scratch, compression="zstd", use_dictionary=words, write_statistics=False
+        )
 
 
 def write_anndata(data: "anndata.AnnData", path: str | Path) -> None:
