@@ -68,14 +68,14 @@ cellprofiler-style: $(READY)  ## measure the cells of the drawn screens of 02 an
 cellprofiler-wells: $(READY) $(CELLPROFILER)/.installed  ## 96 fields by CellProfiler itself (40 CPU minutes), the table kept
 	$(BIN)/cpssl data simulate lite
 	$(BIN)/python -c "from cpssl_lite.images.table import read_image_table; \
-	  from cpssl_lite.profiles.kept import some_fields; \
-	  some_fields(read_image_table('data/lite/images.parquet')).to_parquet('data/lite/some.parquet')"
-	$(BIN)/cpssl measure data/lite/some.parquet -o data/lite/some/cellprofiler.parquet --program cellprofiler
-	$(BIN)/cpssl measure data/lite/some.parquet -o data/lite/some/style.parquet
+	  from cpssl_lite.profiles.kept import few_fields; \
+	  few_fields(read_image_table('data/lite/images.parquet')).to_parquet('data/lite/few.parquet')"
+	$(BIN)/cpssl measure data/lite/few.parquet -o data/lite/few/cellprofiler.parquet --program cellprofiler
+	$(BIN)/cpssl measure data/lite/few.parquet -o data/lite/few/style.parquet
 	$(BIN)/python -c "from cpssl_lite.images.table import read_image_table; \
 	  from cpssl_lite.profiles.kept import FOLDER, keep; \
-	  images = read_image_table('data/lite/some.parquet'); \
-	  [keep(images, f'data/lite/some/{d}.parquet', FOLDER / f'some_{d}_lite.parquet') \
+	  images = read_image_table('data/lite/few.parquet'); \
+	  [keep(images, f'data/lite/few/{d}.parquet', FOLDER / f'few_{d}_lite.parquet') \
 	  for d in ('cellprofiler', 'style')]"
 
 bioactivity: $(READY)  ## train the image networks of the bioactivity chapter again (a long run)

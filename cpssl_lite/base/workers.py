@@ -15,7 +15,7 @@ Job = TypeVar("Job")
 Done = TypeVar("Done")
 
 
-def side_by_side(
+def in_processes(
     work: Callable[[Job], Done], jobs: Sequence[Job], workers: int, chunk: int = 1
 ) -> Iterator[Done]:
     """Yield the result of each job in order, from so many processes (1: from this one).

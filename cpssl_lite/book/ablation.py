@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from cpssl_lite.base.made import Recipe
-from cpssl_lite.base.workers import side_by_side
+from cpssl_lite.base.workers import in_processes
 from cpssl_lite.book.digest import data_digest
 from cpssl_lite.models.checkpoints import load_encoder, random_like
 from cpssl_lite.models.encoder import Encoder
@@ -125,7 +125,7 @@ def run_all(runs: Sequence[Run], table: str | Path, images: pd.DataFrame, worker
         for number in range(workers)
     ]
     work = partial(_share, str(table), images)
-    list(side_by_side(work, [share for share in shares if share], workers))
+    list(in_processes(work, [share for share in shares if share], workers))
 
 
 def _share(table: str, images: pd.DataFrame, runs: Sequence[Run]) -> None:

@@ -14,7 +14,7 @@ from cpssl_lite.profiles.agreement import in_style_names
 from cpssl_lite.profiles.evaluate import compare
 from cpssl_lite.profiles.extract import extract
 from cpssl_lite.profiles.intervals import scores_with_intervals
-from cpssl_lite.profiles.kept import kept_profiles, some_fields
+from cpssl_lite.profiles.kept import few_fields, kept_profiles
 from cpssl_lite.profiles.table import read_profiles
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def kept_beside(images: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """
     if not {"Metadata_Target", "Metadata_Control", "Metadata_Batch"} <= set(images):
         return {}
-    fields = some_fields(images)
+    fields = few_fields(images)
     tables = {name: kept_profiles(fields, name) for name in (ITSELF, STYLE)}
     found = {name: table for name, table in tables.items() if table is not None}
     if len(found) < len(tables):

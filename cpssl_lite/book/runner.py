@@ -21,7 +21,7 @@ from cpssl_lite.base.errors import InputError, StepFailed, full_memory
 from cpssl_lite.base.files import atomic_path, check_writable
 from cpssl_lite.base.made import Recipe
 from cpssl_lite.base.quiet import quiet
-from cpssl_lite.base.workers import side_by_side
+from cpssl_lite.base.workers import in_processes
 from cpssl_lite.book.digest import code_digest, notebook_recipe
 from cpssl_lite.book.kernel import many_follow, private_kernel
 from cpssl_lite.book.notices import last_line
@@ -248,7 +248,7 @@ def run_all(
     one = partial(run, many=len(alone) > 1)
     return [
         *kept,
-        *map(_report, side_by_side(share, shared, workers)),
+        *map(_report, in_processes(share, shared, workers)),
         *map(_report, map(one, alone)),
     ]
 

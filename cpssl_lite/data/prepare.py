@@ -18,7 +18,7 @@ from tqdm import tqdm
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.files import atomic_path, check_writable, refuse_pointer, sha256
 from cpssl_lite.base.made import Recipe, code_digest, files_digest
-from cpssl_lite.base.workers import side_by_side
+from cpssl_lite.base.workers import in_processes
 from cpssl_lite.data.names import plate_names, safe
 from cpssl_lite.images import otsu, scale, tiff
 from cpssl_lite.images.channels import CHANNELS
@@ -95,7 +95,7 @@ def prepare(
     recipe = Recipe("prepare", given, {table.name: source}, _code())
     record = recipe.record(fields=len(fields))
     _check_sizes(jobs, fields)
-    _report(fields["Metadata_Plate"].tolist(), side_by_side(make, jobs, workers))
+    _report(fields["Metadata_Plate"].tolist(), in_processes(make, jobs, workers))
 
     made = fields[[c for c in fields if str(c).startswith("Metadata_")]].copy()
     made["FileName_Merged"] = [job.target.relative_to(out).as_posix() for job in jobs]

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.files import atomic_path, check_writable
 from cpssl_lite.base.words import counted
-from cpssl_lite.base.workers import side_by_side
+from cpssl_lite.base.workers import in_processes
 from cpssl_lite.images.channels import CHANNELS
 from cpssl_lite.images.metadata import PLATE
 from cpssl_lite.images.otsu import otsu_threshold
@@ -73,7 +73,7 @@ def quality(table: str | Path, out: str | Path, workers: int = 2) -> Path:
         check_writable(file, [table, *images["FileName_Merged"][:1]])
     files = images["FileName_Merged"].tolist()
     # tqdm's own rule: no bar unless standard error is a terminal.
-    done = side_by_side(_measure, files, workers)
+    done = in_processes(_measure, files, workers)
     found = list(tqdm(done, total=len(files), unit="field", disable=None))
     measures = images.drop(columns="FileName_Merged").join(pd.DataFrame([m for m, _ in found]))
     measures["same"] = _same(measures, measures.pop("twins"), measures.pop("mark"))

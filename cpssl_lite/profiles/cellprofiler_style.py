@@ -15,7 +15,7 @@ from cpssl_lite.base.files import one_writer
 from cpssl_lite.base.made import Recipe, code_digest
 from cpssl_lite.base.provenance import provenance
 from cpssl_lite.base.words import counted
-from cpssl_lite.base.workers import side_by_side
+from cpssl_lite.base.workers import in_processes
 from cpssl_lite.images import cells, otsu
 from cpssl_lite.profiles.filters import CELLS
 from cpssl_lite.profiles.kept import kept_profiles
@@ -94,7 +94,7 @@ def _measure_plates(images: pd.DataFrame, out: Path, whole: Recipe, workers: int
     plates = plates_of(images, parts, whole)
     todo = [plate for plate in plates if not is_done(plate)]
     records: list[dict[Any, Any]] = [row for plate in todo for row in plate.rows.to_dict("records")]
-    results = side_by_side(cells.measure_row, records, workers, chunk=4)
+    results = in_processes(cells.measure_row, records, workers, chunk=4)
     # tqdm's own rule: no bar unless standard error is a terminal.
     measured = iter(tqdm(results, total=len(records), unit="field", disable=None))
     for position, (name, rows, file) in enumerate(todo, start=len(plates) - len(todo) + 1):

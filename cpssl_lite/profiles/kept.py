@@ -20,7 +20,7 @@ KEPT = FOLDER / "cellprofiler_style_lite.parquet"
 MANTISSA_BITS = 12  # kept of a float32's 23: relative error at most 1.2e-4, half the size
 
 
-def some_fields(images: pd.DataFrame) -> pd.DataFrame:
+def few_fields(images: pd.DataFrame) -> pd.DataFrame:
     """Fields of a screen that CellProfiler itself can measure in an hour: 96 of the drawn one.
 
     The first plate of each batch, every fourth target's compounds and the first eight negative

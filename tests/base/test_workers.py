@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cpssl_lite.base.errors import InputError
-from cpssl_lite.base.workers import side_by_side
+from cpssl_lite.base.workers import in_processes
 
 CODE = """
 import os, time
@@ -32,15 +32,15 @@ def double(job):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_results_come_in_order_and_errors_through(workers):
-    assert list(side_by_side(double, [3, 1, 2], workers)) == [6, 2, 4]
-    assert list(side_by_side(double, [], workers)) == []
+    assert list(in_processes(double, [3, 1, 2], workers)) == [6, 2, 4]
+    assert list(in_processes(double, [], workers)) == []
     with pytest.raises(TypeError):
-        list(side_by_side(double, [1, None, 2], workers))
+        list(in_processes(double, [1, None, 2], workers))
 
 
 def test_a_killed_worker_is_one_line():
     with pytest.raises(InputError, match=r"out of memory\?.*fewer workers"):
-        list(side_by_side(double, [1, "killed", 2], workers=2))
+        list(in_processes(double, [1, "killed", 2], workers=2))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -61,10 +61,10 @@ def test_workers_end_with_a_killed_command(tmp_path, start):
 
 INTERRUPTED = """
 import time
-from cpssl_lite.base.workers import side_by_side
+from cpssl_lite.base.workers import in_processes
 if __name__ == "__main__":
     try:
-        for _ in side_by_side(time.sleep, [0.01] * 4 + [90] * 2, workers=2):
+        for _ in in_processes(time.sleep, [0.01] * 4 + [90] * 2, workers=2):
             print(flush=True)
     except KeyboardInterrupt:
         print("stopped")

@@ -15,7 +15,7 @@ from cpssl_lite.bioactivity.kept import keep, recipe_of_run
 from cpssl_lite.bioactivity.labels import COMPOUND, draw_splits
 from cpssl_lite.bioactivity.scores import score_assays
 from cpssl_lite.book.screens import ACTIVITY
-from cpssl_lite.data.simulate.layout import choose, plain
+from cpssl_lite.data.simulate.layout import as_parameters, choose
 from cpssl_lite.data.simulate.screen import REVISION
 from cpssl_lite.metrics.uncertainty import known_mean
 from cpssl_lite.profiles.table import read_provenance
@@ -144,7 +144,7 @@ def test_the_kept_run_is_of_the_current_code():
         "name": "lite",
         "seed": ast.literal_eval(values["seed"]),
         "revision": REVISION,
-        "parameters": plain(choose("lite", 0, 1, ACTIVITY)),
+        "parameters": as_parameters(choose("lite", 0, 1, ACTIVITY)),
     }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     path = root / ast.literal_eval(values["kept"])

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from cpssl_lite.book import itself
-from cpssl_lite.profiles.kept import some_fields
+from cpssl_lite.profiles.kept import few_fields
 
 
 def wells(noise: float, seed: int, cells: float) -> pd.DataFrame:
@@ -37,7 +37,7 @@ def test_an_hours_fields():
          "Metadata_Control": "negcon" if w < 10 else ""}
         for b in range(2) for p in range(2) for w in range(20) for site in "12"
     ]  # fmt: skip
-    some = some_fields(pd.DataFrame(rows))
+    some = few_fields(pd.DataFrame(rows))
     assert set(some["Metadata_Plate"]) == {"B0-P0", "B1-P0"} and set(some["Metadata_Site"]) == {"1"}
     controls = some["Metadata_Control"] == "negcon"
     assert controls.sum() == 16 and set(some.loc[~controls, "Metadata_Target"]) == {"T0", "T4"}

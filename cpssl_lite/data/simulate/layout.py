@@ -120,7 +120,7 @@ def _wanted(key: str, value: Any) -> str:
     return "" if low <= value <= high else f"{low} to {high}"
 
 
-def plain(screen: Screen) -> dict[str, Any]:
+def as_parameters(screen: Screen) -> dict[str, Any]:
     """Parameters as YAML has them (lists, no tuples)."""
     return {
         k: list(v) if isinstance(v, tuple) else float(v) if k.endswith("_strength") else v

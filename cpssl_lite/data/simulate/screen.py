@@ -18,17 +18,17 @@ from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.files import atomic_path
 from cpssl_lite.base.files import sha256 as file_sha256
 from cpssl_lite.base.made import Recipe, code_digest
-from cpssl_lite.base.workers import side_by_side
+from cpssl_lite.base.workers import in_processes
 from cpssl_lite.base.yamls import read_mapping
 from cpssl_lite.data.simulate import effects, tables
 from cpssl_lite.data.simulate.draw import draw_field
 from cpssl_lite.data.simulate.layout import (
     Screen,
     Well,
+    as_parameters,
     choose,
     layout,
     merged_file,
-    plain,
     raw_file,
 )
 from cpssl_lite.data.simulate.library import generator
@@ -92,7 +92,7 @@ def simulate(
     """
     screen = choose(name, seed, workers, overrides)
     out = Path(out or name)
-    chosen = plain(screen)
+    chosen = as_parameters(screen)
     recipe = Recipe("simulate", {"name": name, "seed": seed, **chosen}, code=_code())
     card = {
         "name": name,
@@ -173,7 +173,7 @@ def _draw_all(
     n, fields = len(wells), len(wells) * screen.n_sites
     log.info("drawing %d fields in %s", fields, out)
     draw = partial(_draw_well, out, screen, seed)
-    results = side_by_side(draw, wells, workers if fields > SMALL else 1, chunk=8)
+    results = in_processes(draw, wells, workers if fields > SMALL else 1, chunk=8)
     terminal = sys.stderr.isatty()
     cells = []
     for counts in tqdm(results, total=n, desc="wells", unit="well", disable=not terminal):
