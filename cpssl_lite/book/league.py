@@ -171,7 +171,7 @@ def tried(encoder: Encoder) -> str:
     return f"{shape}: {encoder.n_features} features of {encoder.crop_size} px crops"
 
 
-def checkpoint_table(caption: str = "Checkpoints and what was tried of them") -> Html:
+def checkpoint_table() -> Html:
     """Every checkpoint of ``data_manifests/``, of this package and two of timm's, on a page.
 
     Model, input, pooling, licence are what its manifest, card or timm says. How it was tested is
@@ -210,4 +210,5 @@ def checkpoint_table(caption: str = "Checkpoints and what was tried of them") ->
             feature = f"as timm pools it, {encoder.n_features}"
             said = "a file of its size with random weights loads; not verified: the file itself"
             add(f"{name} (timm {timm.__version__})", str(cfg.license), given, feature, said)
-    return table(("Model", "Licence", "Input", "Pooling, features", "Tested how"), rows, caption)
+    columns = ("Model", "Licence", "Input", "Pooling, features", "Tested how")
+    return table(columns, rows, "Checkpoints and what was tried of them")

@@ -117,9 +117,9 @@ def _tell_untested(edition: Edition, failed: Collection[str], root: Path) -> Non
         log.warning("%s: no verdict on %s; see the scorecard", edition.name, ", ".join(lost))
 
 
-def lines(edition: Edition, root: Path | None = None) -> list[str]:
+def lines(edition: Edition) -> list[str]:
     """What an edition needs, what of it is there, and what it can test; nothing is fetched."""
-    root = find_root(root)
+    root = find_root()
     told = [f"{edition.name}: {edition.title} ({edition.path})"]
     told += [f"{name}: drawn on this machine" for name in edition.drawn()]
     plans = edition.plans(root)
@@ -137,9 +137,9 @@ def lines(edition: Edition, root: Path | None = None) -> list[str]:
     return told
 
 
-def to_fetch(edition: Edition, root: Path | None = None) -> list[str]:
+def to_fetch(edition: Edition) -> list[str]:
     """A line for each data set that is missing and can be fetched."""
-    plans = edition.plans(find_root(root)).items()
+    plans = edition.plans(find_root()).items()
     return [_line(name, p) for name, p in plans if isinstance(p, Plan) and not p.complete]
 
 

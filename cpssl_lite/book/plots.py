@@ -102,7 +102,6 @@ def intervals(
     axis: "Axes",
     rows: Mapping[str, tuple[float, float, float]],
     hollow: Collection[str] = (),
-    colors: Mapping[str, str] | None = None,
 ) -> None:
     """Values with their intervals, a row each, beside a line at zero.
 
@@ -113,12 +112,9 @@ def intervals(
         Value, lower and upper end by name, from top to bottom.
     hollow
         Rows whose value is an open circle: no difference by some rule that the caption tells.
-    colors
-        Of the intervals [of the method that the name is].
     """
     for place, (name, (value, low, high)) in enumerate(rows.items()):
-        paint = colors[name] if colors else color(name)
-        axis.plot([low, high], [place, place], color=paint, linewidth=3)
+        axis.plot([low, high], [place, place], color=color(name), linewidth=3)
         axis.plot(value, place, "o", mec=INK, mfc="white" if name in hollow else INK)
     axis.axvline(0, color=LINE, linewidth=1)
     axis.locator_params(axis="x", nbins=4)

@@ -77,7 +77,7 @@ def holds_resnet(content: dict[str, Any]) -> bool:
     return any(str(name).endswith("layer1.0.conv1.weight") for part in parts for name in part)
 
 
-def nested_names(content: dict[str, Any], most: int = 5) -> str:
+def nested_names(content: dict[str, Any]) -> str:
     """The names in a file, one level down: what a message about an unknown layout lists.
 
     Examples
@@ -89,4 +89,4 @@ def nested_names(content: dict[str, Any], most: int = 5) -> str:
     for key, value in content.items():
         inside = [str(name)[:80] for name in value] if isinstance(value, dict) else []
         told.append(f"{str(key)[:80]}: {{{shorten(inside, 3)}}}" if inside else str(key)[:80])
-    return shorten(told, most) or "nothing"
+    return shorten(told, 5) or "nothing"

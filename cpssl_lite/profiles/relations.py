@@ -18,6 +18,8 @@ from cpssl_lite.profiles.aggregate import aggregate, group_means
 from cpssl_lite.profiles.evaluate import label_column, treated_wells
 from cpssl_lite.profiles.table import profile_matrix
 
+SHARE = 0.05  # of all pairs: the most similar
+
 
 def read_relations(path: str | Path) -> pd.DataFrame:
     """Read pairs of names: the first two columns of a CSV or TSV, with or without a header.
@@ -45,7 +47,6 @@ def relation_numbers(
     table: pd.DataFrame,
     label: str | None = None,
     relations: pd.DataFrame | None = None,
-    share: float = 0.05,
 ) -> dict[str, float]:
     """Enrichment of labels, and of known relationships, among the most similar profiles.
 
@@ -75,8 +76,8 @@ def relation_numbers(
     column = label_column(wells, label)
     head, profiles = profile_matrix(aggregate(wells))
     labels = head[column].to_numpy() if column else np.full(len(head), "")
-    found = enrichment(profiles, related_pairs(labels), share)
-    p = group_enrichment(profiles, labels, share).p
+    found = enrichment(profiles, related_pairs(labels), SHARE)
+    p = group_enrichment(profiles, labels, SHARE).p
     numbers: dict[str, float] = {
         "label_odds_ratio": found.odds_ratio,
         "label_odds_ratio_low": found.low,
@@ -103,9 +104,9 @@ def relation_numbers(
             f"none of {given} is between two of these {len(names)} profiles; the file "
             f"names {next(iter(known), 'nothing')!r}, the table {names[0]!r}"
         )
-    among = enrichment(profiles, np.array(pairs), share)
+    among = enrichment(profiles, np.array(pairs), SHARE)
     return numbers | {
-        "relation_recall": tail_recall(profiles, np.array(pairs), share),
+        "relation_recall": tail_recall(profiles, np.array(pairs), SHARE),
         "relation_odds_ratio": among.odds_ratio,
         "relation_odds_ratio_low": among.low,
         "relation_odds_ratio_high": among.high,

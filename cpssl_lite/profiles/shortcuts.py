@@ -45,12 +45,10 @@ def on_arcs(head: pd.DataFrame, numbers: np.ndarray) -> pd.DataFrame:
     return _with(head, np.hstack([np.sin(angle), np.cos(angle)]))
 
 
-def from_numbers(
-    head: pd.DataFrame, numbers: np.ndarray, method: str = "mad_robustize"
-) -> pd.DataFrame:
+def from_numbers(head: pd.DataFrame, numbers: np.ndarray) -> pd.DataFrame:
     """A profile table of some numbers per well, normalised like features first (`on_arcs`)."""
     values = np.asarray(numbers, dtype=np.float64).reshape(len(head), -1)
-    table = normalize(_with(head, values), method)
+    table = normalize(_with(head, values), "mad_robustize")
     kept, values = profile_matrix(table)
     return on_arcs(kept, values)
 

@@ -14,11 +14,11 @@ SIDE = 512
 KINDS = ("fine", "coarse", "cloud", "threads", "mesh", "fibres", "puncta", "bubbles")
 
 
-def _noise(key: int, sigma: float | tuple[float, float], wide: float = 2.5) -> np.ndarray:
+def _noise(key: int, sigma: float | tuple[float, float]) -> np.ndarray:
     """Band-pass noise with mean 0 and standard deviation 1, wrapping at the edges."""
     white = np.random.Generator(np.random.PCG64(key)).standard_normal((SIDE, SIDE))
     narrow = gaussian_filter(white, sigma, mode="wrap")
-    broad = gaussian_filter(white, np.multiply(sigma, wide), mode="wrap")
+    broad = gaussian_filter(white, np.multiply(sigma, 2.5), mode="wrap")
     band = narrow / np.std(narrow) - 0.5 * broad / np.std(broad)
     band -= np.mean(band)
     return band / np.std(band)
