@@ -223,12 +223,10 @@ def normalized(wells: pd.DataFrame, kind: str, method: str = "") -> pd.DataFrame
     """
     method = method or best_method(kind)
     if kind == "measured":
-        defined = drop_missing(wells)
-        counts = len(feature_columns(wells)), len(feature_columns(defined))
-        if lost := counts[0] - counts[1]:
-            features = counted(counts[0], "feature")
+        before, wells = len(feature_columns(wells)), drop_missing(wells)
+        if lost := before - len(feature_columns(wells)):
+            features = counted(before, "feature")
             log.warning("%d of %s left out, not defined in every well", lost, features)
-        wells = defined
     table = normalize(wells, method)
     last = method.split("+")[-1].partition("@")[0]
     runs_away = kind in ("measured", "transferred") and last == "mad_robustize"
