@@ -82,13 +82,13 @@ if profiles:
     raw = {name: read_profiles(paths) for name, paths in files.items()}
     types = {name: type_of(files[name], raw[name]) for name in raw}
 else:
-    image_table = activity_screen(seed) if drawn_here else Path(data)
-    images = read_image_table(image_table)
-    folder = image_table.parent / "profiles"
     files = {"DINO": SHIPPED["DINO"], **checkpoints}
     if taken := {"CellProfiler-style", *controls, *CNNS} & set(files):
         raise InputError(f"checkpoints: {min(taken)!r} is another row's name")
     networks = {name: load_encoder(path) for name, path in files.items()}
+    image_table = activity_screen(seed) if drawn_here else Path(data)
+    images = read_image_table(image_table)
+    folder = image_table.parent / "profiles"
     find_column(images, compound)
     ask_first(images, networks, method)
     raw, types = extracted(images, folder, networks)

@@ -47,14 +47,14 @@ from cpssl_lite.profiles.embed import crops_with_cells
 from cpssl_lite.profiles.normalize import mad_robustize
 
 figures.style()
-table = simulate(data, Path("data") / data) if data in SCREENS else Path(data)
-images = read_image_table(table)
 files = {**SHIPPED, **checkpoints}
 if network not in files:
     raise InputError(f"network {network!r} is not one of {', '.join(files)}")
 networks = {name: load_encoder(path) for name, path in files.items()}
 networks["Random weights"] = random_like(networks[network], seed)
 encoder = networks[network]
+table = simulate(data, Path("data") / data) if data in SCREENS else Path(data)
+images = read_image_table(table)
 CHANNELS = list(encoder.channels)
 simulated = set(images.get("Metadata_Origin", ())) == {"simulated"}
 name = data_name or table.resolve().parent.name
