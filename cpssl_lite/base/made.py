@@ -70,15 +70,16 @@ class Recipe:
     def changed(self, there: Mapping[str, Any]) -> str:
         """The first thing that differs from the record `there`, in a few words; "" if nothing.
 
-        Parameters lie in the record itself, as `record` puts them, or under ``parameters``.
+        Parameters lie in the record itself, as `record` puts them, or under ``parameters``. A
+        record without inputs is of older code, and says nothing of them.
         """
         if self.made(there):
             return ""
-        old, more = (there.get(part) for part in ("inputs", "parameters"))
-        old = old if isinstance(old, dict) else {}
-        for name in sorted({*self.inputs, *old}):
-            if old.get(name) != self.inputs.get(name):
-                return f"input {name}"
+        inputs, more = (there.get(part) for part in ("inputs", "parameters"))
+        if isinstance(inputs, dict):
+            for name in sorted({*self.inputs, *inputs}):
+                if inputs.get(name) != self.inputs.get(name):
+                    return f"input {name}"
         old = {**there, **more} if isinstance(more, dict) else there
         for name, value in _plain(self.parameters).items():
             if old.get(name) != value:

@@ -1,4 +1,4 @@
-"""What an executed notebook depends on, as one digest: run again only when it changed."""
+"""What an executed notebook is made from: it is run again only when that changed."""
 
 import hashlib
 import os

@@ -114,9 +114,9 @@ class _Plan:
             return "not there yet"
         try:
             there = json.loads(self.target.read_text(encoding="utf-8"))["metadata"]["cpssl"]
-            return self.recipe.changed(there)
-        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        except (OSError, ValueError, LookupError, TypeError):
             return "damaged"
+        return self.recipe.changed(there)
 
 
 def _planned(

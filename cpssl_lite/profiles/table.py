@@ -123,7 +123,7 @@ def write_profiles(table: pd.DataFrame, path: str | Path, provenance: dict[str, 
     data = pa.Table.from_pandas(table, preserve_index=False)
     note = json.dumps(provenance, default=str).encode()
     data = data.replace_schema_metadata({**(data.schema.metadata or {}), PROVENANCE: note})
-    # Features hardly repeat a value: a dictionary of them is a fifth of the file, and of the time.
+    # Features hardly repeat a value: dictionaries of them make files larger and slower.
     words = [field.name for field in data.schema if not pa.types.is_floating(field.type)]
     with atomic_path(path) as scratch:
         pq.write_table(

@@ -90,16 +90,17 @@ def test_a_parameter_and_a_byte_count(tmp_path: Path) -> None:
     one = Recipe("prepare", {"low": 0.01}, {"files": files_digest([image])}, "c")
     assert one.made(one.record(fields=3)) and not one.changed(one.record())
     other = Recipe("prepare", {"low": 0.1}, one.inputs, "c")
-    assert (
-        not other.made(one.record())
-        and other.changed(one.record()) == "parameter low: 0.01, now 0.1"
-    )
+    assert not other.made(one.record())
+    assert other.changed(one.record()) == "parameter low: 0.01, now 0.1"
+    apart = {"parameters": {"low": 0.5}, "inputs": dict(one.inputs)}  # as screens and pages do
+    assert other.changed(apart) == "parameter low: 0.5, now 0.1"
     image.write_bytes(b"12")
     later = Recipe("prepare", {"low": 0.01}, {"files": files_digest([image])}, "c")
     assert later.changed(one.record()) == "input files"
     assert Recipe("prepare", {"low": 0.01}, one.inputs, "d").changed(one.record()) == "code"
     assert Recipe("prepare", {"low": 0.01}, {}, "c").changed(one.record()) == "input files"
-    assert one.changed({"inputs": ["x"], "parameters": 3}) == "input files", "somebody else's"
+    assert one.changed({"low": 0.01, "code": "a"}) == "code", "an older record, without inputs"
+    assert one.changed({"inputs": ["x"], "parameters": 3}).startswith("parameter low: None")
 
 
 def test_every_module_of_a_training_was_asked_whether_it_changes_a_weight() -> None:

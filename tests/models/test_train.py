@@ -203,6 +203,21 @@ def test_a_folder_holds_one_run(table, tmp_path):
         training.train("simclr", table, tmp_path, config(tmp_path, "simclr", epochs=2))
 
 
+@pytest.mark.parametrize("inputs", [True, False], ids=["as now", "as before there were inputs"])
+def test_a_run_of_other_code_is_put_aside(table, tmp_path, inputs, caplog):
+    recipe = config(tmp_path, "simclr", epochs=1)
+    final = training.train("simclr", table, tmp_path / "run", recipe)
+    first, record = final.read_bytes(), tmp_path / "run" / "recipe.yaml"
+    there = yaml.safe_load(record.read_text()) | {"code": "older", "digest": "older"}
+    if not inputs:
+        there = {k: v for k, v in there.items() if k not in ("inputs", "digest")}
+    record.write_text(yaml.safe_dump(there))
+    assert training.train("simclr", table, tmp_path / "run", recipe) == final
+    assert "made by other code and begins anew" in caplog.text
+    assert final.with_stem(f"{final.stem}.before").read_bytes() == first and final.is_file()
+    assert yaml.safe_load(record.read_text())["code"] == training._code()
+
+
 def test_a_loss_that_is_not_a_number_stops_the_run(table, tmp_path, monkeypatch):
     monkeypatch.setattr("cpssl_lite.models.simclr.nt_xent", lambda *a: torch.tensor(float("nan")))
     with pytest.raises(InputError, match="the loss is nan in epoch 1, step 1"):
