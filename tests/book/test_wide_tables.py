@@ -1,4 +1,4 @@
-"""Tables and code that need more room than the text: nothing hides unannounced beside an edge."""
+"""What needs more room than the text: nothing hides unannounced, and no page is wider than seen."""
 
 from pathlib import Path
 from typing import Any
@@ -64,3 +64,51 @@ def test_a_wide_table_is_seen_or_says_that_it_scrolls(
     if width == 1280:
         assert text.bounding_box()["width"] > 900, "it reaches into the margin"
     visit.context.close()
+
+
+# A caption grows by a letter at a time: its last word ends once at each point of a line. Gives the
+# greatest width that the page took.
+GROW = """() => {
+  const caption = document.querySelector("figcaption .caption-text"), old = caption.textContent;
+  let widest = 0;
+  for (let n = 0; n < 480; n++) {
+    caption.textContent = `${old} ${"i".repeat(n % 12)}${" iiiiii".repeat(n / 12)}`;
+    widest = Math.max(widest, document.documentElement.scrollWidth);
+  }
+  return widest;
+}"""
+
+
+@pytest.mark.parametrize("width", [768, 390])
+def test_no_last_word_of_a_caption_widens_the_page(
+    browser: Any, small_book: Path, width: int
+) -> None:
+    visit = Visit(browser, width)
+    page = visit.open(small_book / "chapters" / "99_demo.html")
+    assert page.locator("figcaption a.headerlink").count() >= 1
+    assert page.evaluate(GROW) == width
+    visit.context.close()
+
+
+# Every number of a page, in the form of another.
+OTHER = """(number) => {
+  const walk = document.createTreeWalker(document.querySelector("article"), NodeFilter.SHOW_TEXT);
+  while (walk.nextNode())
+    walk.currentNode.data = walk.currentNode.data.replace(/[\\d.,]*\\d/g, number);
+}"""
+
+
+@pytest.mark.whole
+def test_no_number_of_another_machine_widens_a_page(browser: Any, whole_root: Path) -> None:
+    visit, wrong = Visit(browser), []
+    for path in pages(whole_root / "html" / "lite" / "chapters"):
+        page = visit.open(path)
+        page.evaluate(OPEN)
+        for number in ("7", "12.5", "1,234.5", "12345.678"):
+            page.evaluate(OTHER, number)
+            for width in (768, 390):
+                page.set_viewport_size({"width": width, "height": 900})
+                wide = page.evaluate("document.documentElement.scrollWidth")
+                wrong += [f"{path.stem}: {wide} px at {width}, {number}"] * (wide > width)
+    visit.context.close()
+    assert wrong == []
