@@ -106,7 +106,7 @@ def test_no_number_of_another_machine_widens_a_page(browser: Any, whole_root: Pa
         page.evaluate(OPEN)
         for number in ("7", "12.5", "1,234.5", "12345.678"):
             page.evaluate(OTHER, number)
-            for width in (768, 390):
+            for width in (768, 390, 320):
                 page.set_viewport_size({"width": width, "height": 900})
                 wide = page.evaluate("document.documentElement.scrollWidth")
                 wrong += [f"{path.stem}: {wide} px at {width}, {number}"] * (wide > width)
