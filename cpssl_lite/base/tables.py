@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 TEXT = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 PARQUET = (".parquet", ".pq")
+WHOLE = re.compile(r"-?\d+\.0")
+EXACT = 2**53  # whole numbers up to here are exact as floats
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
 
 
@@ -57,7 +59,7 @@ def read_table(
         if name.endswith(PARQUET):
             table = _from_parquet(path)
         else:
-            tab = "\t" if ".tsv" in name or name.endswith(".txt") else ","
+            tab = separator_of(path)
             header = _header(path, tab)
             _check_end(path, len(header), tab)
             numeric = set(numbers(header))
@@ -95,11 +97,27 @@ def reading_errors(path: Path) -> Iterator[None]:
     except UnicodeDecodeError as error:
         bad = f"byte 0x{error.object[error.start]:02x}"
         raise InputError(f"{path}: its text is not UTF-8 ({bad}); save it as UTF-8") from error
+    except pd.errors.EmptyDataError as error:
+        raise InputError(f"{path}: is empty") from error
     except pd.errors.ParserWarning as error:
         raise InputError(f"{path}: rows have more values than the header has names") from error
     except Exception as error:  # pandas, pyarrow, gzip and HDF5 each have their own
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path}: not a readable table ({reason})") from error
+
+
+def refuse_other_kinds(path: Path) -> None:
+    """Refuse what stands in the place of a table in text and is none."""
+    with open(path, "rb") as data:
+        kind = kind_of(data.read(32))
+    if kind and not path.name.lower().endswith(".gz"):
+        raise InputError(f"{path}: is {kind}, not a table in text")
+
+
+def separator_of(path: Path) -> str:
+    """What stands between the columns of a table in text, by its name."""
+    name = path.name.lower()
+    return "\t" if ".tsv" in name or name.endswith(".txt") else ","
 
 
 def check_once(path: Path, names: list[str]) -> None:
@@ -128,15 +146,49 @@ def _from_parquet(path: Path) -> pd.DataFrame:
                 table = table.drop(columns=name)
         elif pa.types.is_decimal(kind):
             table[name] = table[name].astype(float)  # rounds right, which Arrow's cast does not
+        elif pa.types.is_integer(kind) and stored[name].null_count:
+            if table[name].abs().max() >= EXACT:  # ids, which floats would round
+                table[name] = stored[name].cast(pa.large_string()).to_pandas()
     return table
+
+
+def same_words(table: pd.DataFrame) -> pd.DataFrame:
+    """Numbers of every column as text, each by itself, so that a table may be split into files.
+
+    The 1 of a column is "1" whether the column also has 0.5, missing values (with which whole
+    numbers are stored as floats) or words in it, and 0.1 is "0.1" in single precision too. Where
+    a column of text has both "1.0" and "1", they stay two things.
+
+    Examples
+    --------
+    >>> same_words(pd.DataFrame({"a": [1.0, 0.5, None], "b": ["24277.0", "DMSO", "1e5"]}))
+          a      b
+    0     1  24277
+    1   0.5   DMSO
+    2  None    1e5
+    """
+    return table.apply(_in_words) if len(table.columns) else table
+
+
+def _in_words(values: pd.Series) -> pd.Series:
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        of = values.dtype.categories.dtype
+        values = values.astype(of if pd.api.types.is_float_dtype(of) else object)
+    if pd.api.types.is_float_dtype(values):
+        whole = ((values % 1 == 0) & (values.abs() < EXACT)).fillna(False)
+        text = values.astype(str).astype(object).where(values.notna(), None)
+        text[whole] = values[whole].astype("int64").astype(str)
+        return text
+    names = {value for value in values if isinstance(value, str)}
+    bare = {name: name.removesuffix(".0") for name in names if WHOLE.fullmatch(name)}
+    if not bare or names & set(bare.values()):
+        return values
+    return values.map(lambda v: bare.get(v, v) if isinstance(v, str) else v)
 
 
 def _header(path: Path, separator: str) -> list[str]:
     """Names in the first line of a text table, which must be its only header."""
-    with open(path, "rb") as data:
-        kind = kind_of(data.read(32))
-    if kind and not path.name.lower().endswith(".gz"):
-        raise InputError(f"{path}: is {kind}, not a table in text")
+    refuse_other_kinds(path)
     opened = gzip.open if path.suffix.lower() == ".gz" else open
     with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
         rows = (row for row in csv.reader(file, delimiter=separator) if row)

@@ -13,7 +13,7 @@ from cpssl_lite.metrics.retrieval import convention_precision, mean_average_prec
 from cpssl_lite.metrics.similarity import encode
 from cpssl_lite.metrics.uncertainty import bootstrap_difference, mean_by, wilcoxon_paired
 from cpssl_lite.profiles.aggregate import groups_with
-from cpssl_lite.profiles.roles import LABELS, first_few, say_nameless, well_name
+from cpssl_lite.profiles.roles import LABELS, first_few, joined, say_nameless, well_name
 from cpssl_lite.profiles.table import (
     FIELD_LEVEL,
     feature_columns,
@@ -288,9 +288,7 @@ def _map(
 
 def batches(head: pd.DataFrame) -> np.ndarray:
     """Batch of each well; two sources may both have a "Batch1"."""
-    if "Metadata_Source" not in head:
-        return head["Metadata_Batch"].to_numpy(dtype=str)
-    return (head["Metadata_Source"] + "/" + head["Metadata_Batch"]).to_numpy(dtype=str)
+    return joined(head, [n for n in ("Metadata_Source", "Metadata_Batch") if n in head])
 
 
 def _field_level(head: pd.DataFrame) -> np.ndarray:

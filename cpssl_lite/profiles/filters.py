@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from cpssl_lite.base.errors import InputError
-from cpssl_lite.base.tables import read_table
+from cpssl_lite.base.tables import read_table, same_words
 from cpssl_lite.base.words import counted
 from cpssl_lite.images.metadata import IMAGE_METADATA, canonical_metadata
 from cpssl_lite.profiles.roles import WELL_KEY, first_few, well_name
@@ -65,7 +65,7 @@ def without_flagged(rows: pd.DataFrame, qc: Path) -> pd.DataFrame:
     """
     if not qc.is_file():
         raise InputError(f"{qc}: no such QC table")
-    fields = canonical_metadata(read_table(qc))
+    fields = canonical_metadata(same_words(read_table(qc)))
     of_fields = "Metadata_Site" in rows
     key = [c for c in (IMAGE_METADATA[:5] if of_fields else WELL_KEY) if c in rows and c in fields]
     needed = {"Metadata_Plate", "Metadata_Well", *(["Metadata_Site"] if of_fields else [])}

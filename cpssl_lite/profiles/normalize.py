@@ -14,7 +14,7 @@ from cpssl_lite.base.errors import InputError
 from cpssl_lite.base.words import counted
 from cpssl_lite.images.metadata import PLATE
 from cpssl_lite.profiles import steps as more
-from cpssl_lite.profiles.roles import say_nameless
+from cpssl_lite.profiles.roles import joined, say_nameless
 from cpssl_lite.profiles.table import feature_columns, first_few, profile_matrix, require
 
 log = logging.getLogger(__name__)
@@ -283,7 +283,7 @@ def plate_names(head: pd.DataFrame) -> np.ndarray:
     """Name of each well's plate; plates of different batches never share one."""
     parts = [n for n in PLATE if n in head]
     require(head, *(n for n in parts if (head[n] != "").any()))  # in all rows, or in none
-    return head[parts].astype(str).agg("/".join, axis=1).to_numpy(dtype=str)
+    return joined(head, parts)
 
 
 def _text(head: pd.DataFrame, column: str) -> np.ndarray:

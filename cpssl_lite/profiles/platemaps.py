@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from cpssl_lite.base.errors import InputError
-from cpssl_lite.base.tables import read_table
+from cpssl_lite.base.tables import read_table, same_words
 from cpssl_lite.base.words import counted
 from cpssl_lite.images.metadata import canonical_metadata, is_metadata, text_of
 from cpssl_lite.profiles.roles import first_few
@@ -168,7 +168,7 @@ def read_barcodes(path: Path) -> dict[str, str]:
 
 def _metadata(file: Path) -> pd.DataFrame:
     """A table of which every column is metadata, whatever it is called."""
-    table = read_table(file)
+    table = same_words(read_table(file))
     known = {str(c).lower(): c for c in table}
     if {"broad_sample", "solvent"} <= set(known):
         # A well without a sample is a control where the solvent says so; others stay nameless.

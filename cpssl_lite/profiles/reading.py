@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cpssl_lite.base.errors import InputError
-from cpssl_lite.base.tables import read_table
+from cpssl_lite.base.tables import read_table, same_words
 from cpssl_lite.base.words import counted
 from cpssl_lite.base.yamls import shown
 from cpssl_lite.images.metadata import canonical_metadata, is_metadata, text_of
@@ -116,7 +116,8 @@ def _read_one(file: Path, pattern: str | None) -> pd.DataFrame:
             found = f"{shown(odd.iloc[0])} in row {odd.index[0] + 1}" if len(odd) else "text"
             raise InputError(f"{file}: feature {name} is not numeric ({found})")
     fields = _field_level(list(table.columns))
-    head = canonical_metadata(without_others(file, table.drop(columns=[*features, *fields])))
+    head = without_others(file, table.drop(columns=[*features, *fields]))
+    head = canonical_metadata(same_words(head))
     for name in head.columns:
         if head[name].dtype != object:
             head[name] = text_of(head[name])

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.tables import reading_errors, refuse_other_kinds, separator_of
 from cpssl_lite.base.words import counted
 from cpssl_lite.metrics.enrichment import (
     enrichment,
@@ -30,13 +31,16 @@ def read_relations(path: str | Path) -> pd.DataFrame:
     Raises
     ------
     InputError
-        Not there, or without two columns.
+        Not there, no table in text, or without two columns.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file of relationships (two names a line)")
-    tab = "\t" if ".tsv" in path.name or path.suffix == ".txt" else ","
-    table = pd.read_csv(path, sep=tab, header=None, dtype=str, keep_default_na=False)
+    with reading_errors(path):
+        refuse_other_kinds(path)
+        table = pd.read_csv(
+            path, sep=separator_of(path), header=None, dtype=str, keep_default_na=False
+        ).fillna("")
     if table.shape[1] < 2:
         raise InputError(f"{path}: has {table.shape[1]} column; needs two names a line")
     pairs = table.iloc[:, :2].set_axis(["one", "other"], axis=1)
@@ -102,7 +106,7 @@ def relation_numbers(
         given = counted(len(relations), "relationship")
         raise InputError(
             f"none of {given} is between two of these {len(names)} profiles; the file "
-            f"names {next(iter(known), 'nothing')!r}, the table {names[0]!r}"
+            f"names {next(iter(known), 'nothing')!r}, the table {str(names[0])!r}"
         )
     among = enrichment(profiles, np.array(pairs), SHARE)
     return numbers | {

@@ -167,6 +167,21 @@ def well_name(head: pd.DataFrame, row: int) -> str:
     return "/".join(parts) or f"row {row + 1}"
 
 
+def joined(head: pd.DataFrame, columns: Iterable[str]) -> np.ndarray:
+    r"""One name for each row from several columns, such as source/batch/plate.
+
+    Other values never give the same name, whatever is in them.
+
+    Examples
+    --------
+    >>> joined(pd.DataFrame({"a": ["s1", "s/1"], "b": ["1/x", "x"]}), "ab").tolist()
+    ['s1/1\\/x', 's\\/1/x']
+    """
+    marks = str.maketrans({"/": r"\/", "\\": r"\\"})
+    parts = [head[name].astype(str).str.translate(marks) for name in columns]
+    return np.array(["/".join(row) for row in zip(*parts, strict=True)], dtype=str)
+
+
 def say_nameless(head: pd.DataFrame, nameless: np.ndarray, what: str) -> None:
     """Log what happens to wells without a perturbation, and which words stood there."""
     if not nameless.any():

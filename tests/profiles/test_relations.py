@@ -1,6 +1,7 @@
 """Relationships from a file, and labels, among the profiles of a table."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -60,6 +61,34 @@ def test_bad_files(tmp_path):
     other = pd.DataFrame({"one": ["TP53"], "other": ["MDM2"]})
     with pytest.raises(InputError, match=r"none of 1 relationship .*'guide0'"):
         relation_numbers(screen(), relations=other)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("a.csv", b"", "is empty"),
+        ("a.csv", b"\n\n", "is empty"),
+        ("a.csv", b"a,b\nc,d,e,f\n", "not a readable table .*Expected 2 fields in line 2, saw 4"),
+        ("a.csv", b'"a,b\nc,d\n', "not a readable table .*EOF inside string"),
+        ("a.csv", "a,\xb5\n".encode("latin-1"), "its text is not UTF-8 .*0xb5"),
+        ("a.csv", b"PAR1\x15\x04", "is a Parquet file, not a table in text"),
+        ("a.TXT", b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
+        ("a.csv.gz", b"a,b\n", "not a readable table .*gzip"),
+    ],
+)
+def test_what_is_no_file_of_pairs(tmp_path, cpssl, name, data, message):
+    """Each ended in a traceback, or named no file."""
+    file, table = tmp_path / name, tmp_path / "t.parquet"
+    file.write_bytes(data)
+    screen().to_parquet(table)
+    code, _, said = cpssl("evaluate", table, "-o", tmp_path / "m.json", "--relations", file)
+    assert code == 2 and re.match(rf"cpssl: {file}: {message}", said) and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["a.TSV", "a.Txt"])
+def test_pairs_between_tabs(tmp_path, name):
+    (tmp_path / name).write_text("\ufeffgene0\tgene1\ngene1\n", encoding="utf-8")
+    assert read_relations(tmp_path / name).values.tolist() == [["gene0", "gene1"], ["gene1", ""]]
 
 
 def test_command(tmp_path):
