@@ -119,6 +119,8 @@ def _unwritable(path: Path, error: OSError) -> InputError:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         there = next(filter(os.path.isdir, Path(os.path.abspath(path)).parents))
         said += f"; the folder {there} is not yours to write in: name another place"
+    elif files := [*filter(os.path.isfile, Path(os.path.abspath(path)).parents)]:
+        said = f"{path}: cannot be written ({files[0]} is a file, not a folder); name another place"
     elif error.errno in _FULL:
         said += "; make room, or name another place"
     return InputError(said)

@@ -9,7 +9,17 @@ import click
 
 from cpssl_lite.base.errors import InputError
 
-OUT = click.Path(path_type=Path)
+
+class _Given(click.Path):
+    """A path that somebody gave: "" is none, though to Python it is the folder we are in."""
+
+    def convert(self, value: Any, *where: Any) -> Any:
+        if not str(value).strip():
+            self.fail(f"{str(value)!r} is empty; give a name, or leave it out.", *where)
+        return super().convert(value, *where)
+
+
+OUT = _Given(path_type=Path)
 COUNT = click.IntRange(min=1)
 SEED = click.IntRange(0, 2**32 - 1)
 CHANNELS = click.option(

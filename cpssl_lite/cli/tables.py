@@ -62,6 +62,8 @@ def named_tables(items: tuple[str, ...]) -> dict[str, Path]:
     named: dict[str, Path] = {}
     for item in items:
         name, _, path = item.rpartition("=") if not Path(item).exists() else ("", "", item)
+        if not path.strip():
+            raise InputError(f"{item!r}: names no table; give its file, or NAME=PATH")
         file = Path(path)
         stem = file.name.removesuffix(".gz").rsplit(".", 1)[0]
         if not name:  # the authors call every table well_features.csv, in a folder per method

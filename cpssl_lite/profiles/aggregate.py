@@ -1,6 +1,7 @@
 """Averages of replicate wells: per batch, per source, or over the whole data set."""
 
 import logging
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -64,7 +65,7 @@ def aggregate_arrays(
         head, values = head[named], values[named]
     keys = [name for name in (*LEVELS[by], "Metadata_Perturbation") if name in head]
     codes = head.groupby(keys).ngroup().to_numpy()
-    _say_which_differ(head)
+    _say_which_differ(head, LABELS)
     text = head.columns.difference(head.select_dtypes("number").columns)
     first = head.mask(head == "").groupby(codes).first().fillna(dict.fromkeys(text, ""))
     return first, group_means(values, codes)
@@ -74,14 +75,16 @@ def groups_with(
     column: str, head: pd.DataFrame, values: np.ndarray, by: str
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """`aggregate_arrays`, of it the groups that have a value in `column`."""
+    if column not in LABELS:
+        _say_which_differ(head, [column])
     head, values = aggregate_arrays(head, values, by)
     known = (head[column] != "").to_numpy()
     return head[known], values[known]
 
 
-def _say_which_differ(head: pd.DataFrame) -> None:
+def _say_which_differ(head: pd.DataFrame, labels: Iterable[str]) -> None:
     """Warn of perturbations that have two labels: an aggregated profile has room for one."""
-    for column in LABELS:
+    for column in labels:
         if column not in head:
             continue
         named = head[head[column] != ""]

@@ -23,7 +23,7 @@ from cpssl_lite.metrics.significance import (
     share_below,
 )
 from cpssl_lite.metrics.similarity import encode
-from cpssl_lite.profiles.aggregate import aggregate
+from cpssl_lite.profiles.aggregate import groups_with
 from cpssl_lite.profiles.evaluate import batches, label_column, treated_wells
 from cpssl_lite.profiles.normalize import plate_names
 from cpssl_lite.profiles.table import profile_matrix
@@ -213,10 +213,10 @@ def _consistency(
     numbers = dict.fromkeys(keys, float("nan"))
     if column is None or len(chosen) == 0:
         return numbers
-    part = wells[wells["Metadata_Perturbation"].isin(chosen) & (wells[column] != "")]
-    if len(part) == 0:
+    part = wells[wells["Metadata_Perturbation"].isin(chosen)]
+    head, profiles = groups_with(column, *profile_matrix(part), "consensus")
+    if len(head) == 0:
         return numbers
-    head, profiles = profile_matrix(aggregate(part))
     labels = encode(head[column].to_numpy())
     found = _rank(profiles, (Pairs(same=[labels]), Pairs(different=[labels])))
     groups = group_evidence(*found[:3], labels, null, seed)

@@ -12,7 +12,7 @@ from cpssl_lite.base.files import refuse_pointer
 from cpssl_lite.base.tables import PARQUET, TEXT, read_table
 from cpssl_lite.base.words import counted
 from cpssl_lite.profiles.families import named_features
-from cpssl_lite.profiles.table import feature_columns, profile_matrix, read_profiles
+from cpssl_lite.profiles.table import HUGE, feature_columns, profile_matrix, read_profiles
 
 TITLES = ("feature", "name", "feature_name", "blocklist", "block", "keep", "column", "variable")
 
@@ -48,13 +48,14 @@ def drop_features(table: pd.DataFrame, names: Collection[str]) -> pd.DataFrame:
 
 
 def drop_missing(table: pd.DataFrame) -> pd.DataFrame:
-    """Leave out features that are NaN or infinite in a well, unless that well has none at all.
+    """Leave out features that a well has no number for, unless that well has none at all.
 
-    CellProfiler writes NaN where a measurement is not defined; nothing here guesses a value.
+    NaN, infinite and too large to compute with (`HUGE`) are no numbers. CellProfiler writes NaN
+    where a measurement is not defined; nothing here guesses a value.
     """
     values = table[feature_columns(table)].to_numpy(dtype=np.float64)
     filled = values[~np.isnan(values).all(axis=1)]
-    return _only(table, np.isfinite(filled).all(axis=0))
+    return _only(table, (np.abs(filled) <= HUGE).all(axis=0))
 
 
 def drop_constant(table: pd.DataFrame) -> pd.DataFrame:

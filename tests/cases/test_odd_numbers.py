@@ -101,6 +101,16 @@ def test_an_empty_name_is_not_the_default(tmp_path, cpssl, option, text):
     assert said == f"cpssl: --{option} {text!r}: is empty; give a name, or leave it out\n"
 
 
+@pytest.mark.parametrize("option", ["-o", "--relations", "--platemap", "profiles"])
+@pytest.mark.parametrize("text", ["", " "])
+def test_an_empty_path_is_not_this_folder(tmp_path, cpssl, option, text):
+    path = saved(wells(), tmp_path / "a.csv")
+    more = [text] if option == "profiles" else [option, text]
+    code, _, said = cpssl("evaluate", path, "-o", tmp_path / "m.json", *more)
+    assert code == 2 and said.count("\n") == 1
+    assert f"{text!r} is empty" in said or f"{text!r}: names no table" in said
+
+
 def test_code_that_cannot_be_kept_is_compiled_all_the_same(monkeypatch):
     """The package and the home are read-only: numba finds no place and raises."""
     njit = numba.njit

@@ -133,6 +133,17 @@ def test_a_folder_in_the_place_of_the_result(screen, tmp_path, cpssl, command):
     assert code == 2 and said == f"cpssl: {there}: is a folder; give the name of a file to write\n"
 
 
+@pytest.mark.parametrize("inside", ["", "new/"])
+@pytest.mark.parametrize("command", ["normalize", "evaluate", "extract", "data prepare"])
+def test_a_file_in_the_place_of_the_folder(screen, tmp_path, cpssl, command, inside):
+    """It said "File exists"."""
+    given, out = COMMANDS[command]
+    (tmp_path / "file").touch()
+    code, _, said = cpssl(*command.split(), screen / given, "-o", tmp_path / f"file/{inside}{out}")
+    assert code == 2 and said.count("\n") == 1
+    assert f"({tmp_path / 'file'} is a file, not a folder)" in said
+
+
 def test_a_run_does_not_begin_where_it_cannot_end(screen, tmp_path):
     """It began, and failed after the chapter was done."""
     (screen / "chapter.py").write_text(CHAPTER + f"open({str(tmp_path / 'ran')!r}, 'w')\n")

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from cpssl_lite.base.errors import InputError
-from cpssl_lite.profiles.aggregate import aggregate, group_means
-from cpssl_lite.profiles.table import feature_columns, read_profiles
+from cpssl_lite.profiles.aggregate import aggregate, group_means, groups_with
+from cpssl_lite.profiles.table import feature_columns, profile_matrix, read_profiles
 
 
 @pytest.mark.parametrize("name", ["compound/DINO", "edge/DINO", "orf/CellProfiler"])
@@ -89,6 +89,11 @@ def test_a_perturbation_with_two_targets_is_told(caplog):
         got = aggregate(odd)
     assert got["Metadata_Target"].tolist() == ["t1", "t3"]
     assert "Metadata_Target: 1 perturbation with several (x: t1, t2)" in caplog.text
+    caplog.clear()
+    own = odd.rename(columns={"Metadata_Target": "Metadata_moa"})
+    with caplog.at_level(logging.WARNING):
+        groups_with("Metadata_moa", *profile_matrix(own), "consensus")
+    assert "Metadata_moa: 1 perturbation with several (x: t1, t2)" in caplog.text
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         aggregate(table().assign(Metadata_Target=["t1", "t1", "", "t3", "t1"]))

@@ -100,6 +100,17 @@ def test_numbers_and_rows_are_those_of_copairs(tmp_path):
     assert numbers["consistency_map"] > 0.8
 
 
+def test_consensus_is_of_all_wells_wherever_the_label_stands():
+    """Wells without it were left out of the average, though not in `label_map`."""
+    table = screen(active=24, strength=0.4)
+    expected, _ = evidence(table, null=200, active_only=False)
+    first = table["Metadata_Plate"] == "P0"
+    gaps = table.assign(Metadata_Target=table["Metadata_Target"].where(first, ""))
+    got, _ = evidence(gaps, null=200, active_only=False)
+    for name in ("consistency_map", "consistency_normalised_map"):
+        assert got[name] == pytest.approx(expected[name]) and 0 < expected[name] < 1, name
+
+
 def test_rows_say_how_many_positives_and_what_has_no_value():
     table = screen()
     table = table[~((table["Metadata_Perturbation"] == "c23") & (table.index >= 40))]

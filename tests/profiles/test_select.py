@@ -72,6 +72,12 @@ def test_result_obeys_the_threshold(threshold):
     assert left.max() <= threshold
 
 
+def test_numbers_that_are_too_large_count_as_missing():
+    """What `profile_matrix` refuses; it says that this rule leaves such features out."""
+    table = pd.DataFrame({"emb_0": [1.0, 2.0], "emb_1": [1.0, -1e150], "emb_2": [np.inf, 1.0]})
+    assert feature_columns(drop_missing(table)) == ["emb_0"]
+
+
 def test_missing():
     data = table()
     data.loc[3, "Cells_1"] = np.nan
