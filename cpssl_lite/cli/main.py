@@ -65,7 +65,7 @@ def _launched(context: click.Context, option: click.Parameter, nodes: int) -> in
 @click.argument("method", type=click.Choice(["dino", "mae", "simclr"]))
 @click.argument("table", type=OUT)
 @click.option("-o", "--out", type=OUT, required=True, help="Folder for checkpoints and curves.")
-@click.option("--config", type=OUT, help="YAML with recipe values to change, or a recipe's name.")
+@click.option("--config", type=OUT, help="Recipe by name, a run's recipe.yaml, or YAML of changes.")
 @click.option(
     "--seed", type=SEED, default=0, show_default=True, help="Of weights, views and order."
 )

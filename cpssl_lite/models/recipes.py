@@ -11,6 +11,8 @@ from cpssl_lite.images.augment import AUGMENTATIONS
 from cpssl_lite.models.recipe_values import check_augmentation, check_values
 
 FOLDER = Path(__file__).parent / "recipes"
+# What `recipe.yaml` of a run says beside the values (base/made.py).
+RECORD = ("step", "inputs", "code", "digest", "versions", "commit")
 
 
 def recipe_names() -> list[str]:
@@ -31,7 +33,9 @@ def load_recipe(method: str, config: str | Path | None = None) -> dict[str, Any]
         "dino", "mae" or "simclr".
     config
         Name of a recipe (such as "dino_vit_small"), or a YAML file. A file holds the values
-        that differ from the recipe it names under `recipe` (default: `<method>_lite`).
+        that differ from the recipe it names under `recipe` (default: `<method>_lite`), or all
+        values of a training: its `recipe.yaml`, or the card beside a checkpoint. A seed that
+        stands there is not taken.
 
     Raises
     ------
@@ -49,13 +53,15 @@ def load_recipe(method: str, config: str | Path | None = None) -> dict[str, Any]
     if config is not None and str(config) in recipe_names():
         name = str(config)
     elif config is not None:
-        changes = _read(Path(config))
+        changes = _given(_read(Path(config)))
         name = str(changes.pop("recipe", name))
     if name not in recipe_names():
         raise InputError(f"{config}: no recipe {name} (there are: {', '.join(recipe_names())})")
     recipe = _read(FOLDER / f"{name}.yaml")
     if recipe["method"] != method:
         raise InputError(f"{config or name}: the recipe {name} is for {recipe['method']}")
+    if changes.get("method", method) != method:
+        raise InputError(f"{config}: method is {shown(changes['method'])}, expected {method}")
     _change(recipe, changes, str(config))
     _check(recipe, str(config or name))
     return recipe
@@ -74,6 +80,17 @@ def _check(recipe: dict[str, Any], source: str) -> None:
             )
         check_augmentation(AUGMENTATIONS[name], name, values, source)
         AUGMENTATIONS[name](**values)  # says which value cannot be
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    """The values to change that a file holds: as they are, or within a record or a card."""
+    if isinstance(card := values.get("recipe"), dict):
+        values = card
+    elif "code" in values:
+        values = {key: value for key, value in values.items() if key not in RECORD}
+    else:
+        return values
+    return {key: value for key, value in values.items() if key != "seed"}
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def table(tmp_path_factory):
     return path
 
 
-def config(folder, method, **changes):
+def config(folder, method, /, **changes):
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump({**SMALL, "crops": CROPS[method], **changes}))
     return path
@@ -203,6 +203,16 @@ def test_a_folder_holds_one_run(table, tmp_path):
         training.train("simclr", table, tmp_path, config(tmp_path, "simclr", epochs=2))
 
 
+@pytest.mark.parametrize("file", ["recipe.yaml", "simclr_lite.yaml"])
+def test_a_run_is_the_recipe_of_another(table, tmp_path, file):
+    recipe = config(tmp_path, "simclr", epochs=1, lr=0.002, augment={"flip": {"p": 0.25}})
+    training.train("simclr", table, tmp_path / "a", recipe, seed=3)
+    given = tmp_path / "a" / file
+    assert load_recipe("simclr", given) == load_recipe("simclr", recipe)
+    with pytest.raises(InputError, match=f"{file}: method is 'simclr', expected mae"):
+        load_recipe("mae", given)
+
+
 @pytest.mark.parametrize("inputs", [True, False], ids=["as now", "as before there were inputs"])
 def test_a_run_of_other_code_is_put_aside(table, tmp_path, inputs, caplog):
     recipe = config(tmp_path, "simclr", epochs=1)
@@ -250,6 +260,7 @@ def test_collapsed_features_stop_the_run(table, tmp_path, monkeypatch):
         ({"augment": {"resize": {"scale": [12, 47]}}}, "scale is 12 to 47"),
         ({"projection": 4}, "projection has parts: hidden, out"),
         ({"recipe": "dino_lite"}, "is for dino"),
+        ({"method": "dino"}, "method is 'dino', expected simclr"),
         ({"recipe": "none"}, "no recipe none"),
     ],
 )
