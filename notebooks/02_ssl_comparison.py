@@ -84,8 +84,9 @@ shapes = {name: features.shape(name) for name in tables}
 chance = results.loc[["Random features", "Shuffled labels"]].max()
 best = ranked(results.loc[learned, P])
 most = f"; the truth gives {results.loc[CEILING, P]:.2f}" if ceiling else ""
+first_of = " best" * (len(learned) > 1)  # of one there is none
 headline(
-    f"Replicates find each other best in {best}; chance gives {chance[P]:.2f}{most} (perturbation mAP)."
+    f"Replicates find each other{first_of} in {best}; chance gives {chance[P]:.2f}{most} (perturbation mAP)."
 )
 figure = panels.comparison(results, whats, shapes, features.measured())
 top = {
@@ -93,7 +94,7 @@ top = {
     for m in (P, T)
     if label_name or m == P
 }
-caption = f"The paper's Fig. 2 on this run's data; up and right is better. Replicates are found best in {top[P][0]} (mAP {top[P][1]:.2f})"
+caption = f"The paper's Fig. 2 on this run's data; up and right is better. Replicates are found{first_of} in {top[P][0]} (mAP {top[P][1]:.2f})"
 if label_name:
     caption += f", those of one {what} in {top[T][0]} ({top[T][1]:.2f})"
 caption += ". Colour is the feature type, shape what made it."

@@ -93,7 +93,9 @@ FAMILY = "Metadata_Family"
 tables = {}
 for name, t in wells.items():
     t = t.assign(**{FAMILY: t["Metadata_Perturbation"].map(family_of)})
-    tables[name] = t[t[FAMILY].notna()].reset_index(drop=True)
+    # Controls have no family: that none is left is no news.
+    t = t[t[FAMILY].notna()].drop(columns="Metadata_Control_Given", errors="ignore")
+    tables[name] = t.reset_index(drop=True)
 real, rng = list(tables), np.random.default_rng(seed)
 random = random_features(tables[first], rng)
 # Families dealt anew to genes: replicates stay replicates.
@@ -112,11 +114,12 @@ results = pd.DataFrame(
 whats = ("Gene", "Family")
 chance = results.loc[["Random features", "Shuffled labels"], T].max()
 top = {m: results.loc[real, m].idxmax() for m in (P, T)}
+first_of = " best" * (len(real) > 1)  # of one there is none
 headline(
-    f"Genes of one family find each other best in {ranked(results.loc[real, T])}; chance gives {chance:.2f} (family mAP)."
+    f"Genes of one family find each other{first_of} in {ranked(results.loc[real, T])}; chance gives {chance:.2f} (family mAP)."
 )
 figure = panels.comparison(results, whats, dotted=baseline)
-caption = f"The paper's Fig. 3a and b on this run's data. Left: replicates of a gene are found best in {top[P]} (mAP {results.loc[top[P], P]:.2f}). Right: genes of one family in {top[T]} ({results.loc[top[T], T]:.2f})."
+caption = f"The paper's Fig. 3a and b on this run's data. Left: replicates of a gene are found{first_of} in {top[P]} (mAP {results.loc[top[P], P]:.2f}). Right: genes of one family in {top[T]} ({results.loc[top[T], T]:.2f})."
 if baseline:
     caption += f" Dotted lines go through {baseline}."
 alt = "Two scatter plots with one marker per feature type: nearest-neighbour accuracy against mean average precision, for genes and for gene families."
