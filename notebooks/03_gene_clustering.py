@@ -94,7 +94,9 @@ tables = {}
 for name, t in wells.items():
     t = t.assign(**{FAMILY: t["Metadata_Perturbation"].map(family_of)})
     # Controls have no family: that none is left is no news.
-    t = t[t[FAMILY].notna()].drop(columns="Metadata_Control_Given", errors="ignore")
+    t = t[t[FAMILY].notna()].drop(
+        columns="Metadata_Control_Given", errors="ignore"
+    )
     tables[name] = t.reset_index(drop=True)
 real, rng = list(tables), np.random.default_rng(seed)
 random = random_features(tables[first], rng)
@@ -211,12 +213,13 @@ show(figure, "fig-consistent", data_kind, caption=caption, alt=alt)
 # %% tags=["hide-input"]
 left = np.array(rungs)[np.isfinite(rungs)]
 left = left[-1] / left[0] if len(left) and left[0] else 0.0
+rest = "the rest was near for reasons that have nothing to do with a gene"
 answers = ["less than half", "half to nine tenths", "more than nine tenths"]
 ask(
     f"On the lowest rung nothing of batch, source or position can help. How much of what {first} recalls without a restriction is left there?",
     answers,
     answers[int(np.digitize(left, (0.5, 0.9)))],
-    f"{left:.0%} of it: the rest was near for reasons that have nothing to do with a gene.",
+    f"{left:.0%} of it: {rest if left < 1 else 'none of it rested on these'}.",
 )
 
 # %% [markdown] tags=["more"]
@@ -365,12 +368,15 @@ if chosen:
     bands = {"shuffled before choosing": wider, "shuffled after": after}
 curve = {name: np.array(values) for name, values in ami.items()}
 figure = trees.ami(ks, curve, bands, at[first])
+there = ", ".join(
+    f"{ami_at[n]:.2f} in {n}" for n in dict.fromkeys([first, compared])
+)
 what = (
     f"the {n_families} best of {fits.sum()}"
     if chosen
     else f"all {fits.sum()} that fit: nothing was chosen, so one band is enough"
 )
-caption = f"Adjusted mutual information of clusters and families over the number of clusters, for {what}. Grey holds 95% of shuffles in {first}. The vertical line marks as many clusters as families: {ami_at[first]:.2f} in {first}, {ami_at[compared]:.2f} in {compared}."
+caption = f"Adjusted mutual information of clusters and families over the number of clusters, for {what}. Grey holds 95% of shuffles in {first}. The vertical line marks as many clusters as families: {there}."
 alt = "Lines of adjusted mutual information over the number of clusters, one per feature type, with bands for chance near zero."
 show(figure, "fig-ami", data_kind, caption=caption, alt=alt)
 

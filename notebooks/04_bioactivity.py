@@ -428,8 +428,8 @@ show(figure, "fig-bioactivity-curve", data_kind, caption=caption, alt=alt)
 # %% [markdown]
 # ## Assay by assay
 #
-# A mean hides for which assays a method works. Each point is an assay; above the line DINO's features
-# do better.
+# A mean hides for which assays a method works. Each point is an assay; above the line the features
+# do better than what is beside them.
 
 # %% tags=["hide-input"]
 panels = {best_cnn: auc[best_cnn]} if best_cnn else {}

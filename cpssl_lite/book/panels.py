@@ -134,17 +134,21 @@ def differences(frame: "pd.DataFrame", whats: tuple[str, str], minus: str) -> "F
 
 
 def replicating(results: "pd.DataFrame") -> "Figure":
-    """Percent replicating of every method, against chance from anywhere and from one position."""
+    """Percent replicating of every method, against chance from anywhere and from one position.
+
+    An upright bar marks what shuffled names give: 5% only where replicates are many.
+    """
     import matplotlib.pyplot as plt
 
-    shares = results.reindex(columns=["percent_replicating", "percent_replicating_position"])
+    kinds = ["percent_replicating", "percent_replicating_position", "percent_replicating_chance"]
     figure, axis = plt.subplots(figsize=(WIDTH, 0.9 + 0.32 * len(results)))
-    for place, (name, (anywhere, position)) in enumerate(shares.T.items()):
+    for place, (name, found) in enumerate(results.reindex(columns=kinds).T.items()):
+        anywhere, position, chance = found
+        axis.plot(chance, place, "|", color=LINE, ms=17, mew=2)
         paint = color(str(name))
         axis.plot([anywhere, position], [place, place], color=paint, linewidth=1)
         axis.plot(anywhere, place, "o", color=paint, ms=8)
         axis.plot(position, place, "o", color=paint, ms=8, mfc="none")
-    axis.axvline(0.05, color=LINE, linewidth=1)
     axis.set(xlabel="share of perturbations replicating", xlim=(-0.03, 1.03))
     axis.set_ylim(len(results) - 0.5, -0.5)
     axis.set_yticks(range(len(results)), [wrap(str(name)) for name in results.index])

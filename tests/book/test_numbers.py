@@ -6,7 +6,15 @@ import pytest
 
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.bioactivity.scores import LEVELS, Summary
-from cpssl_lite.book import batch_numbers, compared, explored, parameters, readings, table_one
+from cpssl_lite.book import (
+    batch_numbers,
+    compared,
+    explored,
+    panels,
+    parameters,
+    readings,
+    table_one,
+)
 from cpssl_lite.book.panels import NSB, NSBP, P, T
 
 
@@ -107,3 +115,13 @@ def test_a_well_without_an_image_is_named() -> None:
     assert explored.pictures(wells, head, None, 64, "x.csv") == []
     with pytest.raises(InputError, match=r"x.csv: no image of well P1/A02 \(1 of 2 wells\)"):
         explored.pictures(wells, head, images, 64, "x.csv")
+
+
+def test_luck_is_marked_where_names_shuffled_would_be() -> None:
+    found = pd.DataFrame(
+        {"percent_replicating": [0.9, 0.34], "percent_replicating_chance": [0.26, 0.32]},
+        ["CellProfiler", "Random features"],
+    )
+    (axis,) = panels.replicating(found).axes
+    bars = [line.get_xdata()[0] for line in axis.lines if line.get_marker() == "|"]
+    assert bars == [0.26, 0.32], "with few replicates luck is far above 5%"
