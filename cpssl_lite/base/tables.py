@@ -6,8 +6,9 @@ import logging
 import re
 import warnings
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO, cast
 
 import pandas as pd
 import pyarrow as pa
@@ -54,7 +55,10 @@ def read_table(
     """
     name = path.name.lower()
     if not name.endswith((*TEXT, ".txt", *PARQUET)):
-        raise InputError(f"{path}: a table is .parquet, .csv or .tsv (also .csv.gz, .tsv.gz)")
+        raise InputError(
+            f"{path}: a table is .parquet, .csv or .tsv (also .csv.gz, .tsv.gz); profiles may be "
+            ".h5ad, .zarr or .gct as well"
+        )
     with reading_errors(path):
         if name.endswith(PARQUET):
             table = _from_parquet(path)
@@ -74,6 +78,8 @@ def read_table(
                 # Exact: the same numbers as from Parquet.
                 float_precision="round_trip",
             ).dropna(how="all", ignore_index=True)  # lines of commas, which spreadsheets leave
+            if table.iloc[:, -1].isna().any():
+                _say_short_row(path, len(header), tab)
     return without_index(table)
 
 
@@ -189,8 +195,7 @@ def _in_words(values: pd.Series) -> pd.Series:
 def _header(path: Path, separator: str) -> list[str]:
     """Names in the first line of a text table, which must be its only header."""
     refuse_other_kinds(path)
-    opened = gzip.open if path.suffix.lower() == ".gz" else open
-    with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
+    with _opened(path) as file:
         rows = (row for row in csv.reader(file, delimiter=separator) if row)
         first, below = next(rows, []), next(rows, [])
     names = [tidy(name) for name in first]
@@ -210,6 +215,23 @@ def _header(path: Path, separator: str) -> list[str]:
         )
     check_once(path, [name for name in names if name])
     return [name or f"Unnamed: {i}" for i, name in enumerate(names)]
+
+
+def _opened(path: Path) -> TextIO:
+    opened = gzip.open if path.suffix.lower() == ".gz" else open
+    return cast(TextIO, opened(path, "rt", encoding="utf-8-sig", newline=""))
+
+
+def _say_short_row(path: Path, names: int, separator: str) -> None:
+    """One line if a row has fewer values than the header has names: pandas fills it up."""
+    with _opened(path) as file, suppress(csv.Error):  # a note of 200,000 characters, say
+        rows = csv.reader(file, delimiter=separator)
+        short = next((row for row in rows if 0 < len(row) < names), None)
+        if short:
+            log.warning(
+                "%s: line %d has %d values, %d are named; the last ones count as missing",
+                *(path, rows.line_num, len(short), names),
+            )
 
 
 def _check_end(path: Path, names: int, separator: str) -> None:

@@ -273,10 +273,14 @@ def _write(
     """Write a table that was made from `profiles` and `others`, with what it was made by."""
     from cpssl_lite.base.files import digest_of
     from cpssl_lite.base.provenance import provenance
+    from cpssl_lite.profiles.families import feature_columns, named_features, pattern_of
     from cpssl_lite.profiles.table import features_of, read_provenance, write_profiles
 
     inputs = {str(path): digest_of(path) for path in (*profiles, *others)}
+    names = feature_columns(table)
     features = features or read_provenance(profiles[0]).get("features")
+    if not features or named_features(names, features) != {features: names}:
+        features = pattern_of(names)  # a container called them features, or they are components
     record = provenance(step, **settings, inputs=inputs, features=features, **features_of(profiles))
     write_profiles(table, out, record)
     click.echo(out)

@@ -3,13 +3,15 @@
 import csv
 import gzip
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.base.files import kind_of
 from cpssl_lite.base.quiet import quiet
 from cpssl_lite.base.tables import check_once, reading_errors, tidy, without_index
 from cpssl_lite.base.words import counted
@@ -37,8 +39,20 @@ def is_store(file: Path) -> bool:
 
 
 def _from_h5ad(file: Path) -> tuple[pd.DataFrame, list[str]]:
-    with reading_errors(file), quiet():  # names of rows that repeat, say: wells have others
+    with _hdf5(file):
         return _split(file, anndata_package().read_h5ad(file))
+
+
+@contextmanager
+def _hdf5(file: Path) -> Iterator[None]:
+    """Errors of reading AnnData in one line, and no warnings (names of rows that repeat, say)."""
+    with reading_errors(file), quiet():
+        with open(file, "rb") as data:
+            head = data.read(32)
+        if not head.startswith(b"\x89HDF"):
+            is_what = kind_of(head) or ("no HDF5 file" if head else "empty")
+            raise InputError(f"{file}: is {is_what}, not AnnData")
+        yield
 
 
 def _from_zarr(file: Path) -> tuple[pd.DataFrame, list[str]]:
@@ -118,7 +132,7 @@ def numbers_of(column: pd.Series) -> pd.Series:
 
 def stored_provenance(path: Path) -> dict[str, Any]:
     """Where the table in an ``.h5ad`` file came from; empty if it does not say."""
-    with reading_errors(path), quiet():
+    with _hdf5(path):
         data = anndata_package().read_h5ad(path, backed="r")
         try:
             made = json.loads(data.uns.get("provenance", "{}"))

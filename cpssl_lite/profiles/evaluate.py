@@ -13,7 +13,7 @@ from cpssl_lite.metrics.retrieval import convention_precision, mean_average_prec
 from cpssl_lite.metrics.similarity import encode
 from cpssl_lite.metrics.uncertainty import bootstrap_difference, mean_by, wilcoxon_paired
 from cpssl_lite.profiles.aggregate import groups_with
-from cpssl_lite.profiles.roles import LABELS, first_few, joined, say_nameless, well_name
+from cpssl_lite.profiles.roles import LABELS, first_few, joined, say_mixed, say_nameless, well_name
 from cpssl_lite.profiles.table import (
     FIELD_LEVEL,
     feature_columns,
@@ -246,6 +246,7 @@ def treated_wells(table: pd.DataFrame, convention: str = "paper") -> pd.DataFram
                 "--control Metadata_Control=VALUE says which of these is one",
                 first_few(given[given != ""]),
             )
+        say_mixed(wells, ~treated)
         wells = wells[treated]
     nameless = wells["Metadata_Perturbation"] == ""
     if nameless.any():

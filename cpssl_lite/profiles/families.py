@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +84,19 @@ def named_features(names: Iterable[str], pattern: str | None = None) -> dict[str
                 found.setdefault(family, []).append(name)
                 break
     return found
+
+
+def pattern_of(features: Sequence[str]) -> str | None:
+    """What finds these features again by their names; None where they are a known family.
+
+    Examples
+    --------
+    >>> pattern_of(["emb_0", "emb_1"]), pattern_of(["area", "a.b"])
+    (None, '^(area|a\\\\.b)$')
+    """
+    if list(named_features(features).values()) == [list(features)]:
+        return None
+    return f"^({'|'.join(map(re.escape, features))})$"
 
 
 def choose_features(file: Path, table: pd.DataFrame, pattern: str | None) -> list[str]:

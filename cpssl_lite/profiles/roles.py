@@ -167,6 +167,22 @@ def well_name(head: pd.DataFrame, row: int) -> str:
     return "/".join(parts) or f"row {row + 1}"
 
 
+def say_mixed(wells: pd.DataFrame, control: pd.Series) -> None:
+    """One line if a perturbation is a negative control in some wells and none in others."""
+    names = wells["Metadata_Perturbation"]
+    mixed = control & names.isin(set(names[~control]) - {""})
+    if mixed.any():
+        given = wells.get("Metadata_Control_Given", pd.Series("", wells.index))
+        others = ~control & names.isin(names[mixed])
+        words = [word for word in given[others] if word]
+        says = f" (the column of controls says {first_few(words)})" if words else ""
+        log.warning(
+            "%s: negative control in %s, treated in %s%s; --control says which wells are controls",
+            *(first_few(names[mixed]), counted(mixed.sum(), "well")),
+            *(counted(others.sum(), "other"), says),
+        )
+
+
 def joined(head: pd.DataFrame, columns: Iterable[str]) -> np.ndarray:
     r"""One name for each row from several columns, such as source/batch/plate.
 
@@ -218,12 +234,16 @@ def check_wells(table: pd.DataFrame, where: str) -> None:
     if not {"Metadata_Plate", "Metadata_Well"} <= set(key):
         return
     wells = table[key]
+    if not (known := table["Metadata_Well"] != "").any():
+        return
     if not (double := wells.duplicated(keep=False)).any():
         # Whole addresses ("exp1_2_A01") are as good as their last part.
         at = table["Metadata_Well"].str.extract(r"[^A-Za-z0-9]([A-Za-z]{1,2}\d{1,2})$")[0]
         wells = wells.assign(Metadata_Well=at)
         if at.isna().any() or not (double := wells.duplicated(keep=False)).any():
             return
+    if not known[double].all():
+        require(table, "Metadata_Well")
     row = int(np.flatnonzero(double.to_numpy())[0])
     n = int(wells.duplicated().sum())
     same = table[(wells == wells.iloc[row]).all(axis=1)]

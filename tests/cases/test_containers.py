@@ -86,6 +86,17 @@ def test_anndata_out_says_what_parquet_says(tmp_path, cpssl, plain, method):
     assert set(both[0]) - {"note"} <= set(both[1]) and "Metadata_note" in both[1]
 
 
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [(b"", "empty"), (b"Metadata_Well,emb_0\n", "no HDF5 file"), (b"PAR1\x15", "a Parquet file")],
+)
+def test_what_is_no_anndata_is_called_what_it_is(tmp_path, data, what):
+    pytest.importorskip("anndata")
+    (tmp_path / "a.h5ad").write_bytes(data)
+    with pytest.raises(InputError, match=rf"a\.h5ad: is {what}, not AnnData"):
+        read_profiles(tmp_path / "a.h5ad")
+
+
 @pytest.mark.parametrize("kept", ["obsm", "layers"])
 def test_features_that_are_not_in_x(tmp_path, kept):
     anndata = pytest.importorskip("anndata")

@@ -15,7 +15,12 @@ from cpssl_lite.base.errors import InputError
 from cpssl_lite.profiles.evaluate import evaluate
 from cpssl_lite.profiles.normalize import normalize
 from cpssl_lite.profiles.select import read_feature_list
-from cpssl_lite.profiles.table import assign_roles, feature_columns, read_profiles
+from cpssl_lite.profiles.table import (
+    assign_roles,
+    feature_columns,
+    read_profiles,
+    to_anndata,
+)
 from tests.cases.tables import POINTERS, saved, wells
 
 
@@ -100,6 +105,35 @@ def test_controls_in_other_words(tmp_path, column, words, value, name):
         normalize(got, "standardize")
 
 
+def test_a_perturbation_that_is_a_control_here_and_none_there_is_said(tmp_path, caplog):
+    """In one plate's words only: the other plate's controls were treated wells, silently."""
+    table = wells().replace({"Metadata_Perturbation": {"DMSO": "water"}})
+    control, first = table["Metadata_Perturbation"] == "water", table["Metadata_Batch"] == "b1"
+    table["Metadata_Control"] = np.where(control, np.where(first, "negcon", "vehicle"), "trt")
+    numbers(read_profiles(saved(table, tmp_path / "a.csv")))
+    assert (
+        "'water': negative control in 8 wells, treated in 8 others (the column of controls says "
+        "'vehicle'); --control says which" in caplog.text
+    )
+    caplog.clear()
+    numbers(read_profiles(saved(table.replace("vehicle", "negcon"), tmp_path / "a.csv")))
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("gone", ["all", "one plate", "two wells"])
+def test_wells_without_a_position(tmp_path, gone):
+    """They were "there more than once"."""
+    table = wells()
+    rows = {"all": table.index, "one plate": table.index[:32], "two wells": table.index[3:5]}[gone]
+    table.loc[rows, "Metadata_Well"] = ""
+    path = saved(table, tmp_path / "a.csv")
+    if gone == "all":
+        assert numbers(read_profiles(path))["n_wells"] == 48
+        return
+    with pytest.raises(InputError, match=rf"Metadata_Well is empty \({len(rows)} such wells\)"):
+        read_profiles(path)
+
+
 def test_words_of_a_control_column_survive_a_normalised_table(tmp_path, cpssl):
     table = wells().replace({"Metadata_Perturbation": {"DMSO": "water"}})
     table["Metadata_pert_type"] = np.where(table["Metadata_Perturbation"] == "water", "ctl", "trt")
@@ -163,6 +197,24 @@ def test_features_by_a_pattern_travel_with_the_table(tmp_path, cpssl, names):
     assert cpssl("normalize", path, "-o", out, *words)[0] == 0
     assert cpssl("select", out, "-o", tmp_path / "s.parquet", "--rules", "variance")[0] == 0
     assert evaluate(read_profiles(tmp_path / "s.parquet")) == numbers(plain_read(tmp_path))
+
+
+@pytest.mark.parametrize("step", ["pca", "tvn", "mad_robustize"])
+@pytest.mark.parametrize("form", ["n.parquet", "n.h5ad"])
+def test_features_that_nothing_but_the_table_knows(tmp_path, cpssl, step, form):
+    """Of a pattern that a step renames, and of a container: what was written could not be read."""
+    table = wells().rename(columns={f"emb_{i}": f"tex.{i}" for i in range(8)})
+    first, out = saved(table, tmp_path / "a.csv"), tmp_path / form
+    words = ("--method", step, "--features", "^tex")
+    assert cpssl("normalize", first, "-o", tmp_path / "b.h5ad", *words)[0] == 0
+    assert cpssl("select", tmp_path / "b.h5ad", "-o", out, "--rules", "none")[0] == 0
+    right = evaluate(normalize(read_profiles(first, "^tex"), step))
+    assert evaluate(read_profiles(out)) == pytest.approx(right, nan_ok=True)
+    pytest.importorskip("anndata")
+    named = to_anndata(table.rename(columns={f"tex.{i}": f"{i} (a|b)" for i in range(8)}))
+    named.write_h5ad(tmp_path / "c.h5ad")
+    assert cpssl("normalize", tmp_path / "c.h5ad", "-o", out, "--method", step)[0] == 0
+    assert evaluate(read_profiles(out)) == pytest.approx(right, nan_ok=True)
 
 
 @pytest.mark.parametrize("pattern", ["nothing_", "Metadata_", "(", "Image_"])
@@ -290,6 +342,25 @@ def test_what_is_no_utf8_text_is_called_what_it_is(tmp_path, data, message, name
     (tmp_path / name).write_bytes(data)
     with pytest.raises(InputError, match=rf"{name}: .*{message}"):
         read_profiles(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.tsv"])
+def test_a_row_with_too_few_values_is_said(tmp_path, caplog, name):
+    """What its last columns hold would be missing without a word."""
+    table = wells()[[*wells().columns[6:], *wells().columns[:6]]]
+    tab = "\t" if "tsv" in name else ","
+    lines = table.to_csv(index=False, sep=tab).splitlines()
+    whole, lines[30] = lines[30], tab.join(lines[30].split(tab)[:-2])
+    write = gzip.compress if "gz" in name else bytes
+    (tmp_path / name).write_bytes(write("\n".join([*lines, ""]).encode()))
+    got = read_profiles(tmp_path / name)
+    assert whole.count(tab) == 13 and got["Metadata_Target"][29] == ""
+    assert f"{name}: line 31 has 12 values, 14 are named; the last ones count as" in caplog.text
+    caplog.clear()
+    lines[30] = whole
+    (tmp_path / name).write_bytes(write("\n".join([*lines, ""]).encode()))
+    read_profiles(tmp_path / name)
+    assert not caplog.text
 
 
 @pytest.mark.parametrize("rows", [1, 3])

@@ -252,7 +252,7 @@ def test_anndata(tmp_path):
     pd.testing.assert_frame_equal(again.drop(columns=features), small().drop(columns=features))
     np.testing.assert_allclose(again[features], small()[features], rtol=1e-6)
     (tmp_path / "a.h5ad").write_text("no")
-    with pytest.raises(InputError, match=r"a\.h5ad: not a readable table"):
+    with pytest.raises(InputError, match=r"a\.h5ad: is no HDF5 file, not AnnData"):
         read_profiles(tmp_path / "a.h5ad")
 
 
