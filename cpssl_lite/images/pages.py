@@ -119,15 +119,32 @@ def channel_names(tiff: tifffile.TiffFile) -> list[str] | None:
     None where it has no names, or only numbers in their place. A label that is a file's name
     stands for the one channel that is named in it.
     """
+    labels: Any
     if tiff.ome_metadata:
-        images = tifffile.xml2dict(tiff.ome_metadata)["OME"]["Image"]
-        channels = (images[0] if isinstance(images, list) else images)["Pixels"].get("Channel")
-        labels = [c.get("Name") for c in channels] if isinstance(channels, list) else None
+        labels = _ome_labels(tiff, tiff.ome_metadata)
     elif tiff.imagej_metadata:
         labels = tiff.imagej_metadata.get("Labels")
     else:
         labels = json_notes(tiff).get("channels") or _page_names(tiff)
     return named_channels(labels)
+
+
+def _ome_labels(tiff: tifffile.TiffFile, ome: str) -> list[Any]:
+    """What OME-XML calls the channels; of images that stand for channels, what it calls each."""
+    found = tifffile.xml2dict(ome)["OME"]["Image"]
+    images = found if isinstance(found, list) else [found]
+    several = image_series(tiff)
+    if len(images) == len(tiff.series):  # one for each, in their order
+        images = [image for image, s in zip(images, tiff.series, strict=True) if s in several]
+    if len(several) == 1:
+        channels = images[0]["Pixels"].get("Channel")
+        return [c.get("Name") for c in channels] if isinstance(channels, list) else []
+    labels = []
+    for image in images[: len(several)]:
+        channel = image["Pixels"].get("Channel", {})
+        own = channel.get("Name") if isinstance(channel, dict) else None
+        labels.append(own or image.get("Name"))
+    return labels
 
 
 def _page_names(tiff: tifffile.TiffFile) -> list[str] | None:

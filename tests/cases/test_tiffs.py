@@ -167,3 +167,48 @@ def test_pages_that_have_names_are_these_channels(tmp_path, names, where):
     expected = stack[[order.index(name) for name in CHANNELS]]
     np.testing.assert_array_equal(read_merged(tmp_path / "a.tif").pixels, expected)
     assert read_header(tmp_path / "a.tif")[1]["channels"] == order
+
+
+def images_of_one_file(path, planes, name):
+    """An OME-TIFF with an image for each plane, as a loop over `TiffWriter.write` leaves it."""
+    with tifffile.TiffWriter(path) as tiff:
+        for number, plane in enumerate(planes):
+            tiff.write(plane, metadata={"axes": "YX", **name(number)})
+
+
+@pytest.mark.parametrize("where", ["Channel", "Image"])
+@pytest.mark.parametrize("thumbnail", [False, True])
+def test_images_of_one_file_are_the_channels_that_they_are_called(tmp_path, where, thumbnail):
+    """They were taken in the canonical order, whatever their names."""
+    stack, order = noise((5, 20, 30)), ("DNA", "ER", "Mito", "RNA", "AGP")
+    names = [*["label"] * thumbnail, *order]
+    planes = [*[noise((5, 6))] * thumbnail, *stack]
+    images_of_one_file(
+        tmp_path / "a.ome.tif", planes,
+        lambda i: {"Channel": {"Name": names[i]}} if where == "Channel" else {"Name": names[i]},
+    )  # fmt: skip
+    expected = stack[[order.index(name) for name in CHANNELS]]
+    np.testing.assert_array_equal(read_merged(tmp_path / "a.ome.tif").pixels, expected)
+    assert read_header(tmp_path / "a.ome.tif")[1]["channels"] == list(order)
+
+
+def test_images_of_one_file_that_are_fields_are_no_channels(tmp_path):
+    images_of_one_file(tmp_path / "a.ome.tif", noise((5, 20, 30)), lambda i: {"Name": f"A01_s{i}"})
+    with pytest.raises(InputError, match=r"channel Mito .* available: A01_s0, A01_s1"):
+        read_merged(tmp_path / "a.ome.tif")
+
+
+def test_images_of_one_file_without_names_are_in_the_canonical_order(tmp_path):
+    stack = noise((5, 20, 30))
+    images_of_one_file(tmp_path / "a.ome.tif", stack, lambda i: {})
+    np.testing.assert_array_equal(read_merged(tmp_path / "a.ome.tif").pixels, stack)
+    assert read_header(tmp_path / "a.ome.tif")[1]["channels"] is None  # which is said
+
+
+def test_one_name_for_many_samples_is_no_channels_name(tmp_path):
+    stack = noise((5, 20, 30))
+    tifffile.imwrite(
+        tmp_path / "a.ome.tif", stack, photometric="minisblack", planarconfig="separate",
+        metadata={"axes": "SYX", "Channel": {"Name": "all"}},
+    )  # fmt: skip
+    np.testing.assert_array_equal(read_merged(tmp_path / "a.ome.tif").pixels, stack)
