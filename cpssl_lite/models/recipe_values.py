@@ -43,8 +43,8 @@ YES: Rule = (lambda v: isinstance(v, bool), "true or false")
 # By key; parts of a mapping behind a point. Keys that a recipe lacks are passed over.
 RULES: dict[str, Rule] = {
     "name": (
-        lambda v: isinstance(v, str) and bool(re.fullmatch(r"\w[\w.+ -]*", v)),
-        "the name of a file: letters, numbers, _ . + -",
+        lambda v: isinstance(v, str) and bool(re.fullmatch(r"\w[\w.+ -]{0,99}", v)),
+        "the name of a file: letters, numbers, _ . + -, 100 at most",
     ),
     "licence": (lambda v: isinstance(v, str), "text"),
     "architecture": _one_of(*ARCHITECTURES),
@@ -54,13 +54,20 @@ RULES: dict[str, Rule] = {
     "workers": (lambda v: _whole(v, 0, 1024), "a whole number from 0 to 1024"),
     "keep_every": (COUNT_OR_0[0], "a whole number from 0 (keep none but the last)"),
     "betas": (
-        lambda v: isinstance(v, list) and len(v) == 2 and all(map(BELOW_1[0], v)),
-        "two numbers from 0, below 1",
+        # PyTorch refuses a whole number among them.
+        lambda v: (
+            isinstance(v, list)
+            and len(v) == 2
+            and all(type(b) is float for b in v)
+            and all(map(BELOW_1[0], v))
+        ),
+        "two numbers from 0.0, below 1, each with a point",
     ),
     "mask_ratio": (lambda v: _number(v) and 0 < v < 1, "a number between 0 and 1"),
     "drop_path": BELOW_1,
     **dict.fromkeys(("epochs", "batch_size", "checkpoint_every"), COUNT),
-    **dict.fromkeys(("head.hidden", "head.bottleneck", "head.out"), COUNT),
+    **dict.fromkeys(("head.hidden", "head.bottleneck"), COUNT),
+    "head.out": (lambda v: _whole(v, 2, MOST), f"a whole number from 2 ({MOST:,} at most)"),
     **dict.fromkeys(("projection.hidden", "projection.out"), COUNT),
     **dict.fromkeys(("decoder.width", "decoder.depth", "decoder.heads"), COUNT),
     **dict.fromkeys(("sinkhorn_rounds", "freeze_last_layer_epochs"), COUNT_OR_0),
@@ -109,6 +116,14 @@ def check_values(recipe: dict[str, Any], source: str) -> None:
         width, heads = recipe["decoder"]["width"], recipe["decoder"]["heads"]
         what = f"a multiple of 4 and of its {heads} heads"
         _need(width % heads == 0 and width % 4 == 0, source, "decoder.width", width, what)
+    if recipe["method"] == "mae":  # its positions are fixed, and the decoder has as many
+        size = recipe["crops"][0]["size"]
+        what = f"the size {shape.image_size}, that of the positions of {recipe['architecture']}"
+        _need(size == shape.image_size, source, "crops", recipe["crops"], what)
+    # SimCLR sets images apart from each other; where there is one crop, nothing differs.
+    crops, size = recipe["crops"][0]["count"], recipe["batch_size"]
+    few = size < 2 and (recipe["method"] == "simclr" or crops < 2)
+    _need(not few, source, "batch_size", size, "2 or more")
     if "mask_ratio" in recipe:
         patches, ratio = (recipe["crops"][0]["size"] // patch) ** 2, recipe["mask_ratio"]
         some = 0 < int(patches * (1 - ratio)) < patches

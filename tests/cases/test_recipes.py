@@ -18,10 +18,10 @@ WRONG = {
     **dict.fromkeys(("sinkhorn_rounds", "freeze_last_layer_epochs"), (-1, 0.5, INF)),
     "teacher_temperature_warmup_epochs": (-1, 0.5, NAN),
     "drop_path": (-0.1, 1.0, NAN),
-    "betas": ([0.9], [0.9, 1.0], [0.9, NAN], ["a", "b"]),
+    "betas": ([0.9], [0.9, 1.0], [0.9, NAN], ["a", "b"], [0, 0.9], [0, 0]),
     "schedule_by": ("batch", "Step", ""),
     "clip_by": ("all", "Tensor", ""),
-    "name": ("", "../x", "a/b", ".", "a\nb"),
+    "name": ("", "../x", "a/b", ".", "a\nb", "x" * 101),
     "normalisation.sd": ([1, 1, 1, 1, 0], [1, 1, 1], ["a"] * 5, [NAN] * 5, [1.0] * 5),
     "normalisation.mean": ([0, 0, 0, 0], ["a"] * 5, [INF] * 5),
     "crops": (
@@ -41,10 +41,15 @@ OTHERS = {  # of MAE and SimCLR
         "decoder.heads": (0, -1, 0.5),
         "decoder.width": (0, 6, 62, NAN),
         "decoder.depth": (0, 1.5),
-        "crops": ([{"count": 2, "size": 96}, {"count": 2, "size": 48}],),
+        "crops": (
+            [{"count": 2, "size": 96}, {"count": 2, "size": 48}],
+            [{"count": 1, "size": 96}],  # positions are those of 128 px
+        ),
+        "batch_size": (1,),
     },
     "simclr": {
         "temperature": (0, -1, NAN),
+        "batch_size": (1,),
         "projection.hidden": (0, 1.5),
         "projection.out": (-1, INF),
         "crops": ([{"count": 1, "size": 96}], [{"count": 2, "size": 96}, {"count": 2, "size": 48}]),
@@ -114,10 +119,21 @@ def test_values_of_another_type(tmp_path, key, value):
         ("dino", "lr_start", 0),
         ("dino", "crops", [{"count": 2, "size": 96}]),
         ("mae", "mask_ratio", 0.75),
-        ("mae", "crops", [{"count": 4, "size": 96}]),
+        ("mae", "crops", [{"count": 4, "size": 128}]),
         ("dino", "normalisation", {"mean": [0] * 5, "sd": [1] * 5}),
         ("dino", "augment", {"blur": {"p": 0.5, "kernel": 9, "sigma": [0.1, 2]}}),
     ],
 )
 def test_values_that_work(tmp_path, method, key, value):
     assert load_recipe(method, written(tmp_path / "mine.yaml", key, value))[key] == value
+
+
+def test_what_only_goes_with_other_values(tmp_path):
+    """A smaller network has another size of crops; one prototype says the same of everything."""
+    path = written(tmp_path / "mine.yaml", "architecture", "vit_mini_patch16")
+    with pytest.raises(InputError, match=r"mine\.yaml: crops is .*128.*expected the size 64, that"):
+        load_recipe("mae", path)
+    path.write_text("architecture: vit_mini_patch16\ncrops: [{count: 2, size: 64}]\nbatch_size: 1")
+    assert load_recipe("mae", path)["batch_size"] == 1  # two crops of the one image
+    with pytest.raises(InputError, match=r"head\.out is 1, expected a whole number from 2"):
+        load_recipe("dino", written(path, "head.out", 1))
