@@ -115,6 +115,11 @@ def check_input(found: Found, shape: Shape, source: str) -> None:
             f"{source}: input pooling is {found.pooling}; this network has "
             f"{', '.join(found.network.poolings)}"
         )
+    if not one_by_one and shape.in_channels > len(CHANNELS):
+        raise InputError(
+            f"{source}: the network takes {shape.in_channels} channels; a field has "
+            f"{len(CHANNELS)} ({', '.join(CHANNELS)}), so cpssl cannot feed it"
+        )
     if not one_by_one and shape.in_channels != len(found.channels):
         raise InputError(
             f"{source}: the network takes {shape.in_channels} channels, "

@@ -167,6 +167,14 @@ def test_four_channels_need_their_names(tmp_path):
         load_encoder(tmp_path / "v.pth")
 
 
+@pytest.mark.parametrize("channels", [6, 8, 11])
+def test_more_channels_than_a_field_has_cannot_be_named(tmp_path, channels):
+    """The advice was to name them all, which the card then refused."""
+    torch.save(build_vit(SMALL, in_channels=channels).state_dict(), tmp_path / "v.pth")
+    with pytest.raises(InputError, match=rf"v\.pth: the network takes {channels} .* has 5 \(Mito"):
+        load_encoder(tmp_path / "v.pth")
+
+
 def notes(path):
     return load_encoder(path).card["notes"]
 
