@@ -147,7 +147,7 @@ def _jobs(table: Path, fields: pd.DataFrame, out: Path, illum: str | Path | None
         return [_Job(*job, (), said) for job in zip(sources, targets, strict=True)]
     functions = [
         tuple(str(Path(illum) / plate / f"{plate}_Illum{name}.npy") for name in CHANNELS)
-        for plate in map(safe, fields["Metadata_Plate"])
+        for plate in fields["Metadata_Plate"]  # as it is written: the files are others'
     ]
     return [_Job(*job) for job in zip(sources, targets, functions, strict=True)]
 

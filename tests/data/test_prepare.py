@@ -18,6 +18,7 @@ from cpssl_lite.images.otsu import otsu_threshold
 from cpssl_lite.images.scale import scale_intensities, to_uint16
 from cpssl_lite.images.table import read_image_table
 from cpssl_lite.images.tiff import read_merged, read_plane, write_merged
+from tests.cases.tables import load_data, saved
 
 ORDER = ("DNA", "ER", "RNA", "AGP", "Mito")  # not the canonical one, on purpose
 
@@ -336,6 +337,21 @@ def test_illumination_is_divided_out_before_scaling(screen, tmp_path):
         low, high = np.percentile(even, [0.01, 99.9], axis=(1, 2), keepdims=True)
         expected = np.clip((even - low) / (high - low), 0, 1) * 65535
         assert np.abs(read_merged(file).pixels - expected).max() <= 1
+
+
+@pytest.mark.parametrize("name", ["Plate 1", "Plätte 漢字", "a+b"])
+def test_illumination_functions_are_found_by_the_plates_own_name(tmp_path, name):
+    """As `data fetch` writes them and `measure` reads them; names of results may differ."""
+    source = saved(load_data(tmp_path, plates=(name,)), tmp_path / "load_data.csv")
+    (tmp_path / "illum" / name).mkdir(parents=True)
+    for channel in CHANNELS:
+        np.save(tmp_path / "illum" / name / f"{name}_Illum{channel}.npy", np.ones((40, 50)))
+    even, plain = (
+        read_image_table(prepare(source, tmp_path / out, workers=1, illum=illum))
+        for out, illum in (("even", tmp_path / "illum"), ("plain", None))
+    )
+    for one, other in zip(even["FileName_Merged"], plain["FileName_Merged"], strict=True):
+        np.testing.assert_array_equal(read_merged(one).pixels, read_merged(other).pixels)
 
 
 def test_illumination_given_takes_effect_and_is_written_down(screen, tmp_path):
