@@ -138,16 +138,14 @@ display(difference_table(against, whats, f"{first} minus", caption))
 
 # %%
 learned = [n for n in frame.index if kinds[n].kind == "learned"]
-maps = frame.loc[learned, P]
-plain = maps.reindex(untrained).dropna()
-trained = maps.drop(untrained, errors="ignore")
-over = trained[trained > plain.max()]
+trained = frame.loc[[n for n in learned if n not in untrained], P]
+plain, over = league.over_untrained(trained, frame[P].reindex(untrained))
 
 # %% tags=["hide-input"]
-if len(plain) and len(trained):
+if plain and len(trained):
     said = ", ".join(f"{n} {value:.2f}" for n, value in trained.items())
     of = len(trained)
-    why = f"{plain.idxmax()} scores {plain.max():.2f}; trained: {said}. Averages of random filters see intensity and texture."
+    why = f"{plain} scores {frame.loc[plain, P]:.2f}; trained: {said}. Averages of random filters see intensity and texture."
     display(
         ask(
             "How many trained networks are ahead of the best one with random weights (perturbation mAP)?",

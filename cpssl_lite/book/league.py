@@ -79,6 +79,20 @@ def level_with(frame: pd.DataFrame, score: str) -> list[str]:
     return [str(name) for name in frame.index[frame[f"{score}_high"] >= best]]
 
 
+def over_untrained(trained: pd.Series, untrained: pd.Series) -> tuple[str, list[str]]:
+    """The network with random weights that scores best, and the trained ones above it.
+
+    Examples
+    --------
+    >>> over_untrained(pd.Series({"A": 0.3, "B": 0.2}), pd.Series({"none": 0.25, "other": 0.1}))
+    ('none', ['A'])
+    """
+    untrained = untrained.dropna()
+    if not len(untrained):
+        return "", []
+    return str(untrained.idxmax()), [str(n) for n in trained.index[trained > untrained.max()]]
+
+
 def headline_of(frame: pd.DataFrame) -> str:
     """Who finds replicates best, and whose interval reaches it."""
     best = str(frame[SCORES[0]].idxmax())
