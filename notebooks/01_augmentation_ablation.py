@@ -149,8 +149,11 @@ seen = [name for name in conditions if learned[name]] or conditions
 best = mean.loc[seen, P]
 blind = int(scores["collapsed"].sum())
 plain = f"no augmentation {mean.loc['none', P]:.2f}, " if "none" in seen else ""
+spread = scores.loc[seen, P].groupby("condition").var().mean() ** 0.5
+level = int((best.max() - best <= spread).sum()) - 1
+near = f"{level} of {len(best) - 1} others within the {spread:.2f} that seeds differ by"
 headline(
-    f"{best.idxmax()} finds replicates best (perturbation mAP {best.max():.2f}; {plain}random weights {mean.loc[RANDOM, P]:.2f}); {blind} of {len(runs) - len(seeds)} trainings learned nothing."
+    f"{best.idxmax()} finds replicates best (perturbation mAP {best.max():.2f}; {plain}random weights {mean.loc[RANDOM, P]:.2f}), {near if len(seeds) > 1 else 'in one seed'}; {blind} of {len(runs) - len(seeds)} trainings learned nothing."
 )
 paint = color({"simclr": "SimCLR", "dino": "DINO"}[method])
 figure, axes = plt.subplots(
