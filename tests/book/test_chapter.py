@@ -103,6 +103,8 @@ def test_a_folded_table_says_what_is_in_it() -> None:
     html = frame_table(frame, {"a": "A", "gone": "Gone", "n": "N"}, "Numbers")
     assert html.startswith("<details") and "<summary>Table: Numbers</summary>" in html
     assert "<td>0.123</td><td>undefined</td><td>&lt;x&gt;</td>" in html
+    counts = frame_table(pd.DataFrame({"n": [75, 30], "r": [0.5, 0.25]}, index=["a", "b"]))
+    assert "<td>75</td><td>0.500</td>" in counts, "counts beside fractions stay whole"
     opened = frame_table(frame, caption="Numbers", fold=False)
     assert "<details" not in opened and "<caption>Numbers</caption>" in opened
     assert table(("a",), [(1,)], "Numbers") == table(("a",), [(1,)], "Numbers", fold=False)
