@@ -373,7 +373,8 @@ shown = pd.DataFrame({METRICS[m]: frame.mean() for m, frame in added.items()})
 gains = {m: frame.stack() for m, frame in added.items()} if both else {}
 if both:
     shown.loc["all pairs"] = [v.mean() for v in gains.values()]
-    shown.loc["their standard deviation"] = [v.std() for v in gains.values()]
+    spreads = [f"{v.std():.3f}" for v in gains.values()]
+    shown.loc["their standard deviation"] = spreads
     won = [f"{(v > 0).sum()} of {len(v)}" for v in gains.values()]
     shown.loc["pairs in which Color gains"] = won
 caption = "What Color adds: difference of two conditions, mean over seeds"

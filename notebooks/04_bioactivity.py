@@ -48,7 +48,8 @@ from cpssl_lite.bioactivity.labels import read_labels
 from cpssl_lite.bioactivity.presets import CNNS, PRESETS
 from cpssl_lite.bioactivity.views import read_cells, read_views
 from cpssl_lite.book import assay_panels, claims, provenance, table_one
-from cpssl_lite.book.chapter import ask, frame_table, headline, note_all, show
+from cpssl_lite.book.chapter import ask, frame_table, headline, note_all, p_text
+from cpssl_lite.book.chapter import show
 from cpssl_lite.book.digest import data_digest
 from cpssl_lite.book.evidence import find, gather
 from cpssl_lite.book.features import extracted, normalized
@@ -468,8 +469,9 @@ paired = pd.DataFrame(paired).T
 paired["q"] = q_values(paired["p"].to_numpy())
 
 # %% tags=["hide-input"]
+told = paired.assign(p=paired["p"].map(p_text), q=paired["q"].map(p_text))
 about = f"{first} minus each, AUCROC paired over assays ({data_kind}): 95% bootstrap interval, Wilcoxon's p, and q of {len(paired)} tests"
-frame_table(paired, caption=about, first=f"{first} minus", form="+.3f")
+frame_table(told, caption=about, first=f"{first} minus", form="+.3f")
 
 # %% [markdown] tags=["more"]
 # ## Are the probabilities to be trusted?

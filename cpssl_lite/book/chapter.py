@@ -211,10 +211,19 @@ def difference_table(
         for metric in METRICS:
             value, low, high, q = (row[f"{metric}_{k}"] for k in ("difference", "low", "high", "q"))
             cells.append(f"{value:+.3f} ({low:+.3f} to {high:+.3f})")
-            cells.append("< 0.001" if q < 0.001 else f"{q:.2g}")
+            cells.append(p_text(q))
         rows.append(cells)
     header = (first, f"{whats[0]} mAP", "q", f"{whats[1]} mAP", "q ")
     return table(header, rows, caption, fold=fold)
+
+
+def p_text(p: float) -> str:
+    """A p or q as a table writes it.
+
+    >>> p_text(0.0004), p_text(0.0123)
+    ('< 0.001', '0.012')
+    """
+    return "undefined" if np.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.2g}"
 
 
 def _number(value: Any, form: str) -> object:
