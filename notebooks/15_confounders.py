@@ -254,7 +254,7 @@ if len({stage for _, stage in corrected}) == 2:
     choices = ["in none", "in some", "in all"]
     right = choices[int(sum(lost) > 0) + int(sum(lost) == len(lost))]
     why = f"In {sum(lost)} of {len(lost)}, while LISI rises in {sum(m > 0 for m in moved)}."
-    question = "Harmony mixes batches. In how many cases does it cost matches of replicates?"
+    question = "Harmony mixes batches. In how many cases does it lower the perturbation mAP?"
     display(ask(question, choices, right, why))
 
 # %% [markdown]
