@@ -26,6 +26,13 @@ show(plt.gcf(), "{}", "simulated", caption="Three points.", alt="A line through 
 """
 
 
+@pytest.fixture(autouse=True)
+def plain_figures() -> None:
+    """No test sees the style of figures that one before it set."""
+    if figures := sys.modules.get("matplotlib"):
+        figures.rc_file_defaults()
+
+
 def stand_in(source: Path, target: Path) -> None:
     """Keep a notebook's text, headings, labels, captions and alt texts; drop its work."""
     notebook = jupytext.read(source, fmt="py:percent")
