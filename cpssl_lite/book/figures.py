@@ -240,10 +240,11 @@ def composite(field: Any, channels: Sequence[str] = ()) -> np.ndarray:
     return (np.clip(picture, 0, 1) * 255).astype(np.uint8)
 
 
-def show_image(axes: Any, image: np.ndarray, title: str = "") -> None:
-    """Show an image without axes, ticks or grid."""
+def show_image(axes: Any, image: np.ndarray, title: str = "", **words: Any) -> None:
+    """Show an image without axes, ticks or grid; `words` say how its title looks."""
     axes.imshow(image, cmap="gray" if image.ndim == 2 else None)
-    axes.set(xticks=[], yticks=[], title=title)
+    axes.set(xticks=[], yticks=[])
+    axes.set_title(title, **words)
     axes.grid(False)
     for spine in axes.spines.values():
         spine.set_visible(False)

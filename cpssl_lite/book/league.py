@@ -12,7 +12,7 @@ import torch
 from cpssl_lite.base.errors import InputError
 from cpssl_lite.book.figures import WIDTH, color
 from cpssl_lite.book.html import Html, table
-from cpssl_lite.book.plots import wrap
+from cpssl_lite.book.plots import log_axis, wrap
 from cpssl_lite.book.standins import LAYOUTS, write_standin
 from cpssl_lite.data.manifests import list_manifests
 from cpssl_lite.models.checkpoints import SHIPPED, load_encoder
@@ -155,9 +155,8 @@ def league_figure(
     if timed:
         paints = [color(str(name)) for name in frame.index]
         axes[0, 2].scatter(frame[SECONDS], range(len(frame)), c=paints, marker="s", s=28)
-        axes[0, 2].set(title="Seconds a field", xscale="log")
-        axes[0, 2].xaxis.set_major_formatter("{x:g}")
-        axes[0, 2].xaxis.set_minor_formatter("")
+        axes[0, 2].set(title="Seconds a field")
+        log_axis(axes[0, 2], frame[SECONDS].astype(float))
     axes[0, 0].set_ylim(len(frame) - 0.5, -0.5)
     axes[0, 0].set_yticks(range(len(frame)), [wrap(str(name)) for name in frame.index])
     return figure

@@ -1,4 +1,4 @@
-"""The letters of a figure, as they are drawn: how small they get, and which lie on each other."""
+"""The letters of a figure, as they are drawn: their size, what lies on each other, what is cut."""
 
 from collections.abc import Iterator
 from itertools import combinations
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.text import Text
-    from matplotlib.transforms import Bbox
+    from matplotlib.transforms import Bbox, BboxBase
 
 SHARE = 0.2  # of a text's height that may lie in another's box: boxes are higher than most letters
 
@@ -23,8 +23,9 @@ def letters(figure: "Figure", renderer: Any) -> dict[str, Any]:
 
     Returns
     -------
-    ``smallest`` letters in points (None where there are none), and ``overlaps``, pairs of texts.
-    Slanted texts have no box of their own and overlap nothing.
+    ``smallest`` letters in points (None where there are none), ``overlaps``, pairs of texts, and
+    ``cut``, texts of which a part lies beyond the figure. Slanted texts have no box of their own:
+    they do neither.
     """
     from matplotlib.text import Text
 
@@ -35,7 +36,9 @@ def letters(figure: "Figure", renderer: Any) -> dict[str, Any]:
         if text.get_rotation() % 90 == 0
     ]
     lying = [[a, b] for (a, one), (b, other) in combinations(boxes, 2) if _overlap(one, other)]
-    return {"smallest": min((t.get_fontsize() for t in found), default=None), "overlaps": lying}
+    cut = [text for text, box in boxes if _leaves(box, figure.bbox)]
+    least = min((t.get_fontsize() for t in found), default=None)
+    return {"smallest": least, "overlaps": lying, "cut": cut}
 
 
 def _overlap(one: "Bbox", other: "Bbox") -> bool:
@@ -43,6 +46,11 @@ def _overlap(one: "Bbox", other: "Bbox") -> bool:
     high = min(one.y1, other.y1) - max(one.y0, other.y0)
     least = SHARE * min(one.width, one.height, other.width, other.height)
     return wide > least and high > least
+
+
+def _leaves(text: "Bbox", figure: "BboxBase") -> bool:
+    beyond = (figure.x0 - text.x0, text.x1 - figure.x1, figure.y0 - text.y0, text.y1 - figure.y1)
+    return max(beyond) > 1  # pixel
 
 
 def _texts(artist: Any) -> Iterator["Text"]:

@@ -20,6 +20,25 @@ def wrap(name: str) -> str:
     return name.replace(" (", "\n(")
 
 
+def log_axis(axis: "Axes", values: "pd.Series", room: float = 0.0) -> None:
+    """Make the x axis logarithmic, from a power of ten to the next at least: two have a number.
+
+    Parameters
+    ----------
+    axis
+    values
+        What is drawn along it; NaN counts for nothing.
+    room
+        Share of the axis that stays free beyond the greatest value, for a text.
+    """
+    least, most = np.log10(values.min()), np.log10(values.max())
+    low = np.floor(least - 0.05)
+    high = max(np.ceil(most + 0.05), low + (most - low) / (1 - room))
+    axis.set(xscale="log", xlim=(10.0**low, 10.0**high))
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter("")
+
+
 def scatter(
     axis: "Axes",
     scores: "pd.DataFrame",
@@ -193,8 +212,7 @@ def pictures(images: Sequence[np.ndarray], titles: Sequence[str] = (), columns: 
     figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
     for place, axis in enumerate(axes.flat):
         if place < len(images):
-            show_image(axis, images[place], titles[place] if titles else "")
-            axis.title.set_fontsize(8.5)
+            show_image(axis, images[place], titles[place] if titles else "", fontsize=8.5)
             axis.set_anchor("S")  # what height is left over goes to the title
         else:
             axis.set_axis_off()
@@ -214,12 +232,11 @@ def picture_rows(rows: Mapping[str, Sequence[np.ndarray]], titles: Sequence[str]
     import matplotlib.pyplot as plt
 
     side = 0.95 * WIDTH / len(titles)
-    size = (WIDTH, 0.35 + side * len(rows))
+    size = (WIDTH, 0.45 + side * len(rows))
     figure, axes = plt.subplots(len(rows), len(titles), figsize=size, squeeze=False)
     for number, (name, images) in enumerate(rows.items()):
         for axis, title, picture in zip(axes[number], titles, images, strict=True):
-            show_image(axis, picture, "" if number else title)
+            show_image(axis, picture, "" if number else title, fontsize=8.5)
             axis.images[0].set_clim(0, 1)
-            axis.title.set_fontsize(8.5)
         axes[number, 0].set_ylabel(name, fontsize=8)
     return figure

@@ -84,7 +84,7 @@ def leak(field: Any, after: Any) -> "Figure":
     """A field (C, H, W) before and after its views were made, and what was written to."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, 3, figsize=(WIDTH, 2.5))
+    figure, axes = plt.subplots(1, 3, figsize=(WIDTH, 2.6))
     # One scale for both, so that the change is seen.
     picture = composite(np.concatenate([field, after], axis=2), CHANNELS)
     half = field.shape[2]
