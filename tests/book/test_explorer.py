@@ -109,6 +109,26 @@ def far_well(shown: Any) -> int:
     return int(np.where(under, -1, apart.min(axis=1)).argmax())
 
 
+# Resolves when three frames in a row show the same.
+STILL = """() => new Promise((done) => {
+  let seen = "", same = 0;
+  const look = () => {
+    const canvases = [...document.querySelectorAll(".cpssl-explorer canvas")];
+    const now = canvases.map((one) => one.width && one.toDataURL()).join();
+    same = now === seen ? same + 1 : 0;
+    seen = now;
+    same < 3 ? requestAnimationFrame(look) : done();
+  };
+  look();
+})"""
+
+
+def rest(shown: Any, ms: int) -> None:
+    """Wait so long, and on until nothing moves: on a busy machine frames come late."""
+    shown.wait_for_timeout(ms)
+    shown.evaluate(STILL)
+
+
 def test_hover_shows_the_well_and_its_picture(visit: Visit) -> None:
     shown = visit.page
     well = far_well(shown)
@@ -123,7 +143,7 @@ def test_hover_shows_the_well_and_its_picture(visit: Visit) -> None:
         " return [...c.getContext('2d').getImageData(128, 128, 1, 1).data]"
         ".slice(0, 3).reduce((a, b) => a + b) }"
     )
-    shown.wait_for_timeout(200)
+    rest(shown, 200)
     seen = []
     for other, name in ((2, "A03"), (30, "D01"), (57, "F08")):
         shown.fill("[name=search]", name)
@@ -158,11 +178,11 @@ def test_search_highlights_and_the_keyboard_walks_what_was_found(visit: Visit) -
     place = shown.evaluate(f"document.querySelector('.cpssl-explorer').explorer.at({well})")
     before = shown.evaluate(pixel, place)
     shown.fill("[name=search]", "p59 b1")
-    shown.wait_for_timeout(100)
+    rest(shown, 100)
     assert shown.inner_text(".cx-status") == "1 of 60 wells"
     faded = shown.evaluate(pixel, place)
     shown.fill("[name=search]", f"P{well}")
-    shown.wait_for_timeout(100)
+    rest(shown, 100)
     assert well == 59 or sum(faded) > sum(before) + 60  # lighter on a light page
     assert shown.evaluate(pixel, place) == before
     shown.fill("[name=search]", "T2")
@@ -218,7 +238,7 @@ def test_the_pinned_well_shows_its_neighbours_in_the_features(visit: Visit) -> N
 
 def lit(shown: Any) -> list[int]:
     """Red, green and blue of the middle of the pinned well's picture."""
-    shown.wait_for_timeout(250)
+    rest(shown, 250)
     return shown.evaluate(
         "() => { const c = document.querySelector('.cx-pair canvas');"
         " return [...c.getContext('2d').getImageData(160, 160, 1, 1).data].slice(0, 3) }"
@@ -267,7 +287,7 @@ def test_numbers_have_a_scale_that_picks_a_range(visit: Visit) -> None:
 def test_plates_are_shown_as_they_are_laid_out(visit: Visit) -> None:
     shown = visit.page
     shown.select_option("[name=map]", label="Plates, as laid out")
-    shown.wait_for_timeout(1200)
+    rest(shown, 1200)
     points = everywhere(shown)
     assert np.ptp(points[:10, 1]) < 1, "A01 to A10 are a row"
     assert np.ptp(points[[0, 10, 20], 0]) < 1, "A01, B01, C01 are a column"
@@ -304,14 +324,14 @@ def test_a_link_restores_the_view(visit: Visit, tmp_path: Path) -> None:
     shown.keyboard.press("Enter")
     shown.keyboard.press("+")
     shown.uncheck(".cx-stains input[value=AGP]")
-    shown.wait_for_timeout(900)
+    rest(shown, 900)
     before, place = card(shown), at(shown, 7)
     link = shown.url
     assert "#view:" in link
     shown.goto("about:blank")
     shown.goto(link)
     shown.wait_for_selector(".cx-ready")
-    shown.wait_for_timeout(100)
+    rest(shown, 100)
     assert card(shown) == before and at(shown, 7) == pytest.approx(place, abs=1)
     assert shown.input_value("[name=search]") == "T2" and shown.input_value("[name=map]") == "1"
     assert not shown.is_checked(".cx-stains input[value=AGP]")
@@ -337,7 +357,7 @@ def test_other_features_move_the_points(visit: Visit) -> None:
     shown = visit.page
     before = everywhere(shown)
     shown.select_option("[name=map]", label="Two")
-    shown.wait_for_timeout(1500)
+    rest(shown, 1500)
     after = everywhere(shown)
     assert np.median(np.linalg.norm(after - before, axis=1)) > 30
     well = far_well(shown)
@@ -348,7 +368,7 @@ def test_other_features_move_the_points(visit: Visit) -> None:
 def test_zoom_keeps_the_pointer_right(visit: Visit) -> None:
     shown = visit.page
     shown.click("button[aria-label='Zoom in']")
-    shown.wait_for_timeout(100)
+    rest(shown, 100)
     box = shown.locator(".cx-stage").bounding_box()
     points = everywhere(shown)
     inside = [
@@ -429,7 +449,7 @@ def test_fingers_pick_wells_stains_and_plates(phone: Any) -> None:
         phone.tap(f".cx-stains input[value={name}]")
     assert lit(phone) == [0, 0, 0]
     phone.select_option("[name=map]", label="Plates, as laid out")
-    phone.wait_for_timeout(1200)
+    rest(phone, 1200)
     points = everywhere(phone)[:10]
     assert np.ptp(points[:, 1]) < 1, "A01 to A10 are a row"
 
@@ -457,7 +477,7 @@ def test_a_finger_shows_the_card(phone: Any) -> None:
     for apart in (40, 50, 60):
         touch("touchMove", apart)
     touch("touchEnd")
-    shown.wait_for_timeout(150)
+    rest(shown, 150)
     after = everywhere(shown)
     assert np.ptp(after[:, 0]) / np.ptp(before[:, 0]) == pytest.approx(2, rel=0.1)
 
@@ -515,7 +535,7 @@ def test_in_a_page_of_the_book(browser: Any, small_root: Path, tmp_path: Path) -
         before = shown.evaluate(corner)
         other = "light" if theme == "dark" else "dark"
         shown.evaluate(f"document.documentElement.dataset.theme = '{other}'")
-        shown.wait_for_timeout(200)
+        rest(shown, 200)
         assert abs(shown.evaluate(corner) - before) > 300
         assert (visit.asked, visit.said) == ([], [])
         visit.context.close()
