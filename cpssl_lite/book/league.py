@@ -152,6 +152,7 @@ def league_figure(
             axis.plot(row[score], place, "o", mec=paint, mfc=face)
         axis.set(title=f"{what} mAP")
         axis.set_xlim(left=0)
+        axis.locator_params(axis="x", nbins=3)  # the ticks of small values are long
     if timed:
         paints = [color(str(name)) for name in frame.index]
         axes[0, 2].scatter(frame[SECONDS], range(len(frame)), c=paints, marker="s", s=28)

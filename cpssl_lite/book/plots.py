@@ -31,10 +31,13 @@ def log_axis(axis: "Axes", values: "pd.Series", room: float = 0.0) -> None:
     room
         Share of the axis that stays free beyond the greatest value, for a text.
     """
+    from matplotlib.ticker import LogLocator
+
     least, most = np.log10(values.min()), np.log10(values.max())
     low = np.floor(least - 0.05)
     high = max(np.ceil(most + 0.05), low + (most - low) / (1 - room))
     axis.set(xscale="log", xlim=(10.0**low, 10.0**high))
+    axis.xaxis.set_major_locator(LogLocator(numticks=5))  # fewer by default, on a narrow axis
     axis.xaxis.set_major_formatter("{x:g}")
     axis.xaxis.set_minor_formatter("")
 

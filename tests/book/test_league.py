@@ -1,9 +1,13 @@
 """The league: best first, each number with its interval, what is not sure said to be so."""
 
+import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 
 from cpssl_lite.base.errors import InputError
+from cpssl_lite.book.dark import dark_png
+from cpssl_lite.book.figures import style
 from cpssl_lite.book.league import (
     caption_of,
     headline_of,
@@ -61,3 +65,18 @@ def test_the_best_comes_first_and_what_is_level_is_said():
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == list(frame.index)
     assert len(figure.axes) == 3
     assert len(league_figure(frame.assign(seconds=np.nan), whats).axes) == 2
+
+
+@pytest.mark.parametrize("maps", [0.9, 0.007])
+@pytest.mark.parametrize("seconds", [(0.02, 0.09), (0.0003, 0.2), (0.5, 40.0)])
+def test_the_axes_of_any_league_can_be_read(maps, seconds):
+    ends = {f"{score}{end}": [maps / 2, maps] for score in SCORES for end in ("", "_low", "_high")}
+    frame = pd.DataFrame({**ends, "seconds": seconds}, index=["DINO (ViT-S/16)", "MAE"])
+    with matplotlib.rc_context():
+        style()
+        figure = league_figure(frame, ("Perturbation", "Target"))
+        measured = dark_png(figure)[1]
+    assert measured["overlaps"] == measured["cut"] == []
+    for axis in figure.axes:
+        low, high = axis.get_xlim()
+        assert sum(low <= x <= high for x in axis.get_xticks()) >= 2
