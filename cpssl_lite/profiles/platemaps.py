@@ -169,6 +169,8 @@ def read_barcodes(path: Path) -> dict[str, str]:
 def _metadata(file: Path) -> pd.DataFrame:
     """A table of which every column is metadata, whatever it is called."""
     table = same_words(read_table(file))
+    if table.empty:
+        raise InputError(f"{file}: has no rows")
     known = {str(c).lower(): c for c in table}
     if {"broad_sample", "solvent"} <= set(known):
         # A well without a sample is a control where the solvent says so; others stay nameless.

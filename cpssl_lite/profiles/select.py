@@ -12,6 +12,7 @@ from cpssl_lite.base.files import refuse_pointer
 from cpssl_lite.base.tables import PARQUET, TEXT, read_table
 from cpssl_lite.base.words import counted
 from cpssl_lite.profiles.families import named_features
+from cpssl_lite.profiles.roles import first_few
 from cpssl_lite.profiles.table import HUGE, feature_columns, profile_matrix, read_profiles
 
 TITLES = ("feature", "name", "feature_name", "blocklist", "block", "keep", "column", "variable")
@@ -30,7 +31,10 @@ def keep_features(table: pd.DataFrame, names: Collection[str]) -> pd.DataFrame:
     kept = np.isin(feature_columns(table), list(names))
     absent = len(set(names)) - np.count_nonzero(kept)
     if not kept.any():
-        raise InputError(f"none of the {absent} listed features is in the table")
+        raise InputError(
+            f"none of the {absent} listed features is in the table: listed are {first_few(names)}; "
+            f"the table has {first_few(feature_columns(table))}"
+        )
     if absent:
         log.warning("%d of %d listed features are not there", absent, len(set(names)))
     return _only(table, kept)

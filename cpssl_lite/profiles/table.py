@@ -137,8 +137,15 @@ def write_anndata(data: "anndata.AnnData", path: str | Path) -> None:
     from anndata.io import write_elem
 
     file = BytesIO()
-    with h5py.File(file, "w") as group:
-        write_elem(group, "/", data)
+    try:
+        with h5py.File(file, "w") as group:
+            write_elem(group, "/", data)
+    except (ValueError, TypeError) as error:  # a name that it keeps for itself, NUL in text
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"{path}: AnnData does not hold this table ({reason}); rename the column, or write "
+            ".parquet"
+        ) from error
     with atomic_path(path) as scratch:
         scratch.write_bytes(file.getbuffer())
 
@@ -157,7 +164,8 @@ def to_anndata(
 ) -> "anndata.AnnData":
     """Export to the scverse format: X = features, obs = the rest, uns = provenance (JSON text).
 
-    `evidence`, rows as `evidence.evidence` makes them, stands in obs beside the wells.
+    `evidence`, rows as `evidence.evidence` makes them, stands in obs beside the wells, in the place
+    of columns that have these names already.
 
     Raises
     ------
@@ -168,8 +176,8 @@ def to_anndata(
     head = table[table.columns.difference(features, sort=False)]
     if evidence is not None:
         key = "Metadata_Perturbation"
-        more = evidence.set_index(key)[evidence.columns.difference(head.columns, sort=False)]
-        head = head.join(more.astype(float), on=key)
+        more = evidence.set_index(key).filter(regex="^(?!Metadata_)").astype(float)
+        head = head.drop(columns=more.columns, errors="ignore").join(more, on=key)
     head = head.set_axis(table.index.astype(str), axis=0)
     values = table[features].to_numpy()
     return anndata_package().AnnData(

@@ -87,6 +87,30 @@ def test_anndata_out_says_what_parquet_says(tmp_path, cpssl, plain, method):
 
 
 @pytest.mark.parametrize(
+    ("name", "value"), [("_index", "x"), ("Metadata_note", "a\0b")], ids=["name", "text"]
+)
+def test_what_anndata_cannot_hold_is_one_line(tmp_path, cpssl, name, value):
+    pytest.importorskip("anndata")
+    path, out = tmp_path / "a.parquet", tmp_path / "n.h5ad"
+    wells().assign(**{name: value}).to_parquet(path)
+    code, _, said = cpssl("normalize", path, "-o", out, "--method", "none")
+    assert code == 2 and said.startswith(f"cpssl: {out}: AnnData does not hold this table (")
+    assert said.count("\n") == 1 and list(tmp_path.iterdir()) == [path]
+
+
+def test_rows_of_an_earlier_run_do_not_hide_those_of_this_one(tmp_path, cpssl):
+    """A column `activity_ap` of the table stayed in the place of what was asked for."""
+    anndata = pytest.importorskip("anndata")
+    found = []
+    for more in ({}, {"activity_ap": "old", "active": 7}):
+        path = saved(wells().assign(**more), tmp_path / "a.csv")
+        words = ("evaluate", path, "-o", tmp_path / "r.h5ad", "--null", 50, "--per", "perturbation")
+        assert cpssl(*words)[0] == 0
+        found.append(anndata.read_h5ad(tmp_path / "r.h5ad").obs)
+    pd.testing.assert_frame_equal(*found)
+
+
+@pytest.mark.parametrize(
     ("data", "what"),
     [(b"", "empty"), (b"Metadata_Well,emb_0\n", "no HDF5 file"), (b"PAR1\x15", "a Parquet file")],
 )

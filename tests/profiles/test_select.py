@@ -72,6 +72,12 @@ def test_result_obeys_the_threshold(threshold):
     assert left.max() <= threshold
 
 
+def test_a_list_that_fits_nothing_is_shown():
+    """Names in one line, say, of which it said only how many there are."""
+    with pytest.raises(InputError, match="listed are 'Cells_0, Cells_1'; the table has 'Cells_0',"):
+        keep_features(table(), ["Cells_0, Cells_1"])
+
+
 def test_numbers_that_are_too_large_count_as_missing():
     """What `profile_matrix` refuses; it says that this rule leaves such features out."""
     table = pd.DataFrame({"emb_0": [1.0, 2.0], "emb_1": [1.0, -1e150], "emb_2": [np.inf, 1.0]})
