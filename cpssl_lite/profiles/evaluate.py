@@ -267,7 +267,8 @@ def label_column(table: pd.DataFrame, label: str | None) -> str | None:
     """The column that holds the labels; None (and a log line) if the table has no labels."""
     if label:
         column = find_column(table, label)
-        require(table, column)
+        if (table[column] == "").all():
+            raise InputError(f"label {label}: nothing in column {column} of the treated wells")
         return column
     for column in LABELS:
         if column in table and (table[column] != "").any():

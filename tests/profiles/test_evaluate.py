@@ -153,6 +153,13 @@ def test_labels_are_chosen_and_logged(caplog):
     assert got["perturbation_map"] > 0
 
 
+def test_a_label_that_no_well_has():
+    """It advised an option --moa."""
+    table = screen(1.0).assign(Metadata_moa="")
+    with pytest.raises(InputError, match="^label moa: nothing in column Metadata_moa of the trea"):
+        evaluate(table, "moa")
+
+
 def test_wells_without_labels_or_names_or_values(caplog):
     table = screen(0.5)
     half = table.assign(Metadata_Target=table["Metadata_Target"].where(table.index % 40 < 20, ""))
