@@ -182,11 +182,17 @@ def _below_title(notebook: dict[str, Any], html: str) -> None:
 
 
 def _fold_warnings(code: dict[str, Any]) -> None:
-    """Put what a cell warns of (kernel.py) into one fold that says how many there are."""
+    """Fold what a cell warns of (kernel.py); of texts alike but for numbers, show the first."""
     outputs = code.get("outputs", [])
     told = [output for output in outputs if _html(output).startswith(WARNING)]
     if told:
-        each = "".join(_html(o).removeprefix(WARNING).removesuffix("</div>") for o in told)
+        alike: dict[str, list[str]] = {}
+        for text in (_html(o).removeprefix(WARNING).removesuffix("</div>") for o in told):
+            alike.setdefault(re.sub(r"\d+", "", text), []).append(text)
+        each = ""
+        for text, *others in alike.values():
+            more = f" (And {len(others)} more with other numbers.)</p>" if others else "</p>"
+            each += text.removesuffix("</p>") + more
         summary = counted(len(told), "warning")
         told[0]["data"]["text/html"] = (
             f'<details class="cpssl-fold"><summary>{summary} of this step</summary>{each}</details>'

@@ -160,10 +160,12 @@ def test_words_go_where_the_page_wants_them() -> None:
     }
     assert plain["metadata"] == {}
     warned = '<div class="admonition warning"><p>{}</p></div>'
-    told = [{"data": {"text/html": warned.format(text)}} for text in ("one", "two")]
+    texts = ("one of 12", "two", "one of 7")
+    told = [{"data": {"text/html": warned.format(text)}} for text in texts]
     made["cells"][-1]["outputs"] = [*told, {"data": {"text/plain": "6"}}]
     first, value = arrange(made)["cells"][-1]["outputs"]
-    assert "2 warnings of this step</summary><p>one</p><p>two</p>" in first["data"]["text/html"]
+    fold = "3 warnings of this step</summary><p>one of 12 (And 1 more with other numbers.)</p>"
+    assert f"{fold}<p>two</p></details>" in first["data"]["text/html"]
     assert value["data"]["text/plain"] == "6"
     again = json.dumps(made)
     assert json.dumps(arrange(made)) == again
