@@ -6,7 +6,20 @@ class InputError(ValueError):
 
     The message is one line: which file, which row or key, what was got, what is allowed
     or what to do. The command line prints it without a traceback and exits with 2.
+
+    Examples
+    --------
+    >>> raised = "Caught InputError in worker 0.\\nTraceback:\\n  a.InputError: x.tif: cut off\\n"
+    >>> str(InputError(raised))
+    'x.tif: cut off'
     """
+
+    def __init__(self, message: str = "") -> None:
+        # Of an error in a process that reads for it PyTorch makes one with the whole traceback as
+        # its message, which our line ends.
+        if message.startswith("Caught InputError in "):
+            message = message.rpartition("InputError: ")[2].strip()
+        super().__init__(message)
 
 
 class StepFailed(RuntimeError):

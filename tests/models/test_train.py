@@ -361,6 +361,22 @@ def test_fields_are_read_again_when_they_do_not_fit(table):
     assert held.digest() == read.digest()
 
 
+def test_a_bad_field_is_one_line_from_a_process_that_reads_it_too(table, tmp_path, cpssl):
+    """With the recipes of the paper, which have such processes, its traceback was the message."""
+    images = training.read_image_table(table)
+    write_merged(tmp_path / "small.tif", np.zeros((5, 30, 30), np.uint16), otsu=0.15)
+    images.loc[8, "FileName_Merged"] = str(tmp_path / "small.tif")
+    images.to_csv(tmp_path / "images.csv", index=False)
+    given = {"mean": [0.1] * 5, "sd": [0.1] * 5}
+    recipe = config(tmp_path, "simclr", batch_size=9, workers=1, normalisation=given)
+    code, _, err = cpssl(
+        "train", "simclr", tmp_path / "images.csv", "-o", tmp_path / "run", "--config", recipe
+    )
+    assert code == 2 and err.splitlines()[-1:] == [
+        "cpssl: a field of 30 x 30 px is smaller than a crop of 32 px"
+    ]
+
+
 def test_the_same_fields_are_read_once_and_changed_ones_again(table, tmp_path):
     images = training.read_image_table(table).head(2).copy()
     for place in images.index:
