@@ -15,7 +15,8 @@ from cpssl_lite.images.paths import absolute
 from cpssl_lite.images.zarrs import is_site, is_zarr, read_plate
 
 # CellProfiler's own table of images puts Image_ in front.
-_FILE_COLUMN = re.compile(r"(?:Image_)?(FileName|PathName|URL)_(.+)")
+_FILE_COLUMN = re.compile(r"(?:Image_)?(FileName|PathName|URL)_(.+)", re.IGNORECASE)
+_KINDS = {kind.lower(): kind for kind in ("FileName", "PathName", "URL")}
 
 
 def read_image_table(path: str | Path, channels: Sequence[str] | None = None) -> pd.DataFrame:
@@ -97,10 +98,11 @@ def _files(path: Path, raw: pd.DataFrame) -> pd.DataFrame:
     for column in map(str, raw.columns):
         if match := _FILE_COLUMN.fullmatch(column):
             name = "Merged" if match[2].lower() == "merged" else canonical_channel(match[2])
-            first = columns.setdefault((match[1], name), column) if name else column
+            kind = _KINDS[match[1].lower()]  # in any case, as metadata: databases know one
+            first = columns.setdefault((kind, name), column) if name else column
             if first != column and not raw[first].equals(raw[column]):
                 raise InputError(
-                    f"{path}: {first} and {column} are both {match[1]} of {name}, with different"
+                    f"{path}: {first} and {column} are both {kind} of {name}, with different"
                     " values; keep one"
                 )
     found = {name for kind, name in columns if kind != "PathName"}

@@ -192,6 +192,28 @@ def test_headers_with_spaces(tmp_path, name):
         assert images["Metadata_Plate"].tolist() == ["P1", "P1"]
 
 
+@pytest.mark.parametrize("spelling", [str.lower, str.upper, str.title])
+@pytest.mark.parametrize("form", ["PathName", "URL", "Merged"])
+def test_headers_in_any_case(tmp_path, spelling, form):
+    """Metadata were known so; a table from a database had "no complete set of image columns"."""
+    table = load_data(tmp_path / "raw")
+    plain = table.copy()
+    for channel in CHANNELS:
+        plain[f"PathName_Orig{channel}"] = str(tmp_path / "raw")
+        if form == "URL":
+            folder = plain.pop(f"PathName_Orig{channel}")
+            names = folder + "/" + plain.pop(f"FileName_Orig{channel}")
+            plain[f"URL_Orig{channel}"] = "file://" + names
+    if form == "Merged":
+        plain = table[[c for c in table if c.startswith("Metadata_")]].copy()
+        plain["FileName_Merged"] = ["a.tif", "b.tif"]
+    images, other = (
+        read_image_table(saved(one, tmp_path / "a.csv"))
+        for one in (plain, plain.rename(columns=spelling))
+    )
+    pd.testing.assert_frame_equal(other, images)
+
+
 @pytest.mark.parametrize("name", ["Metadata_FieldID", "Metadata_FOV", "Metadata_field_id", "field"])
 def test_sites_under_other_names(tmp_path, name):
     table = load_data(tmp_path).rename(columns={"Metadata_Site": name})
