@@ -156,7 +156,7 @@ def test_labels_are_chosen_and_logged(caplog):
 def test_a_label_that_no_well_has():
     """It advised an option --moa."""
     table = screen(1.0).assign(Metadata_moa="")
-    with pytest.raises(InputError, match="^label moa: nothing in column Metadata_moa of the trea"):
+    with pytest.raises(InputError, match=r"^label moa: nothing in column Metadata_moa of the trea"):
         evaluate(table, "moa")
 
 
