@@ -1,5 +1,6 @@
 """Fixtures that every test folder uses."""
 
+import logging
 import os
 import sys
 from contextlib import suppress
@@ -41,6 +42,12 @@ def parity() -> Path:
 def real() -> Path:
     """Real Cell Painting images, profiles and metadata."""
     return _shared("real")
+
+
+@pytest.fixture(autouse=True)
+def _said_by_one_test() -> None:
+    """What a command of an earlier test let through (INFO) is not asked for here."""
+    logging.getLogger("cpssl_lite").setLevel(logging.NOTSET)
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ def test_chembl_measurements(tmp_path):
         (f"{COMPOUND},x\na,1\n,-1\n", "1 row without a compound name"),
         ("name,x\na,1\n", f"no column {COMPOUND}"),
         (f"{COMPOUND}\na\n", "no assay columns"),
-        ("", "not a readable table"),
+        ("", "is empty"),
         (f"{COMPOUND},x\na,1,2\n", "more values than the header"),
     ],
 )

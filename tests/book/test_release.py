@@ -148,7 +148,7 @@ def test_a_table_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     for text, message in (
         ("x,y\n1,2\n", "no column Metadata_Symbol; it has x, y"),
         ("Metadata_JCP2022,Metadata_Symbol\nJCP1,G\n", "knows none .* it has JCP1, .* have a, "),
-        ("", "not a readable table"),
+        ("", "is empty"),
     ):
         (tmp_path / "genes.csv").write_text(text)
         with pytest.raises(InputError, match=message):

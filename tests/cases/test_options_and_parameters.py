@@ -96,7 +96,7 @@ def test_a_damaged_table_of_what_was_fetched_is_fetched_again(tmp_path, data):
     [
         ("a.csv", b"\xff\xfe\x00", "UTF-8"),
         ("a.csv.gz", b"\x1f\x8b\x08\x00", "not a readable table"),
-        ("a.csv", b"", "not a readable table"),
+        ("a.csv", b"", "is empty"),
         ("b.csv", None, "no such table of genes"),
         ("a.csv", b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
     ],
