@@ -210,10 +210,11 @@ def _evened(job: _Job, pixels: NDArray) -> NDArray[np.float32]:
             )
         if function.dtype.kind not in "fiu":
             raise InputError(f"{file}: a function to divide by holds numbers, not {function.dtype}")
-        if not (np.isfinite(function).all() and function.min() > 0):
+        missing = int((~np.isfinite(function)).sum())
+        if missing or function.min() <= 0:
+            got = f"{missing:,} pixels that are no number" if missing else f"{function.min():g}"
             raise InputError(
-                f"{file}: an illumination function must be positive everywhere, got "
-                f"{np.nanmin(function):g} to {np.nanmax(function):g}"
+                f"{file}: an illumination function must be positive everywhere, got {got}"
             )
         np.divide(plane, function, out=out, casting="unsafe")
     return even

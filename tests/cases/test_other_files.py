@@ -146,8 +146,8 @@ def test_numbers_of_colours_are_no_intensities(tmp_path, up):
         (np.full((40, 50), "a"), "holds numbers, not <U1"),
         (np.ones((40, 50), complex), "holds numbers, not complex128"),
         (np.ones((40, 50), bool), "holds numbers, not bool"),
-        (np.linspace(-1, 2, 2000).reshape(40, 50), "positive everywhere, got -1 to 2"),
-        (np.where(np.eye(40, 50), np.nan, 3), "positive everywhere, got 3 to 3"),
+        (np.linspace(-1, 2, 2000).reshape(40, 50), "positive everywhere, got -1$"),
+        (np.where(np.eye(40, 50), np.nan, 3), "40 pixels that are no number"),
         (np.ones((50, 40)), r"shape \(50, 40\), the fields of its plate are \(40, 50\)"),
     ],
 )

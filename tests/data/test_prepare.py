@@ -371,7 +371,7 @@ def test_illumination_given_takes_effect_and_is_written_down(screen, tmp_path):
     [
         (lambda folder: functions(folder, shape=(90, 60)), r"P1_IllumMito.npy: shape \(90, 60\)"),
         (lambda folder: functions(folder, value=0), "must be positive"),
-        (lambda folder: functions(folder, value=np.nan), "must be positive"),
+        (lambda folder: functions(folder, value=np.nan), "5,400 pixels that are no number"),
         (lambda folder: folder, "P1_IllumMito.npy: no such file"),
     ],
 )
