@@ -1,6 +1,7 @@
 """The rooms of the package: arrows between them go one way, and nothing lies at the root."""
 
 import ast
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -21,6 +22,12 @@ MAY_USE: dict[str, set[str]] = {
     "book": {"images", "models", "profiles", "metrics", "data", "bioactivity"},
     "cli": {"images", "models", "profiles", "metrics", "data", "bioactivity", "book"},
 }
+# What lies at the repository's root; a test or a trial that writes there leaves other names.
+TOP = set(
+    ".ci .github .gitignore .pre-commit-config.yaml CHANGELOG.md CITATION.cff CONTRIBUTING.md "
+    "LICENSE Makefile README.md _config.yml benchmarks book cpssl_lite data_manifests "
+    "environment.yml notebooks postBuild pyproject.toml tests".split()
+)
 
 
 def rooms_used(source: str) -> set[str]:
@@ -34,6 +41,15 @@ def rooms_used(source: str) -> set[str]:
             names += [f"{node.module}.{alias.name}" for alias in node.names]
     parts = [name.split(".") for name in names]
     return {part[1] for part in parts if part[0] == PACKAGE.name and len(part) > 1}
+
+
+def test_nothing_lies_beside_the_repositorys_own_files() -> None:
+    root = PACKAGE.parent
+    if not (root / ".git").exists():
+        pytest.skip("needs a git checkout")
+    files = ["git", "ls-files", "-z"]
+    listed = subprocess.run(files, cwd=root, capture_output=True, text=True, check=True).stdout
+    assert {file.split("/")[0] for file in listed.split("\0") if file} == TOP
 
 
 def test_the_root_holds_one_file_and_rooms_with_a_line_each() -> None:

@@ -103,7 +103,8 @@ def test_an_empty_name_is_not_the_default(tmp_path, cpssl, option, text):
 
 @pytest.mark.parametrize("option", ["-o", "--relations", "--platemap", "profiles"])
 @pytest.mark.parametrize("text", ["", " "])
-def test_an_empty_path_is_not_this_folder(tmp_path, cpssl, option, text):
+def test_an_empty_path_is_not_this_folder(tmp_path, cpssl, monkeypatch, option, text):
+    monkeypatch.chdir(tmp_path)  # where it would write if it were taken
     path = saved(wells(), tmp_path / "a.csv")
     more = [text] if option == "profiles" else [option, text]
     code, _, said = cpssl("evaluate", path, "-o", tmp_path / "m.json", *more)
